@@ -1,0 +1,1 @@
+//! Palisade: the proxy room.
