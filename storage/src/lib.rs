@@ -8,11 +8,18 @@ mod engine;
 mod error;
 mod files;
 mod generation;
+mod kv;
 mod log;
+mod state;
 
 pub use error::{Damage, OpenError, REPAIR_COMMAND, ReadError, WriteError, escaped};
 pub use files::{DirLock, FreeSpace};
+pub use kv::{Change, Kv, KvFault, Pair};
 pub use log::{Done, LogOptions, LogRecord, LogStore, MAX_RECORD, OnFatal, OnFull, SyncStats};
+pub use state::{
+    IncomingSnapshot, MAX_KEY, MAX_VALUE, SnapshotError, SnapshotFault, SnapshotFile, StateOptions,
+    StateStore,
+};
 
 /// What a panic said.
 pub(crate) fn panic_text(p: &(dyn std::any::Any + Send)) -> String {

@@ -77,6 +77,7 @@ pub(crate) struct State {
     generation: u64,
     vote_number: u64,
     vote: Option<Vec<u8>>,
+    purged: Option<(u64, Vec<u8>)>,
     base: Option<u64>,
     first: u64,
     last: Option<u64>,
@@ -91,6 +92,7 @@ impl State {
             generation,
             vote_number: 0,
             vote: front.vote.clone(),
+            purged: front.purged.clone(),
             base: front.base,
             first: front.first(),
             last: front.last,
@@ -255,9 +257,12 @@ fn handle(shared: &Shared, state: &mut State, mut group: Vec<Op>) -> Outcome {
             .unwrap_or(0);
         if appends > 0 && free >= floor(shared) {
             let rest = group.split_off(appends);
-            if let Err((mut failed, e)) = write_group(shared, state, &engine, group) {
-                failed.extend(rest);
-                return Err((failed, e));
+            match write_group(shared, state, &engine, group) {
+                Ok(answers) => tell(answers),
+                Err((mut failed, e)) => {
+                    failed.extend(rest);
+                    return Err((failed, e));
+                }
             }
             group = rest;
         }
@@ -279,7 +284,7 @@ fn handle(shared: &Shared, state: &mut State, mut group: Vec<Op>) -> Outcome {
         tracing::info!(free, "there is space again: log appends go on");
     }
     let entries: usize = group.iter().map(Op::entries).sum();
-    write_group(shared, state, &engine, group)?;
+    tell(write_group(shared, state, &engine, group)?);
     if state.sweep {
         sweep(&engine, state, SWEEP_BUSY.max(2 * entries)).map_err(|e| (Vec::new(), e))?;
     }
@@ -287,29 +292,32 @@ fn handle(shared: &Shared, state: &mut State, mut group: Vec<Op>) -> Outcome {
 }
 
 /// The disk is nearly full: appends are refused until the queue is empty, everything else is still done if it may
-/// use the reserve; then the readers' view falls back to what is on the disk.
+/// use the reserve; then the readers' view falls back to what is on the disk. Only then the answers go out.
 fn refuse(shared: &Shared, state: &mut State, engine: &Engine, group: Vec<Op>, free: u64) -> Outcome {
     let e = WriteError::NoSpace {
         free,
         reserve: shared.opts.reserve,
     };
     let mut ops = VecDeque::from(group);
+    let mut answers = Vec::new();
     loop {
         while let Some(op) = ops.pop_front() {
             let writable = shared.opts.free_space.at(engine.dir()) >= floor(shared);
             match op {
-                Op::Append(_, done) => done(Err(e.clone())),
-                Op::Refused(why, done) => done(Err(why)),
+                Op::Append(_, done) => answers.push((done, Err(e.clone()))),
+                Op::Refused(why, done) => answers.push((done, Err(why))),
                 Op::Compact(answer) => drop(answer.send(Err(e.clone()))),
                 Op::Vote(_, done) | Op::Truncate(_, done) | Op::Purge(_, _, done) if !writable => {
-                    done(Err(e.clone()))
+                    answers.push((done, Err(e.clone())));
                 }
-                op => {
-                    if let Err((mut failed, e)) = write_group(shared, state, engine, vec![op]) {
+                op => match write_group(shared, state, engine, vec![op]) {
+                    Ok(more) => answers.extend(more),
+                    Err((mut failed, e)) => {
+                        tell(answers);
                         failed.extend(ops);
                         return Err((failed, e));
                     }
-                }
+                },
             }
         }
         let mut front = shared.front.lock();
@@ -317,8 +325,20 @@ fn refuse(shared: &Shared, state: &mut State, engine: &Engine, group: Vec<Op>, f
         if ops.is_empty() {
             front.fall_back(state.last, state.base);
             front.vote = state.vote.clone();
-            return Ok(true);
+            front.purged = state.purged.clone();
+            break;
         }
+    }
+    tell(answers);
+    Ok(true)
+}
+
+/// What is to be answered to whom, in order.
+type Answers = Vec<(Done, Result<(), WriteError>)>;
+
+fn tell(answers: Answers) {
+    for (done, result) in answers {
+        done(result);
     }
 }
 
@@ -332,13 +352,13 @@ impl Changes {
     }
 }
 
-/// Writes a group, syncs, answers. On an error gives back what has not been answered.
+/// Writes a group and syncs, and gives the answers. On an error gives back the group, unanswered.
 fn write_group(
     shared: &Shared,
     state: &mut State,
     engine: &Engine,
     group: Vec<Op>,
-) -> Result<(), (Vec<Op>, WriteError)> {
+) -> Result<Answers, (Vec<Op>, WriteError)> {
     shared.stats.lock().started = Some(Instant::now());
     let result = write_ops(shared, state, engine, &group).and_then(|()| sync(shared, engine, state));
     shared.stats.lock().started = None;
@@ -353,16 +373,17 @@ fn write_group(
             }
         }
     }
+    let mut answers = Vec::with_capacity(group.len());
     for op in group {
         match op {
             Op::Append(_, done) | Op::Vote(_, done) | Op::Truncate(_, done) | Op::Purge(_, _, done) => {
-                done(Ok(()))
+                answers.push((done, Ok(())));
             }
-            Op::Refused(why, done) => done(Err(why)),
+            Op::Refused(why, done) => answers.push((done, Err(why))),
             Op::Compact(answer) => drop(answer.send(Ok(false))),
         }
     }
-    Ok(())
+    Ok(answers)
 }
 
 fn write_ops(shared: &Shared, state: &mut State, engine: &Engine, group: &[Op]) -> Result<(), WriteError> {
@@ -447,6 +468,7 @@ fn write_ops(shared: &Shared, state: &mut State, engine: &Engine, group: &[Op]) 
                     payload: marker.clone(),
                 };
                 changes.marker(KEY_PURGED, &m);
+                state.purged = Some((*upto, marker.clone()));
                 state.first = state.first.max(upto.saturating_add(1));
                 state.base = Some(state.first);
                 state.last = state.last.filter(|l| l > upto);

@@ -26,6 +26,7 @@ use crate::{
     generation::Generations,
 };
 use committer::Stats;
+pub(crate) use compact::needed as compaction_needed;
 use view::{Front, Op};
 
 /// The largest payload of one record.
