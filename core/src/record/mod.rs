@@ -55,7 +55,13 @@ fn is_zero(n: &u64) -> bool {
 impl Metadata {
     /// Metadata with just a name.
     pub fn named(name: Name) -> Self {
-        Metadata { name, description: String::new(), labels: Labels::new(), expires: None, revision: 0 }
+        Metadata {
+            name,
+            description: String::new(),
+            labels: Labels::new(),
+            expires: None,
+            revision: 0,
+        }
     }
 }
 
@@ -185,7 +191,11 @@ pub struct Record<S> {
 impl<S> Record<S> {
     /// A record with just a name and a spec.
     pub fn new(name: Name, spec: S) -> Self {
-        Record { version: Version::V1, metadata: Metadata::named(name), spec }
+        Record {
+            version: Version::V1,
+            metadata: Metadata::named(name),
+            spec,
+        }
     }
 
     /// Whether the record has run out at this time.
@@ -208,7 +218,11 @@ struct Document<S> {
 
 impl<S> From<Document<S>> for Record<S> {
     fn from(d: Document<S>) -> Self {
-        Record { version: d.version, metadata: d.metadata, spec: d.spec }
+        Record {
+            version: d.version,
+            metadata: d.metadata,
+            spec: d.spec,
+        }
     }
 }
 
@@ -220,7 +234,12 @@ fn document<S: Serialize>(kind: &'static str, record: &Record<S>) -> serde_json:
         metadata: &'a Metadata,
         spec: &'a S,
     }
-    let shown = Shown { kind, version: record.version, metadata: &record.metadata, spec: &record.spec };
+    let shown = Shown {
+        kind,
+        version: record.version,
+        metadata: &record.metadata,
+        spec: &record.spec,
+    };
     // Our specs are plain structs with string keys.
     serde_json::to_value(shown).expect("records are plain data")
 }
@@ -245,7 +264,10 @@ impl UnknownKind {
 
 /// The valid word most like the one found, for error messages.
 pub fn nearest<'a>(found: &str, valid: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    valid.map(|word| (strsim::damerau_levenshtein(found, word), word)).min().map(|(_, word)| word)
+    valid
+        .map(|word| (strsim::damerau_levenshtein(found, word), word))
+        .min()
+        .map(|(_, word)| word)
 }
 
 /// Reads records from YAML (several documents may follow one another) or JSON, strictly.
