@@ -1,1 +1,4 @@
 //! Palisade: the core room.
+
+pub mod shown;
+pub mod text;
