@@ -208,8 +208,14 @@ impl Run<'_> {
             Command::SignHead {
                 size,
                 root,
+                time,
                 signature,
-            } => self.sign_head(size, root, signature),
+            } => self.sign_head(SignedHead {
+                size,
+                root,
+                time,
+                signature,
+            }),
             Command::JoinNode {
                 token,
                 secret_sha256,
