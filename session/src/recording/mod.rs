@@ -13,6 +13,7 @@ mod cast;
 mod chunk;
 mod event;
 mod key;
+mod line;
 mod playback;
 mod player;
 mod reader;
@@ -29,6 +30,7 @@ pub use chunk::{
 };
 pub use event::{Direction, Event, EventKind};
 pub use key::{DataKey, DataKeyError};
+pub use line::{LineError, played};
 pub use playback::{Completeness, Playback, Played, Stop};
 pub use player::{PlayError, PlayOptions, Player, Show, Step};
 pub use reader::ChunkReader;
