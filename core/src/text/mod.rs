@@ -10,7 +10,7 @@
 //!
 //! What keeps positions: structs, maps, lists, options, newtypes (`try_from = "String"` too), externally
 //! tagged enums, handwritten visitors. What loses them, because serde buffers the value first: `flatten`,
-//! `untagged` and internally tagged enums. Use [`Document::field_str`] and decode the right type instead.
+//! `untagged` and internally tagged enums. Use [`Document::field_str`] and read the right type instead.
 
 mod de;
 mod fault;
@@ -21,10 +21,11 @@ mod yaml;
 
 use serde::de::DeserializeOwned;
 
+use de::Reader;
+use fault::Fault;
 use tree::{Kind, Node};
 
-pub use de::Reader;
-pub use fault::{Fault, TextError};
+pub use fault::TextError;
 pub use write::to_yaml;
 
 /// The longest text that is read, in bytes.
@@ -35,14 +36,14 @@ pub const MAX_DEPTH: usize = 32;
 
 /// Reads one YAML document.
 pub fn from_yaml<T: DeserializeOwned>(text: &str) -> Result<T, TextError> {
-    Document::from_yaml(text)?.decode()
+    Document::from_yaml(text)?.read()
 }
 
 /// Reads every document of a YAML text, `---` between them. Empty documents are skipped.
 pub fn from_yaml_documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, TextError> {
     Document::all_from_yaml(text)?
         .iter()
-        .map(Document::decode)
+        .map(Document::read)
         .collect()
 }
 
@@ -63,7 +64,7 @@ pub fn documents(text: &str) -> Result<Vec<Document>, TextError> {
 
 /// Reads one JSON value, as strictly and with the same positions as YAML.
 pub fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, TextError> {
-    Document::from_json(text)?.decode()
+    Document::from_json(text)?.read()
 }
 
 /// A parsed text that remembers where everything stood, not yet read into a type.
@@ -102,14 +103,8 @@ impl Document {
     }
 
     /// Reads the whole document into a type.
-    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, TextError> {
-        self.decode_with(|reader| T::deserialize(reader))
-    }
-
-    /// Reads the whole document with a function that is given the deserializer, for types that are chosen by
-    /// what the document says of itself.
-    pub fn decode_with<T>(&self, read: impl FnOnce(Reader<'_>) -> Result<T, Fault>) -> Result<T, TextError> {
-        read(Reader(&self.root)).map_err(|fault| fault.at(self.root.at).into())
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, TextError> {
+        T::deserialize(Reader(&self.root)).map_err(|fault| fault.at(self.root.at).into())
     }
 
     /// The text at a field of the outermost mapping, if there is one and it is a text.
