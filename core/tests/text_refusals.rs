@@ -559,7 +559,7 @@ fn a_document_can_be_asked_before_it_is_read() {
     );
     let error = document.error_at(&["metadata", "nam"], "wrong", &[]);
     assert_eq!(error.to_string(), "line 4, column 3: metadata.nam: wrong");
-    document.read::<Resource>().expect("reads");
+    document.decode::<Resource>().expect("reads");
 }
 
 #[test]

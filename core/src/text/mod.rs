@@ -10,7 +10,7 @@
 //!
 //! What keeps positions: structs, maps, lists, options, newtypes (`try_from = "String"` too), externally
 //! tagged enums, handwritten visitors. What loses them, because serde buffers the value first: `flatten`,
-//! `untagged` and internally tagged enums. Use [`Document::field_str`] and read the right type instead.
+//! `untagged` and internally tagged enums. Use [`Document::field_str`] and decode the right type instead.
 
 mod de;
 mod fault;
@@ -36,14 +36,14 @@ pub const MAX_DEPTH: usize = 32;
 
 /// Reads one YAML document.
 pub fn from_yaml<T: DeserializeOwned>(text: &str) -> Result<T, TextError> {
-    Document::from_yaml(text)?.read()
+    Document::from_yaml(text)?.decode()
 }
 
 /// Reads every document of a YAML text, `---` between them. Empty documents are skipped.
 pub fn from_yaml_documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, TextError> {
     Document::all_from_yaml(text)?
         .iter()
-        .map(Document::read)
+        .map(Document::decode)
         .collect()
 }
 
@@ -64,7 +64,7 @@ pub fn documents(text: &str) -> Result<Vec<Document>, TextError> {
 
 /// Reads one JSON value, as strictly and with the same positions as YAML.
 pub fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, TextError> {
-    Document::from_json(text)?.read()
+    Document::from_json(text)?.decode()
 }
 
 /// A parsed text that remembers where everything stood, not yet read into a type.
@@ -103,7 +103,7 @@ impl Document {
     }
 
     /// Reads the whole document into a type.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, TextError> {
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, TextError> {
         T::deserialize(Reader(&self.root)).map_err(|fault| fault.at(self.root.at).into())
     }
 
