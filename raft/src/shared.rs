@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::peers::Peers;
+use crate::store::{LogStore, StateStore};
 use crate::tls::{PeerIdentity, TlsState};
 use crate::types::{Member, Raft};
 
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) fatal: FatalHook,
     pub(crate) lease: LeaseClock,
     pub(crate) peers: Peers,
+    pub(crate) log: LogStore,
+    pub(crate) state: StateStore,
     pub(crate) draining: AtomicBool,
     pub(crate) stop: CancellationToken,
 }
