@@ -9,8 +9,8 @@ use crate::kv::{Kv, KvFault};
 use crate::name::{Login, Name};
 use crate::predicate::Context;
 use crate::record::{
-    AuthPreferenceSpec, Conditions, Grant, HostSpec, Labels, LockSpec, Record, RecordingConfigSpec, RecordingMode,
-    RoleSpec, UserSpec, Verb,
+    AuthPreferenceSpec, Conditions, Grant, HostSpec, Labels, LockSpec, Record, RecordingConfigSpec,
+    RecordingMode, RoleSpec, UserSpec, Verb,
 };
 use crate::state;
 use crate::time::{Timestamp, Ttl};
@@ -34,7 +34,9 @@ pub struct View {
 impl View {
     /// Reads what is known about a user; `None` if there is no such user.
     pub fn load(kv: &dyn Kv, user: &Name) -> Result<Option<View>, KvFault> {
-        let Some(user) = state::record::<UserSpec>(kv, user)? else { return Ok(None) };
+        let Some(user) = state::record::<UserSpec>(kv, user)? else {
+            return Ok(None);
+        };
         let mut roles = Vec::new();
         for name in &user.spec.roles {
             roles.extend(state::record::<RoleSpec>(kv, name)?);
@@ -53,14 +55,28 @@ impl View {
     }
 
     /// The lock that keeps this user out, whatever they do; with a login and host, also locks on those.
-    pub fn lock(&self, login: Option<&Login>, host: Option<&Name>, now: Timestamp) -> Option<&Record<LockSpec>> {
-        self.locks.iter().filter(|lock| !lock.expired(now) && !lock.spec.target.is_empty()).find(|lock| {
-            let target = &lock.spec.target;
-            target.user.as_ref().is_none_or(|user| *user == self.user.metadata.name)
-                && target.role.as_ref().is_none_or(|role| self.user.spec.roles.contains(role))
-                && target.login.as_ref().is_none_or(|locked| Some(locked) == login)
-                && target.host.as_ref().is_none_or(|locked| Some(locked) == host)
-        })
+    pub fn lock(
+        &self,
+        login: Option<&Login>,
+        host: Option<&Name>,
+        now: Timestamp,
+    ) -> Option<&Record<LockSpec>> {
+        self.locks
+            .iter()
+            .filter(|lock| !lock.expired(now) && !lock.spec.target.is_empty())
+            .find(|lock| {
+                let target = &lock.spec.target;
+                target
+                    .user
+                    .as_ref()
+                    .is_none_or(|user| *user == self.user.metadata.name)
+                    && target
+                        .role
+                        .as_ref()
+                        .is_none_or(|role| self.user.spec.roles.contains(role))
+                    && target.login.as_ref().is_none_or(|locked| Some(locked) == login)
+                    && target.host.as_ref().is_none_or(|locked| Some(locked) == host)
+            })
     }
 
     /// Options of all the user's roles merged by the table at [`Options`].
@@ -80,13 +96,19 @@ impl View {
     /// The logins that some live role allows on this host, deny and locks taken into account.
     pub fn logins_on(&self, host: &Record<HostSpec>, now: Timestamp) -> Vec<Login> {
         let mut all = self.principals(now);
-        all.retain(|login| self.allows(login, &host.metadata.labels, now) && self.lock(Some(login), Some(&host.metadata.name), now).is_none());
+        all.retain(|login| {
+            self.allows(login, &host.metadata.labels, now)
+                && self.lock(Some(login), Some(&host.metadata.name), now).is_none()
+        });
         all
     }
 
     fn logins(&self, conditions: &Conditions) -> Vec<Login> {
         let traits = &self.user.spec.traits;
-        let expanded = conditions.logins.iter().flat_map(|template| template.expand(traits));
+        let expanded = conditions
+            .logins
+            .iter()
+            .flat_map(|template| template.expand(traits));
         expanded.filter_map(|login| Login::parse(&login).ok()).collect()
     }
 
@@ -102,7 +124,9 @@ impl View {
                 (false, false) => by_login && by_label,
             }
         });
-        let allowed = |r: &Record<RoleSpec>| r.spec.allow.host_labels.matches(labels) && self.logins(&r.spec.allow).contains(login);
+        let allowed = |r: &Record<RoleSpec>| {
+            r.spec.allow.host_labels.matches(labels) && self.logins(&r.spec.allow).contains(login)
+        };
         !denied && self.live_roles(now).any(allowed)
     }
 }
@@ -140,9 +164,15 @@ pub struct Options {
 }
 
 impl Options {
-    fn merge<'a>(roles: impl Iterator<Item = &'a RoleSpec>, recording: &RecordingConfigSpec, auth: &AuthPreferenceSpec) -> Self {
+    fn merge<'a>(
+        roles: impl Iterator<Item = &'a RoleSpec>,
+        recording: &RecordingConfigSpec,
+        auth: &AuthPreferenceSpec,
+    ) -> Self {
         let all: Vec<_> = roles.map(|role| &role.options).collect();
-        let any = |said: fn(&&crate::record::RoleOptions) -> Option<bool>| all.iter().any(|o| said(o) == Some(true));
+        let any = |said: fn(&&crate::record::RoleOptions) -> Option<bool>| {
+            all.iter().any(|o| said(o) == Some(true))
+        };
         let none_refuses = |said: fn(&&crate::record::RoleOptions) -> Option<bool>| {
             any(said) && !all.iter().any(|o| said(o) == Some(false))
         };
@@ -156,7 +186,11 @@ impl Options {
             disconnect_expired_cert: any(|o| o.disconnect_expired_cert),
             port_forwarding: none_refuses(|o| o.port_forwarding),
             forward_agent: none_refuses(|o| o.forward_agent),
-            max_sessions: all.iter().filter_map(|o| o.max_sessions).filter(|most| *most > 0).min(),
+            max_sessions: all
+                .iter()
+                .filter_map(|o| o.max_sessions)
+                .filter(|most| *most > 0)
+                .min(),
             record_session: recorded.unwrap_or(recording.mode),
             pin_source_ip: any(|o| o.pin_source_ip),
         }
@@ -355,7 +389,10 @@ pub fn decide(ask: &Ask<'_>, view: &View, now: Timestamp) -> Result<Permit, Refu
         return Err(Refusal::NotAPrincipal(login.clone()));
     }
     if !view.allows(login, &host.metadata.labels, now) || host.expired(now) {
-        return Err(Refusal::NotAllowed { login: login.clone(), host: host.metadata.name.clone() });
+        return Err(Refusal::NotAllowed {
+            login: login.clone(),
+            host: host.metadata.name.clone(),
+        });
     }
     let permitted = match ask.ability {
         Ability::Connect | Ability::Shell | Ability::Exec | Ability::Sftp => true,
@@ -380,7 +417,11 @@ pub fn decide(ask: &Ask<'_>, view: &View, now: Timestamp) -> Result<Permit, Refu
 
 /// One line about a lock, for those it keeps out.
 pub fn lock_text(lock: &Record<LockSpec>) -> String {
-    if lock.spec.message.is_empty() { lock.spec.target.shown() } else { lock.spec.message.clone() }
+    if lock.spec.message.is_empty() {
+        lock.spec.target.shown()
+    } else {
+        lock.spec.message.clone()
+    }
 }
 
 /// What is asked about a resource of the API.
@@ -447,15 +488,30 @@ pub fn decide_rule(ask: &RuleAsk<'_>, view: &View, now: Timestamp) -> Result<Rul
     let denied = view.live_roles(now).any(|r| covers(&r.spec.deny, true));
     let allowed = view.live_roles(now).any(|r| covers(&r.spec.allow, false));
     if denied || !allowed {
-        let resource = if name.is_empty() { grant_word(ask.resource).to_owned() } else { format!("{} {name}", grant_word(ask.resource)) };
-        return Err(Refusal::NoRule { verb: ask.verb.as_str(), resource });
+        let resource = if name.is_empty() {
+            grant_word(ask.resource).to_owned()
+        } else {
+            format!("{} {name}", grant_word(ask.resource))
+        };
+        return Err(Refusal::NoRule {
+            verb: ask.verb.as_str(),
+            resource,
+        });
     }
-    Ok(RulePermit { actor: view.user.metadata.name.to_string(), verb: ask.verb, resource: ask.resource })
+    Ok(RulePermit {
+        actor: view.user.metadata.name.to_string(),
+        verb: ask.verb,
+        resource: ask.resource,
+    })
 }
 
 /// The right of whoever may open the node's own control socket: the operating system has checked them.
 pub fn local_operator(verb: Verb, resource: Grant) -> RulePermit {
-    RulePermit { actor: LOCAL_OPERATOR.to_owned(), verb, resource }
+    RulePermit {
+        actor: LOCAL_OPERATOR.to_owned(),
+        verb,
+        resource,
+    }
 }
 
 /// How the operator at a node's own control socket appears in the audit log. Not a valid user name.
@@ -473,7 +529,11 @@ pub fn check_grant(granted: &RoleSpec, view: &View, now: Timestamp) -> Result<()
                         && (own.verbs.contains(&Verb::All) || own.verbs.contains(&verb))
                 });
                 if !holds {
-                    return Err(Refusal::GrantAboveOwn(format!("{} on {}", verb.as_str(), grant_word(resource))));
+                    return Err(Refusal::GrantAboveOwn(format!(
+                        "{} on {}",
+                        verb.as_str(),
+                        grant_word(resource)
+                    )));
                 }
             }
         }
@@ -483,8 +543,18 @@ pub fn check_grant(granted: &RoleSpec, view: &View, now: Timestamp) -> Result<()
         own.condition.is_none() && own.resources.contains(&Grant::All) && own.verbs.contains(&Verb::All)
     });
     if !holds_all {
-        let own: Vec<String> = view.live_roles(now).flat_map(|r| &r.spec.allow.logins).map(|t| t.to_string()).collect();
-        if let Some(login) = granted.allow.logins.iter().map(|t| t.to_string()).find(|login| !own.contains(login)) {
+        let own: Vec<String> = view
+            .live_roles(now)
+            .flat_map(|r| &r.spec.allow.logins)
+            .map(|t| t.to_string())
+            .collect();
+        if let Some(login) = granted
+            .allow
+            .logins
+            .iter()
+            .map(|t| t.to_string())
+            .find(|login| !own.contains(login))
+        {
             return Err(Refusal::GrantAboveOwn(format!("login {login}")));
         }
     }

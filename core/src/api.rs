@@ -602,7 +602,15 @@ macro_rules! secret_debug {
 }
 
 // These carry secrets: they show the one field that says whose they are.
-secret_debug!(LoginRequest(user), InviteView(user), InviteLink(user), JoinToken(name), JoinRequest(name), JoinReply(node_id), JoinOrder(addr));
+secret_debug!(
+    LoginRequest(user),
+    InviteView(user),
+    InviteLink(user),
+    JoinToken(name),
+    JoinRequest(name),
+    JoinReply(node_id),
+    JoinOrder(addr)
+);
 
 impl std::fmt::Debug for AcceptInvite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

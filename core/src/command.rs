@@ -6,7 +6,7 @@
 
 use crate::event::Event;
 use crate::name::{Login, Name, NodeId, RequestId, SessionId};
-use crate::record::{AnyRecord, AuthorityType, CertAuthoritySpec, Completeness, Kind, NodeSpec, Record, RecordingSpec};
+use crate::record::{AnyRecord, CertAuthoritySpec, Completeness, Kind, NodeSpec, Record, RecordingSpec};
 use crate::time::Timestamp;
 use crate::wire::{self, WireError};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,10 @@ pub struct Actor {
 impl Actor {
     /// A node acting for itself.
     pub fn node(id: NodeId) -> Self {
-        Actor { name: format!("node:{id}"), addr: String::new() }
+        Actor {
+            name: format!("node:{id}"),
+            addr: String::new(),
+        }
     }
 }
 
@@ -237,6 +240,8 @@ pub enum Command {
         size: u64,
         /// Hex root hash.
         root: String,
+        /// When it was signed; part of what is signed.
+        time: Timestamp,
         /// Hex signature.
         signature: String,
     },
@@ -330,7 +335,9 @@ pub enum RefusedCommand {
         name: String,
     },
     /// Somebody else changed it first.
-    #[error("{kind} {name:?} was changed meanwhile (it is at revision {now}): read it again, then repeat the change")]
+    #[error(
+        "{kind} {name:?} was changed meanwhile (it is at revision {now}): read it again, then repeat the change"
+    )]
     Conflict {
         /// Its kind.
         kind: Kind,

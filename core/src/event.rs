@@ -231,7 +231,10 @@ mod tests {
     fn names_and_codes_are_never_shared() {
         let names: BTreeSet<_> = EventKind::ALL.iter().map(|k| k.name()).collect();
         let codes: BTreeSet<_> = EventKind::ALL.iter().map(|k| k.code()).collect();
-        assert_eq!((names.len(), codes.len()), (EventKind::ALL.len(), EventKind::ALL.len()));
+        assert_eq!(
+            (names.len(), codes.len()),
+            (EventKind::ALL.len(), EventKind::ALL.len())
+        );
     }
 
     #[test]
@@ -244,6 +247,12 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut() {
-        assert!(Event::new(EventKind::Login).message("é".repeat(9000)).message.len() < 4200);
+        assert!(
+            Event::new(EventKind::Login)
+                .message("é".repeat(9000))
+                .message
+                .len()
+                < 4200
+        );
     }
 }

@@ -23,7 +23,8 @@ pub trait Kv: Send + Sync {
 
     /// At most `limit` pairs with `from <= key < to` (to the end if `to` is `None`), ascending, or descending
     /// from the end of the range if `reverse`.
-    fn scan(&self, from: &[u8], to: Option<&[u8]>, limit: usize, reverse: bool) -> Result<Vec<Pair>, KvFault>;
+    fn scan(&self, from: &[u8], to: Option<&[u8]>, limit: usize, reverse: bool)
+    -> Result<Vec<Pair>, KvFault>;
 }
 
 /// One change of the replicated state.
@@ -64,7 +65,10 @@ pub struct Overlay<'a> {
 impl<'a> Overlay<'a> {
     /// An overlay without changes.
     pub fn new(below: &'a dyn Kv) -> Self {
-        Overlay { below, pending: BTreeMap::new() }
+        Overlay {
+            below,
+            pending: BTreeMap::new(),
+        }
     }
 
     /// Lays a change over what is below.
@@ -103,16 +107,27 @@ impl Kv for Overlay<'_> {
         }
     }
 
-    fn scan(&self, from: &[u8], to: Option<&[u8]>, limit: usize, reverse: bool) -> Result<Vec<Pair>, KvFault> {
+    fn scan(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+        reverse: bool,
+    ) -> Result<Vec<Pair>, KvFault> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         if to.is_some_and(|to| to <= from) {
             return Ok(Vec::new());
         }
         let upper = to.map_or(Unbounded, Excluded);
-        let over: BTreeMap<&[u8], &Option<Vec<u8>>> =
-            self.pending.range::<[u8], _>((Included(from), upper)).map(|(k, v)| (k.as_slice(), v)).collect();
+        let over: BTreeMap<&[u8], &Option<Vec<u8>>> = self
+            .pending
+            .range::<[u8], _>((Included(from), upper))
+            .map(|(k, v)| (k.as_slice(), v))
+            .collect();
         // Every pending deletion may hide one stored pair, so that many more are asked for.
-        let below = self.below.scan(from, to, limit.saturating_add(over.len()), reverse)?;
+        let below = self
+            .below
+            .scan(from, to, limit.saturating_add(over.len()), reverse)?;
         let mut all: BTreeMap<Vec<u8>, Vec<u8>> = below.into_iter().collect();
         for (key, value) in over {
             match value {
@@ -120,7 +135,11 @@ impl Kv for Overlay<'_> {
                 None => all.remove(key),
             };
         }
-        Ok(if reverse { all.into_iter().rev().take(limit).collect() } else { all.into_iter().take(limit).collect() })
+        Ok(if reverse {
+            all.into_iter().rev().take(limit).collect()
+        } else {
+            all.into_iter().take(limit).collect()
+        })
     }
 }
 
@@ -145,14 +164,26 @@ impl Kv for MemoryKv {
         Ok(self.0.get(key).cloned())
     }
 
-    fn scan(&self, from: &[u8], to: Option<&[u8]>, limit: usize, reverse: bool) -> Result<Vec<Pair>, KvFault> {
+    fn scan(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+        reverse: bool,
+    ) -> Result<Vec<Pair>, KvFault> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         if to.is_some_and(|to| to <= from) {
             return Ok(Vec::new());
         }
-        let range = self.0.range::<[u8], _>((Included(from), to.map_or(Unbounded, Excluded)));
+        let range = self
+            .0
+            .range::<[u8], _>((Included(from), to.map_or(Unbounded, Excluded)));
         let pair = |(k, v): (&Vec<u8>, &Vec<u8>)| (k.clone(), v.clone());
-        Ok(if reverse { range.rev().take(limit).map(pair).collect() } else { range.take(limit).map(pair).collect() })
+        Ok(if reverse {
+            range.rev().take(limit).map(pair).collect()
+        } else {
+            range.take(limit).map(pair).collect()
+        })
     }
 }
 
@@ -170,8 +201,14 @@ mod tests {
         over.delete(b"a".to_vec());
         over.put(b"bb".to_vec(), b"new".to_vec());
         let keys = |pairs: Vec<Pair>| pairs.into_iter().map(|(k, _)| k).collect::<Vec<_>>();
-        assert_eq!(keys(over.scan(b"a", None, 2, false).expect("memory")), [b"b".to_vec(), b"bb".to_vec()]);
-        assert_eq!(keys(over.scan(b"a", Some(b"c"), 9, true).expect("memory")), [b"bb".to_vec(), b"b".to_vec()]);
+        assert_eq!(
+            keys(over.scan(b"a", None, 2, false).expect("memory")),
+            [b"b".to_vec(), b"bb".to_vec()]
+        );
+        assert_eq!(
+            keys(over.scan(b"a", Some(b"c"), 9, true).expect("memory")),
+            [b"bb".to_vec(), b"b".to_vec()]
+        );
         assert_eq!(over.get(b"a"), Ok(None));
     }
 

@@ -16,7 +16,11 @@ pub struct BadName {
 impl BadName {
     fn new(what: &'static str, text: &str, why: &'static str) -> Self {
         // Hostile names may be megabytes: the error keeps only the beginning.
-        BadName { what, shown: text.chars().take(80).collect(), why }
+        BadName {
+            what,
+            shown: text.chars().take(80).collect(),
+            why,
+        }
     }
 }
 
@@ -126,7 +130,10 @@ fn check_login(text: &str) -> Result<(), &'static str> {
     if text.len() > 64 {
         return Err("it is longer than 64 characters");
     }
-    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b)) {
+    if !text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b))
+    {
         return Err("only ASCII letters, digits and . _ @ - are allowed");
     }
     if text.starts_with('-') {
@@ -144,7 +151,11 @@ fn check_uuid(text: &str) -> Result<(), &'static str> {
             8 | 13 | 18 | 23 => b == b'-',
             _ => b.is_ascii_digit() || (b'a'..=b'f').contains(&b),
         });
-    if shaped { Ok(()) } else { Err("it is not a UUID in lower case") }
+    if shaped {
+        Ok(())
+    } else {
+        Err("it is not a UUID in lower case")
+    }
 }
 
 /// A node's id in the Raft group: the log index of the entry that allocated it, so it is never used twice.
@@ -156,10 +167,31 @@ mod tests {
 
     #[test]
     fn hostile_names_are_refused() {
-        for text in ["", "-x", "a,root", "a\nb", "a b", "a\0", "é", "../x", "a..b", "Admin", ".x", &"a".repeat(65)] {
+        for text in [
+            "",
+            "-x",
+            "a,root",
+            "a\nb",
+            "a b",
+            "a\0",
+            "é",
+            "../x",
+            "a..b",
+            "Admin",
+            ".x",
+            &"a".repeat(65),
+        ] {
             assert!(Name::parse(text).is_err(), "{text:?} was accepted as a name");
         }
-        for text in ["", "-oProxyCommand", "a,root", "a\nb", "a b", "a\u{202e}b", "\u{0430}dmin"] {
+        for text in [
+            "",
+            "-oProxyCommand",
+            "a,root",
+            "a\nb",
+            "a b",
+            "a\u{202e}b",
+            "\u{0430}dmin",
+        ] {
             assert!(Login::parse(text).is_err(), "{text:?} was accepted as a login");
         }
     }

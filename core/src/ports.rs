@@ -42,9 +42,14 @@ pub trait Consensus: Send + Sync + 'static {
     fn kv(&self) -> Arc<dyn Kv>;
     /// A fresh request id, for changes that no client chose one for.
     fn new_id(&self) -> RequestId;
-    /// Proposes a change on whichever node leads, across a failover if need be. Answers after it is committed and
-    /// applied on this node, so that a read that follows sees it.
-    fn propose(&self, actor: Actor, id: RequestId, command: Command) -> Pending<'_, Result<Reply, Unavailable>>;
+    /// Proposes a change on whichever node leads, across a failover if need be. Answers once it is committed; a
+    /// read that must see it asks for the [`Consensus::barrier`] first.
+    fn propose(
+        &self,
+        actor: Actor,
+        id: RequestId,
+        command: Command,
+    ) -> Pending<'_, Result<Reply, Unavailable>>;
     /// Waits until this node's state is at least as new as everything acknowledged before the call.
     fn barrier(&self) -> Pending<'_, Result<(), Unavailable>>;
     /// Whether this node may decide from its own state: it heard from a leader with a quorum a short, stated time ago.
@@ -75,10 +80,19 @@ pub trait Recordings: Send + Sync + 'static {
     /// Seals a session's data key for its index row.
     fn seal_key(&self, session: &SessionId, key: &[u8]) -> Result<Vec<u8>, Unavailable>;
     /// Stores one encrypted chunk; answers when a majority of nodes has it on disk.
-    fn ship<'a>(&'a self, session: &'a SessionId, seq: u32, bytes: Vec<u8>) -> Pending<'a, Result<(), Unavailable>>;
+    fn ship<'a>(
+        &'a self,
+        session: &'a SessionId,
+        seq: u32,
+        bytes: Vec<u8>,
+    ) -> Pending<'a, Result<(), Unavailable>>;
     /// Opens a recording to be given out, also while the session lives. Chunks that are not on this node are
     /// fetched from others.
-    fn play<'a>(&'a self, session: &'a SessionId, format: PlayFormat) -> Pending<'a, Result<Box<dyn ByteSource>, Unavailable>>;
+    fn play<'a>(
+        &'a self,
+        session: &'a SessionId,
+        format: PlayFormat,
+    ) -> Pending<'a, Result<Box<dyn ByteSource>, Unavailable>>;
 }
 
 /// Sessions that run now, on every node.
@@ -100,7 +114,11 @@ pub trait Operations: Send + Sync + 'static {
     fn status(&self) -> Pending<'_, ClusterStatus>;
     /// Lets a node in that holds a join token: allocates its id, signs its certificates, wraps the cluster key for
     /// it, adds it as a learner and, once it has caught up, as a voter.
-    fn admit<'a>(&'a self, request: JoinRequest, addr: String) -> Pending<'a, Result<crate::api::JoinReply, OperationFailed>>;
+    fn admit<'a>(
+        &'a self,
+        request: JoinRequest,
+        addr: String,
+    ) -> Pending<'a, Result<crate::api::JoinReply, OperationFailed>>;
     /// Takes a node out of the cluster; its own leadership is handed over first.
     fn remove<'a>(&'a self, node: &'a Name) -> Pending<'a, Result<(), OperationFailed>>;
     /// Hands leadership to a node, or to any.
@@ -114,7 +132,10 @@ pub trait Operations: Send + Sync + 'static {
 /// What a node that is in no cluster yet can be told at its control socket.
 pub trait Bootstrap: Send + Sync + 'static {
     /// Makes a new cluster of this node. Harmless when it is in one already: answers what there is.
-    fn init(&self, request: crate::api::InitRequest) -> Pending<'_, Result<crate::api::InitReply, OperationFailed>>;
+    fn init(
+        &self,
+        request: crate::api::InitRequest,
+    ) -> Pending<'_, Result<crate::api::InitReply, OperationFailed>>;
     /// Joins the cluster that the token names, through the member at the address. Harmless when it is a member already.
     fn join(&self, order: crate::api::JoinOrder) -> Pending<'_, Result<ClusterStatus, OperationFailed>>;
 }

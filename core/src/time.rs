@@ -75,7 +75,11 @@ impl fmt::Debug for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        if s.is_human_readable() { s.collect_str(self) } else { s.serialize_u64(self.0) }
+        if s.is_human_readable() {
+            s.collect_str(self)
+        } else {
+            s.serialize_u64(self.0)
+        }
     }
 }
 
@@ -128,7 +132,10 @@ impl Ttl {
         let mut rest = text.chars().peekable();
         while let Some(c) = rest.next() {
             if let Some(digit) = c.to_digit(10) {
-                let grown = number.unwrap_or(0).checked_mul(10).and_then(|n| n.checked_add(digit.into()));
+                let grown = number
+                    .unwrap_or(0)
+                    .checked_mul(10)
+                    .and_then(|n| n.checked_add(digit.into()));
                 number = Some(grown.ok_or_else(bad)?);
                 continue;
             }
@@ -162,7 +169,13 @@ impl fmt::Display for Ttl {
         }
         let mut text = String::new();
         let mut left = self.0;
-        for (unit, ms) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {
+        for (unit, ms) in [
+            ("d", 86_400_000),
+            ("h", 3_600_000),
+            ("m", 60_000),
+            ("s", 1000),
+            ("ms", 1),
+        ] {
             if left >= ms {
                 text.push_str(&format!("{}{unit}", left / ms));
                 left %= ms;
@@ -209,7 +222,17 @@ mod tests {
 
     #[test]
     fn ttl_refuses_what_has_no_unit_or_overflows() {
-        for text in ["", "12", "h", "12x", "-1h", "99999999999999999999h", "999999999d", "1h3", "１h"] {
+        for text in [
+            "",
+            "12",
+            "h",
+            "12x",
+            "-1h",
+            "99999999999999999999h",
+            "999999999d",
+            "1h3",
+            "１h",
+        ] {
             assert!(Ttl::parse(text).is_err(), "{text:?} was accepted");
         }
     }

@@ -47,7 +47,14 @@ pub fn encode<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
 pub fn decode<T: DeserializeOwned>(what: &'static str, version: u8, bytes: &[u8]) -> Result<T, WireError> {
     let (&found, body) = bytes.split_first().ok_or(WireError::Empty { what })?;
     if found != version {
-        return Err(WireError::Version { what, found, known: version });
+        return Err(WireError::Version {
+            what,
+            found,
+            known: version,
+        });
     }
-    rmp_serde::from_slice(body).map_err(|error| WireError::Body { what, why: error.to_string() })
+    rmp_serde::from_slice(body).map_err(|error| WireError::Body {
+        what,
+        why: error.to_string(),
+    })
 }

@@ -22,8 +22,13 @@ pub enum AuthorityType {
 
 impl AuthorityType {
     /// All of them, in the order they are made.
-    pub const ALL: [AuthorityType; 5] =
-        [AuthorityType::User, AuthorityType::Host, AuthorityType::Tls, AuthorityType::Peer, AuthorityType::Audit];
+    pub const ALL: [AuthorityType; 5] = [
+        AuthorityType::User,
+        AuthorityType::Host,
+        AuthorityType::Tls,
+        AuthorityType::Peer,
+        AuthorityType::Audit,
+    ];
 
     /// The word in YAML, URLs and as the record's name.
     pub const fn as_str(self) -> &'static str {

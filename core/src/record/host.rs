@@ -30,17 +30,25 @@ impl HostAddr {
         let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
         let port: u16 = port.parse().map_err(|_| bad())?;
         let inner = match host.strip_prefix('[') {
-            Some(rest) => rest.strip_suffix(']').filter(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok()).ok_or_else(bad)?,
+            Some(rest) => rest
+                .strip_suffix(']')
+                .filter(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok())
+                .ok_or_else(bad)?,
             None => host,
         };
-        let plain = inner.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
+        let plain = inner
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
         if port == 0 || inner.is_empty() || inner.len() > 253 || !plain || inner.starts_with('-') {
             return Err(bad());
         }
         if inner.contains(':') && !host.starts_with('[') {
             return Err(bad());
         }
-        Ok(HostAddr { host: inner.to_ascii_lowercase(), port })
+        Ok(HostAddr {
+            host: inner.to_ascii_lowercase(),
+            port,
+        })
     }
 
     /// Name or address, without brackets.
@@ -56,7 +64,11 @@ impl HostAddr {
 
 impl std::fmt::Display for HostAddr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -87,7 +99,18 @@ mod tests {
         for good in ["127.0.0.1:22", "web1.example.com:2222", "[::1]:22"] {
             assert_eq!(HostAddr::parse(good).map(|a| a.to_string()), Ok(good.to_string()));
         }
-        for bad in ["", "web1", "web1:0", "web1:99999", "::1:22", "[x]:22", "a b:22", "-o:22", "a\n:22", "web1:22/"] {
+        for bad in [
+            "",
+            "web1",
+            "web1:0",
+            "web1:99999",
+            "::1:22",
+            "[x]:22",
+            "a b:22",
+            "-o:22",
+            "a\n:22",
+            "web1:22/",
+        ] {
             assert!(HostAddr::parse(bad).is_err(), "{bad:?} was accepted");
         }
     }

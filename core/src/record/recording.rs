@@ -35,7 +35,10 @@ fn default_cap() -> u64 {
 
 impl Default for RecordingConfigSpec {
     fn default() -> Self {
-        RecordingConfigSpec { mode: RecordingMode::BestEffort, exec_capture_bytes: default_cap() }
+        RecordingConfigSpec {
+            mode: RecordingMode::BestEffort,
+            exec_capture_bytes: default_cap(),
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use crate::kv::{Change, Kv, KvFault, Overlay};
 use crate::merkle;
 use crate::name::{ClusterId, Name, NodeId, RequestId};
 use crate::record::{
-    AnyRecord, AuthorityType, CertAuthoritySpec, Completeness, Kind, NodeSpec, Record, RecordingSpec, RoleSpec, TokenSpec,
-    UserSpec,
+    AnyRecord, AuthorityType, CertAuthoritySpec, Completeness, Kind, NodeSpec, Record, RecordingSpec,
+    RoleSpec, TokenSpec, UserSpec,
 };
 use crate::time::Timestamp;
 use crate::wire::{self, WireError};
@@ -59,9 +59,21 @@ pub fn apply(kv: &dyn Kv, index: u64, bytes: &[u8]) -> Result<Applied, Fault> {
     let entry = Entry::from_bytes(bytes).map_err(|why| Fault::Entry { index, why })?;
     if let Some(kept) = kv.get(&keys::reply(&entry.id))? {
         let reply = Reply::from_bytes(&kept).map_err(|why| Fault::Entry { index, why })?;
-        return Ok(Applied { changes: Vec::new(), reply, notify: 0 });
+        return Ok(Applied {
+            changes: Vec::new(),
+            reply,
+            notify: 0,
+        });
     }
-    let mut run = Run { state: Overlay::new(kv), index, now: entry.now, node: entry.node, actor: entry.actor, notify: 0, events: Vec::new() };
+    let mut run = Run {
+        state: Overlay::new(kv),
+        index,
+        now: entry.now,
+        node: entry.node,
+        actor: entry.actor,
+        notify: 0,
+        events: Vec::new(),
+    };
     let verdict = run.command(entry.command)?;
     run.write_events()?;
     let reply = match verdict {
@@ -69,7 +81,11 @@ pub fn apply(kv: &dyn Kv, index: u64, bytes: &[u8]) -> Result<Applied, Fault> {
         Err(why) => Reply::Refused(why),
     };
     run.keep_reply(&entry.id, &reply)?;
-    Ok(Applied { changes: run.state.into_changes(), reply, notify: run.notify })
+    Ok(Applied {
+        changes: run.state.into_changes(),
+        reply,
+        notify: run.notify,
+    })
 }
 
 /// A command's own verdict: done, or refused with nothing changed but the audit log.
@@ -88,9 +104,13 @@ struct Run<'a> {
 impl Run<'_> {
     fn command(&mut self, command: Command) -> Result<Verdict, KvFault> {
         match command {
-            Command::Init { cluster_name, cluster_id, authorities, node, presets } => {
-                self.init(cluster_name, &cluster_id, authorities, *node, presets)
-            }
+            Command::Init {
+                cluster_name,
+                cluster_id,
+                authorities,
+                node,
+                presets,
+            } => self.init(cluster_name, &cluster_id, authorities, *node, presets),
             Command::PutRecord { record, expect } => {
                 let what = format!("{}/{}", record.kind(), record.metadata().name);
                 let verdict = self.put_record(*record, expect)?;
@@ -100,13 +120,33 @@ impl Run<'_> {
                 let verdict = self.delete_record(kind, &name, expect)?;
                 Ok(self.audited(verdict, EventKind::RecordRefused, &format!("{kind}/{name}")))
             }
-            Command::CreateInvite { user, purpose, token_sha256, totp, expires } => {
-                self.create_invite(&user, &token_sha256, Invite { user: user.clone(), purpose, totp, expires })
-            }
-            Command::AcceptInvite { token_sha256, password_hash, totp_step } => {
-                self.accept_invite(&token_sha256, password_hash, totp_step)
-            }
-            Command::Login { user, totp_step, generation, terms } => self.login(&user, totp_step, generation, &terms),
+            Command::CreateInvite {
+                user,
+                purpose,
+                token_sha256,
+                totp,
+                expires,
+            } => self.create_invite(
+                &user,
+                &token_sha256,
+                Invite {
+                    user: user.clone(),
+                    purpose,
+                    totp,
+                    expires,
+                },
+            ),
+            Command::AcceptInvite {
+                token_sha256,
+                password_hash,
+                totp_step,
+            } => self.accept_invite(&token_sha256, password_hash, totp_step),
+            Command::Login {
+                user,
+                totp_step,
+                generation,
+                terms,
+            } => self.login(&user, totp_step, generation, &terms),
             Command::LoginFailed { user, reason } => self.login_failed(&user, &reason).map(Ok),
             Command::IssueCert { terms } => {
                 let verdict = self.check_terms(&terms)?;
@@ -115,17 +155,37 @@ impl Run<'_> {
                 }
                 Ok(self.audited(verdict, EventKind::CertRefused, terms.subject.as_str()))
             }
-            Command::StartSession { recording, events, max_sessions } => {
+            Command::StartSession {
+                recording,
+                events,
+                max_sessions,
+            } => {
                 let what = recording.spec.clone();
                 let verdict = self.start_session(*recording, events, max_sessions)?;
                 if let Err(why) = &verdict {
-                    let event = Event::new(EventKind::SessionRefused).user(what.user.as_str()).addr(what.client_addr);
-                    self.events.push(event.login(what.login.as_str()).host(what.host.as_str()).message(why.to_string()));
+                    let event = Event::new(EventKind::SessionRefused)
+                        .user(what.user.as_str())
+                        .addr(what.client_addr);
+                    self.events.push(
+                        event
+                            .login(what.login.as_str())
+                            .host(what.host.as_str())
+                            .message(why.to_string()),
+                    );
                 }
                 Ok(verdict)
             }
-            Command::EndSession { session, completeness, chunks, output_bytes, last_chunk, events } => {
-                let Some(AnyRecord::Recording(mut row)) = super::any_record(&self.state, Kind::Recording, session.as_str())? else {
+            Command::EndSession {
+                session,
+                completeness,
+                chunks,
+                output_bytes,
+                last_chunk,
+                events,
+            } => {
+                let Some(AnyRecord::Recording(mut row)) =
+                    super::any_record(&self.state, Kind::Recording, session.as_str())?
+                else {
                     return Ok(Err(not_found(Kind::Recording, session.as_str())));
                 };
                 let spec = &mut row.spec;
@@ -145,8 +205,22 @@ impl Run<'_> {
                 self.events.extend(events);
                 Ok(Ok(()))
             }
-            Command::SignHead { size, root, signature } => self.sign_head(size, root, signature),
-            Command::JoinNode { token, secret_sha256, node } => self.join_node(&token, &secret_sha256, *node),
+            Command::SignHead {
+                size,
+                root,
+                time,
+                signature,
+            } => self.sign_head(SignedHead {
+                size,
+                root,
+                time,
+                signature,
+            }),
+            Command::JoinNode {
+                token,
+                secret_sha256,
+                node,
+            } => self.join_node(&token, &secret_sha256, *node),
             Command::RemoveNode { id } => self.remove_node(id),
         }
     }
@@ -164,8 +238,16 @@ impl Run<'_> {
     }
 
     fn event(&mut self, event: Event) {
-        let who = if event.user.is_empty() { self.actor.name.clone() } else { event.user.clone() };
-        let addr = if event.addr.is_empty() { self.actor.addr.clone() } else { event.addr.clone() };
+        let who = if event.user.is_empty() {
+            self.actor.name.clone()
+        } else {
+            event.user.clone()
+        };
+        let addr = if event.addr.is_empty() {
+            self.actor.addr.clone()
+        } else {
+            event.addr.clone()
+        };
         self.events.push(event.user(who).addr(addr));
     }
 
@@ -213,14 +295,26 @@ impl Run<'_> {
 
     // Records.
 
-    fn check_expect(&self, kind: Kind, name: &Name, expect: Expect) -> Result<Result<Option<AnyRecord>, RefusedCommand>, KvFault> {
+    fn check_expect(
+        &self,
+        kind: Kind,
+        name: &Name,
+        expect: Expect,
+    ) -> Result<Result<Option<AnyRecord>, RefusedCommand>, KvFault> {
         let found = super::any_record(&self.state, kind, name.as_str())?;
         let now = found.as_ref().map(|r| r.metadata().revision);
         Ok(match (expect, now) {
             (Expect::Any, _) | (Expect::Absent, None) | (Expect::Present, Some(_)) => Ok(found),
             (Expect::Revision(wanted), Some(now)) if wanted == now => Ok(found),
-            (Expect::Absent, Some(_)) => Err(RefusedCommand::Exists { kind, name: name.to_string() }),
-            (Expect::Revision(_), Some(now)) => Err(RefusedCommand::Conflict { kind, name: name.to_string(), now }),
+            (Expect::Absent, Some(_)) => Err(RefusedCommand::Exists {
+                kind,
+                name: name.to_string(),
+            }),
+            (Expect::Revision(_), Some(now)) => Err(RefusedCommand::Conflict {
+                kind,
+                name: name.to_string(),
+                now,
+            }),
             (Expect::Present | Expect::Revision(_), None) => Err(not_found(kind, name.as_str())),
         })
     }
@@ -236,16 +330,26 @@ impl Run<'_> {
             AnyRecord::User(user) => {
                 for role in &user.spec.roles {
                     if super::record::<RoleSpec>(&self.state, role)?.is_none() {
-                        return invalid(format!("user {name} cannot hold role {role}: there is no such role"));
+                        return invalid(format!(
+                            "user {name} cannot hold role {role}: there is no such role"
+                        ));
                     }
                 }
             }
-            AnyRecord::Lock(lock) if lock.spec.target.is_empty() => return invalid("a lock needs a target: user, role, login or host".into()),
+            AnyRecord::Lock(lock) if lock.spec.target.is_empty() => {
+                return invalid("a lock needs a target: user, role, login or host".into());
+            }
             AnyRecord::AuthPreference(_) if name.as_str() != super::AUTH_PREFERENCE => {
-                return invalid(format!("there is one such record, named {}", super::AUTH_PREFERENCE));
+                return invalid(format!(
+                    "there is one such record, named {}",
+                    super::AUTH_PREFERENCE
+                ));
             }
             AnyRecord::RecordingConfig(_) if name.as_str() != super::RECORDING_CONFIG => {
-                return invalid(format!("there is one such record, named {}", super::RECORDING_CONFIG));
+                return invalid(format!(
+                    "there is one such record, named {}",
+                    super::RECORDING_CONFIG
+                ));
             }
             AnyRecord::CertAuthority(_) | AnyRecord::Recording(_) | AnyRecord::Node(_) => {
                 return invalid(format!("a {kind} is made by the cluster itself"));
@@ -253,26 +357,43 @@ impl Run<'_> {
             AnyRecord::Role(_) | AnyRecord::Token(_) | AnyRecord::Host(_) | AnyRecord::Lock(_) => {}
             AnyRecord::AuthPreference(_) | AnyRecord::RecordingConfig(_) => {}
         }
-        let event = if before.is_some() { EventKind::RecordUpdate } else { EventKind::RecordCreate };
-        self.event(Event::new(event).target(format!("{kind}/{name}")).with("revision", self.index));
+        let event = if before.is_some() {
+            EventKind::RecordUpdate
+        } else {
+            EventKind::RecordCreate
+        };
+        self.event(
+            Event::new(event)
+                .target(format!("{kind}/{name}"))
+                .with("revision", self.index),
+        );
         self.write_record(record);
         self.notify |= NOTIFY_POLICY;
         Ok(Ok(()))
     }
 
     fn delete_record(&mut self, kind: Kind, name: &Name, expect: Expect) -> Result<Verdict, KvFault> {
-        let expect = if expect == Expect::Any { Expect::Present } else { expect };
+        let expect = if expect == Expect::Any {
+            Expect::Present
+        } else {
+            expect
+        };
         if let Err(why) = self.check_expect(kind, name, expect)? {
             return Ok(Err(why));
         }
         match kind {
             Kind::CertAuthority | Kind::Recording | Kind::Node => {
-                return Ok(Err(RefusedCommand::Invalid(format!("a {kind} is removed by the cluster itself"))));
+                return Ok(Err(RefusedCommand::Invalid(format!(
+                    "a {kind} is removed by the cluster itself"
+                ))));
             }
             Kind::Role => {
                 let holders = super::records::<UserSpec>(&self.state)?;
                 if let Some(holder) = holders.iter().find(|u| u.spec.roles.contains(name)) {
-                    let why = format!("role {name} is held by user {}: take it away first", holder.metadata.name);
+                    let why = format!(
+                        "role {name} is held by user {}: take it away first",
+                        holder.metadata.name
+                    );
                     return Ok(Err(RefusedCommand::Invalid(why)));
                 }
             }
@@ -303,13 +424,22 @@ impl Run<'_> {
             return Ok(Err(not_found(Kind::User, user.as_str())));
         }
         self.void_invite(user)?;
-        self.event(Event::new(EventKind::InviteCreate).target(format!("user/{user}")).with("expires", invite.expires));
+        self.event(
+            Event::new(EventKind::InviteCreate)
+                .target(format!("user/{user}"))
+                .with("expires", invite.expires),
+        );
         self.put(keys::invite(token_sha256), &invite);
         self.put(keys::invited(user), &token_sha256);
         Ok(Ok(()))
     }
 
-    fn accept_invite(&mut self, token_sha256: &str, password_hash: String, totp_step: u64) -> Result<Verdict, KvFault> {
+    fn accept_invite(
+        &mut self,
+        token_sha256: &str,
+        password_hash: String,
+        totp_step: u64,
+    ) -> Result<Verdict, KvFault> {
         let Some(invite) = super::invite(&self.state, token_sha256)?.filter(|i| i.expires > self.now) else {
             self.event(Event::new(EventKind::InviteRefused).message("the token is wrong, used or expired"));
             return Ok(Err(RefusedCommand::BadToken));
@@ -324,30 +454,58 @@ impl Run<'_> {
         };
         self.void_invite(&invite.user)?;
         self.put(keys::auth(&invite.user), &auth);
-        self.event(Event::new(EventKind::InviteAccept).user(invite.user.as_str()).target(format!("user/{}", invite.user)));
+        self.event(
+            Event::new(EventKind::InviteAccept)
+                .user(invite.user.as_str())
+                .target(format!("user/{}", invite.user)),
+        );
         Ok(Ok(()))
     }
 
-    fn login(&mut self, user: &Name, totp_step: Option<u64>, generation: u64, terms: &CertTerms) -> Result<Verdict, KvFault> {
+    fn login(
+        &mut self,
+        user: &Name,
+        totp_step: Option<u64>,
+        generation: u64,
+        terms: &CertTerms,
+    ) -> Result<Verdict, KvFault> {
         let refused = |run: &mut Self, why: &str, verdict| {
-            run.event(Event::new(EventKind::LoginRefused).user(user.as_str()).message(why));
+            run.event(
+                Event::new(EventKind::LoginRefused)
+                    .user(user.as_str())
+                    .message(why),
+            );
             Ok(Err(verdict))
         };
         let Some(mut auth) = super::local_auth(&self.state, user)? else {
             return refused(self, "there is no such user", RefusedCommand::BadLogin);
         };
         if auth.locked_until > self.now {
-            return refused(self, "locked out after too many failures", RefusedCommand::LockedOut { until: auth.locked_until });
+            return refused(
+                self,
+                "locked out after too many failures",
+                RefusedCommand::LockedOut {
+                    until: auth.locked_until,
+                },
+            );
         }
         if auth.generation != generation {
-            return refused(self, "the credentials were reset meanwhile", RefusedCommand::BadLogin);
+            return refused(
+                self,
+                "the credentials were reset meanwhile",
+                RefusedCommand::BadLogin,
+            );
         }
         if totp_step.is_some_and(|step| step <= auth.last_totp_step) {
             self.login_failed(user.as_str(), "the code was used before")?;
             return Ok(Err(RefusedCommand::BadLogin));
         }
         if terms.subject != *user || terms.purpose != CertPurpose::Login {
-            return refused(self, "the certificate is for somebody else", RefusedCommand::BadLogin);
+            return refused(
+                self,
+                "the certificate is for somebody else",
+                RefusedCommand::BadLogin,
+            );
         }
         if let Err(why) = self.check_terms(terms)? {
             return refused(self, &why.to_string(), why);
@@ -355,21 +513,36 @@ impl Run<'_> {
         auth.failures.clear();
         auth.last_totp_step = totp_step.unwrap_or(auth.last_totp_step);
         self.put(keys::auth(user), &auth);
-        self.event(Event::new(EventKind::Login).user(user.as_str()).with("method", if totp_step.is_some() { "password+totp" } else { "password" }));
+        self.event(Event::new(EventKind::Login).user(user.as_str()).with(
+            "method",
+            if totp_step.is_some() {
+                "password+totp"
+            } else {
+                "password"
+            },
+        ));
         self.issued(terms);
         Ok(Ok(()))
     }
 
     fn login_failed(&mut self, user: &str, reason: &str) -> Result<(), KvFault> {
         self.event(Event::new(EventKind::LoginRefused).user(user).message(reason));
-        let Ok(name) = Name::parse(user) else { return Ok(()) };
-        let Some(mut auth) = super::local_auth(&self.state, &name)? else { return Ok(()) };
+        let Ok(name) = Name::parse(user) else {
+            return Ok(());
+        };
+        let Some(mut auth) = super::local_auth(&self.state, &name)? else {
+            return Ok(());
+        };
         if auth.locked_until > self.now {
             return Ok(());
         }
         let policy = super::auth_preference(&self.state)?;
         if auth.fail(self.now, policy.max_failures, policy.lockout_window) {
-            self.event(Event::new(EventKind::LoginLockout).user(user).with("until", auth.locked_until));
+            self.event(
+                Event::new(EventKind::LoginLockout)
+                    .user(user)
+                    .with("until", auth.locked_until),
+            );
         }
         self.put(keys::auth(&name), &auth);
         Ok(())
@@ -387,7 +560,8 @@ impl Run<'_> {
         if terms.purpose == CertPurpose::Host {
             return Ok(Ok(()));
         }
-        let Some(view) = View::load(&self.state, &terms.subject)?.filter(|v| !v.user.expired(self.now)) else {
+        let Some(view) = View::load(&self.state, &terms.subject)?.filter(|v| !v.user.expired(self.now))
+        else {
             return Ok(Err(not_found(Kind::User, terms.subject.as_str())));
         };
         if let Some(lock) = view.lock(None, None, self.now) {
@@ -395,7 +569,9 @@ impl Run<'_> {
         }
         let allowed = view.principals(self.now);
         if let Some(login) = terms.principals.iter().find(|login| !allowed.contains(login)) {
-            return invalid(&format!("login {login} is not allowed by the user's roles any more"));
+            return invalid(&format!(
+                "login {login} is not allowed by the user's roles any more"
+            ));
         }
         if terms.valid_before.since_ms(self.now) > view.options(self.now).max_session_ttl.ms() {
             return invalid("the certificate would live longer than the user's roles allow");
@@ -404,7 +580,11 @@ impl Run<'_> {
     }
 
     fn issued(&mut self, terms: &CertTerms) {
-        let kind = if terms.purpose == CertPurpose::Host { EventKind::HostCertIssue } else { EventKind::CertIssue };
+        let kind = if terms.purpose == CertPurpose::Host {
+            EventKind::HostCertIssue
+        } else {
+            EventKind::CertIssue
+        };
         let principals: Vec<&str> = terms.principals.iter().map(|p| p.as_str()).collect();
         let mut event = Event::new(kind)
             .target(terms.subject.as_str())
@@ -423,10 +603,20 @@ impl Run<'_> {
 
     // Sessions.
 
-    fn start_session(&mut self, recording: Record<RecordingSpec>, events: Vec<Event>, max_sessions: Option<u32>) -> Result<Verdict, KvFault> {
+    fn start_session(
+        &mut self,
+        recording: Record<RecordingSpec>,
+        events: Vec<Event>,
+        max_sessions: Option<u32>,
+    ) -> Result<Verdict, KvFault> {
         let spec = &recording.spec;
-        if super::any_record(&self.state, Kind::Recording, spec.session.as_str())?.is_some() || recording.metadata.name.as_str() != spec.session.as_str() {
-            return Ok(Err(RefusedCommand::Exists { kind: Kind::Recording, name: spec.session.to_string() }));
+        if super::any_record(&self.state, Kind::Recording, spec.session.as_str())?.is_some()
+            || recording.metadata.name.as_str() != spec.session.as_str()
+        {
+            return Ok(Err(RefusedCommand::Exists {
+                kind: Kind::Recording,
+                name: spec.session.to_string(),
+            }));
         }
         let Some(view) = View::load(&self.state, &spec.user)? else {
             return Ok(Err(not_found(Kind::User, spec.user.as_str())));
@@ -449,30 +639,48 @@ impl Run<'_> {
 
     // The audit log.
 
-    fn sign_head(&mut self, size: u64, root: String, signature: String) -> Result<Verdict, KvFault> {
-        if super::last_head(&self.state)?.is_some_and(|last| last.size >= size) || size > super::audit_frontier(&self.state)?.size() {
-            return Ok(Err(RefusedCommand::Invalid("a newer head is signed already".into())));
+    fn sign_head(&mut self, head: SignedHead) -> Result<Verdict, KvFault> {
+        let newer = super::last_head(&self.state)?.is_some_and(|last| last.size >= head.size);
+        if newer || head.size > super::audit_frontier(&self.state)?.size() {
+            return Ok(Err(RefusedCommand::Invalid(
+                "a newer head is signed already".into(),
+            )));
         }
-        self.put(keys::head(size), &SignedHead { size, root: root.clone(), time: self.now, signature });
-        self.event(Event::new(EventKind::AuditHead).with("size", size).with("root", root));
+        self.event(
+            Event::new(EventKind::AuditHead)
+                .with("size", head.size)
+                .with("root", &head.root),
+        );
+        self.put(keys::head(head.size), &head);
         Ok(Ok(()))
     }
 
     // The cluster.
 
-    fn init(&mut self, name: Name, id: &str, authorities: Vec<(CertAuthoritySpec, crate::command::Sealed)>, mut node: Record<NodeSpec>, presets: Vec<AnyRecord>) -> Result<Verdict, KvFault> {
+    fn init(
+        &mut self,
+        name: Name,
+        id: &str,
+        authorities: Vec<(CertAuthoritySpec, crate::command::Sealed)>,
+        mut node: Record<NodeSpec>,
+        presets: Vec<AnyRecord>,
+    ) -> Result<Verdict, KvFault> {
         let invalid = |why: &str| Ok(Err(RefusedCommand::Invalid(why.into())));
         if super::cluster(&self.state)?.is_some() {
             return invalid("the cluster is initialised already");
         }
-        let Ok(id) = ClusterId::parse(id) else { return invalid("the cluster id is not a UUID") };
+        let Ok(id) = ClusterId::parse(id) else {
+            return invalid("the cluster id is not a UUID");
+        };
         let made: Vec<AuthorityType> = authorities.iter().map(|(public, _)| public.authority).collect();
         if !AuthorityType::ALL.iter().all(|kind| made.contains(kind)) {
             return invalid("an authority is missing");
         }
         for (public, sealed) in authorities {
             let kind = public.authority;
-            let Ok(record_name) = Name::parse(kind.as_str()) else { return invalid("an authority has no name") };
+            let Ok(record_name) = Name::parse(kind.as_str()) else {
+                return invalid("an authority has no name");
+            };
             self.put(keys::authority(kind), &sealed);
             self.write_record(Record::new(record_name, public).into());
         }
@@ -481,20 +689,40 @@ impl Run<'_> {
         }
         node.spec.id = FIRST_NODE;
         self.write_record(node.into());
-        self.event(Event::new(EventKind::ClusterInit).target(name.as_str()).with("cluster_id", &id));
-        self.put(keys::CLUSTER.to_vec(), &Cluster { name, id, created: self.now, level: 1 });
+        self.event(
+            Event::new(EventKind::ClusterInit)
+                .target(name.as_str())
+                .with("cluster_id", &id),
+        );
+        self.put(
+            keys::CLUSTER.to_vec(),
+            &Cluster {
+                name,
+                id,
+                created: self.now,
+                level: 1,
+            },
+        );
         self.notify |= NOTIFY_POLICY | NOTIFY_MEMBERS;
         Ok(Ok(()))
     }
 
-    fn join_node(&mut self, token: &Name, secret_sha256: &str, mut node: Record<NodeSpec>) -> Result<Verdict, KvFault> {
+    fn join_node(
+        &mut self,
+        token: &Name,
+        secret_sha256: &str,
+        mut node: Record<NodeSpec>,
+    ) -> Result<Verdict, KvFault> {
         let name = node.metadata.name.clone();
         let found = super::record::<TokenSpec>(&self.state, token)?;
         let good = found.is_some_and(|t| !t.expired(self.now) && t.spec.secret_sha256 == secret_sha256);
         let verdict = if !good {
             Err(RefusedCommand::BadToken)
         } else if super::any_record(&self.state, Kind::Node, name.as_str())?.is_some() {
-            Err(RefusedCommand::Exists { kind: Kind::Node, name: name.to_string() })
+            Err(RefusedCommand::Exists {
+                kind: Kind::Node,
+                name: name.to_string(),
+            })
         } else {
             Ok(())
         };
@@ -502,7 +730,11 @@ impl Run<'_> {
             self.state.delete(keys::record_key(Kind::Token, token.as_str()));
             node.spec.id = self.index;
             node.spec.joined = self.now;
-            self.event(Event::new(EventKind::NodeJoin).target(format!("node/{name}")).with("id", self.index));
+            self.event(
+                Event::new(EventKind::NodeJoin)
+                    .target(format!("node/{name}"))
+                    .with("id", self.index),
+            );
             self.write_record(node.into());
             self.notify |= NOTIFY_MEMBERS;
         }
@@ -514,9 +746,14 @@ impl Run<'_> {
         let Some(node) = nodes.into_iter().find(|n| n.spec.id == id) else {
             return Ok(Err(not_found(Kind::Node, &id.to_string())));
         };
-        self.state.delete(keys::record_key(Kind::Node, node.metadata.name.as_str()));
+        self.state
+            .delete(keys::record_key(Kind::Node, node.metadata.name.as_str()));
         self.put(keys::tombstone(id), &self.now.clone());
-        self.event(Event::new(EventKind::NodeLeave).target(format!("node/{}", node.metadata.name)).with("id", id));
+        self.event(
+            Event::new(EventKind::NodeLeave)
+                .target(format!("node/{}", node.metadata.name))
+                .with("id", id),
+        );
         self.notify |= NOTIFY_MEMBERS;
         Ok(Ok(()))
     }
@@ -526,6 +763,8 @@ impl Run<'_> {
 pub const FIRST_NODE: NodeId = 1;
 
 fn not_found(kind: Kind, name: &str) -> RefusedCommand {
-    RefusedCommand::NotFound { kind, name: name.chars().take(80).collect() }
+    RefusedCommand::NotFound {
+        kind,
+        name: name.chars().take(80).collect(),
+    }
 }
-

@@ -63,7 +63,8 @@ pub(super) fn reply_time(at: Timestamp, id: &RequestId) -> Vec<u8> {
 
 pub(super) fn reply_time_id(key: &[u8]) -> Result<RequestId, KvFault> {
     let id = key.get(10..).and_then(|id| std::str::from_utf8(id).ok());
-    id.and_then(|id| RequestId::parse(id).ok()).ok_or_else(|| odd(key))
+    id.and_then(|id| RequestId::parse(id).ok())
+        .ok_or_else(|| odd(key))
 }
 
 pub(super) fn open_session(user: &Name, session: &SessionId) -> Vec<u8> {
@@ -75,12 +76,17 @@ pub(super) fn open_sessions(user: Option<&Name>) -> Vec<u8> {
 }
 
 pub(super) fn open_session_parts(key: &[u8]) -> Result<(Name, SessionId), KvFault> {
-    let text = key.strip_prefix(b"l/").and_then(|rest| std::str::from_utf8(rest).ok());
+    let text = key
+        .strip_prefix(b"l/")
+        .and_then(|rest| std::str::from_utf8(rest).ok());
     let parts = text.and_then(|text| text.split_once('/'));
     let parsed = parts.and_then(|(user, id)| Some((Name::parse(user).ok()?, SessionId::parse(id).ok()?)));
     parsed.ok_or_else(|| odd(key))
 }
 
 fn odd(key: &[u8]) -> KvFault {
-    KvFault { key: String::from_utf8_lossy(key).escape_debug().to_string(), why: "the key is not of its form".into() }
+    KvFault {
+        key: String::from_utf8_lossy(key).escape_debug().to_string(),
+        why: "the key is not of its form".into(),
+    }
 }

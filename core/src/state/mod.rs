@@ -62,12 +62,19 @@ pub struct SignedHead {
 }
 
 fn fault(key: &[u8], error: WireError) -> KvFault {
-    KvFault { key: String::from_utf8_lossy(key).escape_debug().to_string(), why: error.to_string() }
+    KvFault {
+        key: String::from_utf8_lossy(key).escape_debug().to_string(),
+        why: error.to_string(),
+    }
 }
 
 fn read<T: DeserializeOwned>(kv: &dyn Kv, what: &'static str, key: &[u8]) -> Result<Option<T>, KvFault> {
-    let Some(bytes) = kv.get(key)? else { return Ok(None) };
-    wire::decode(what, STATE_VERSION, &bytes).map(Some).map_err(|e| fault(key, e))
+    let Some(bytes) = kv.get(key)? else {
+        return Ok(None);
+    };
+    wire::decode(what, STATE_VERSION, &bytes)
+        .map(Some)
+        .map_err(|e| fault(key, e))
 }
 
 /// The cluster, once it is initialised.
@@ -86,19 +93,30 @@ pub fn record<S: Spec>(kv: &dyn Kv, name: &Name) -> Result<Option<Record<S>>, Kv
 }
 
 /// Up to `limit` records of a kind in name order, beginning after a name.
-pub fn any_records(kv: &dyn Kv, kind: Kind, after: Option<&str>, limit: usize) -> Result<Vec<AnyRecord>, KvFault> {
+pub fn any_records(
+    kv: &dyn Kv,
+    kind: Kind,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<AnyRecord>, KvFault> {
     let prefix = record_key(kind, "");
     let from = match after {
         Some(after) => [record_key(kind, after), vec![0]].concat(),
         None => prefix.clone(),
     };
     let pairs = kv.scan(&from, prefix_end(&prefix).as_deref(), limit, false)?;
-    pairs.iter().map(|(key, bytes)| wire::decode("record", STATE_VERSION, bytes).map_err(|e| fault(key, e))).collect()
+    pairs
+        .iter()
+        .map(|(key, bytes)| wire::decode("record", STATE_VERSION, bytes).map_err(|e| fault(key, e)))
+        .collect()
 }
 
 /// Every record of a kind.
 pub fn records<S: Spec>(kv: &dyn Kv) -> Result<Vec<Record<S>>, KvFault> {
-    Ok(any_records(kv, S::KIND, None, usize::MAX)?.into_iter().filter_map(S::from_any).collect())
+    Ok(any_records(kv, S::KIND, None, usize::MAX)?
+        .into_iter()
+        .filter_map(S::from_any)
+        .collect())
 }
 
 /// The name of the one `cluster_auth_preference`.
@@ -109,13 +127,19 @@ pub const RECORDING_CONFIG: &str = "session-recording-config";
 /// How people log in: the record, or the defaults.
 pub fn auth_preference(kv: &dyn Kv) -> Result<AuthPreferenceSpec, KvFault> {
     let any = any_record(kv, Kind::AuthPreference, AUTH_PREFERENCE)?;
-    Ok(any.and_then(AuthPreferenceSpec::from_any).map(|r| r.spec).unwrap_or_default())
+    Ok(any
+        .and_then(AuthPreferenceSpec::from_any)
+        .map(|r| r.spec)
+        .unwrap_or_default())
 }
 
 /// How sessions are recorded: the record, or the defaults.
 pub fn recording_config(kv: &dyn Kv) -> Result<RecordingConfigSpec, KvFault> {
     let any = any_record(kv, Kind::RecordingConfig, RECORDING_CONFIG)?;
-    Ok(any.and_then(RecordingConfigSpec::from_any).map(|r| r.spec).unwrap_or_default())
+    Ok(any
+        .and_then(RecordingConfigSpec::from_any)
+        .map(|r| r.spec)
+        .unwrap_or_default())
 }
 
 /// An authority's sealed private key.
@@ -142,8 +166,10 @@ pub fn is_tombstoned(kv: &dyn Kv, id: NodeId) -> Result<bool, KvFault> {
 pub fn audit_frontier(kv: &dyn Kv) -> Result<Frontier, KvFault> {
     match kv.get(keys::FRONTIER)? {
         None => Ok(Frontier::default()),
-        Some(bytes) => Frontier::from_bytes(&bytes)
-            .map_err(|e| KvFault { key: "m/frontier".into(), why: e.to_string() }),
+        Some(bytes) => Frontier::from_bytes(&bytes).map_err(|e| KvFault {
+            key: "m/frontier".into(),
+            why: e.to_string(),
+        }),
     }
 }
 
@@ -151,31 +177,45 @@ pub fn audit_frontier(kv: &dyn Kv) -> Result<Frontier, KvFault> {
 pub fn audit_bytes(kv: &dyn Kv, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, KvFault> {
     let (start, end) = audit_range(from, u64::MAX);
     let pairs = kv.scan(&start, Some(&end), limit, false)?;
-    pairs.into_iter().map(|(key, bytes)| Ok((keys::audit_seq(&key)?, bytes))).collect()
+    pairs
+        .into_iter()
+        .map(|(key, bytes)| Ok((keys::audit_seq(&key)?, bytes)))
+        .collect()
 }
 
 /// One audit event.
 pub fn audit_event(kv: &dyn Kv, seq: u64) -> Result<Option<Event>, KvFault> {
     let key = audit_key(seq);
-    let Some(bytes) = kv.get(&key)? else { return Ok(None) };
+    let Some(bytes) = kv.get(&key)? else {
+        return Ok(None);
+    };
     Event::from_bytes(&bytes).map(Some).map_err(|e| fault(&key, e))
 }
 
 /// Signed heads, oldest first, of trees of at least `from` events.
 pub fn signed_heads(kv: &dyn Kv, from: u64, limit: usize) -> Result<Vec<SignedHead>, KvFault> {
     let pairs = kv.scan(&keys::head(from), prefix_end(b"h/").as_deref(), limit, false)?;
-    pairs.iter().map(|(key, bytes)| wire::decode("head", STATE_VERSION, bytes).map_err(|e| fault(key, e))).collect()
+    pairs
+        .iter()
+        .map(|(key, bytes)| wire::decode("head", STATE_VERSION, bytes).map_err(|e| fault(key, e)))
+        .collect()
 }
 
 /// The newest signed head.
 pub fn last_head(kv: &dyn Kv) -> Result<Option<SignedHead>, KvFault> {
     let pairs = kv.scan(b"h/", prefix_end(b"h/").as_deref(), 1, true)?;
-    pairs.first().map(|(key, bytes)| wire::decode("head", STATE_VERSION, bytes).map_err(|e| fault(key, e))).transpose()
+    pairs
+        .first()
+        .map(|(key, bytes)| wire::decode("head", STATE_VERSION, bytes).map_err(|e| fault(key, e)))
+        .transpose()
 }
 
 /// Sessions that have begun and not ended, of one user or of all: `(user, session)`.
 pub fn open_sessions(kv: &dyn Kv, user: Option<&Name>) -> Result<Vec<(Name, SessionId)>, KvFault> {
     let prefix = keys::open_sessions(user);
     let pairs = kv.scan(&prefix, prefix_end(&prefix).as_deref(), usize::MAX, false)?;
-    pairs.iter().map(|(key, _)| keys::open_session_parts(key)).collect()
+    pairs
+        .iter()
+        .map(|(key, _)| keys::open_session_parts(key))
+        .collect()
 }
