@@ -3,6 +3,7 @@
 //! openraft believes what a message says about its sender. Here it is the certificate that counts: the sender named
 //! in the body, the node that it speaks for and the leader of the vote must all be the holder of the certificate.
 
+use openraft::async_runtime::watch::WatchReceiver as _;
 use tonic::{Request, Status};
 
 use crate::shared::Shared;
@@ -83,7 +84,7 @@ pub(crate) fn check_candidate(shared: &Shared, peer: &PeerIdentity, vote: &Vote)
 
 /// A term may only grow in steps that an honest cluster can make.
 pub(crate) fn check_term(shared: &Shared, peer: &PeerIdentity, vote: &Vote) -> Result<(), Status> {
-    let own = shared.raft().map_or(0, |raft| raft.server_metrics().borrow().vote.leader_id.term);
+    let own = shared.raft().map_or(0u64, |raft| raft.server_metrics().borrow_watched().vote.leader_id.term);
     if vote.leader_id.term > own.saturating_add(MAX_TERM_STEP) {
         return Err(refuse("the term is absurdly far ahead", peer));
     }

@@ -1,5 +1,6 @@
 //! Changes of who belongs to the cluster, one at a time, made by the leader for whoever asks.
 
+use openraft::async_runtime::watch::WatchReceiver as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -183,7 +184,7 @@ impl Members {
         let mut close_since: Option<Instant> = None;
         let mut news = raft.data_metrics();
         loop {
-            let membership = Arc::clone(&raft.server_metrics().borrow().membership_config);
+            let membership = Arc::clone(&raft.server_metrics().borrow_watched().membership_config);
             let membership = membership.membership();
             if membership.get_node(&id).is_none() {
                 return Outcome::Refused(format!("node {id} is not a member"));
@@ -209,7 +210,7 @@ impl Members {
     }
 
     async fn lead_remove(&self, raft: &Raft, id: u64, deadline: Instant) -> Outcome {
-        let membership = Arc::clone(&raft.server_metrics().borrow().membership_config);
+        let membership = Arc::clone(&raft.server_metrics().borrow_watched().membership_config);
         let voters: BTreeSet<u64> = membership.membership().voter_ids().collect();
         if membership.membership().get_node(&id).is_none() {
             return Outcome::Done;
@@ -253,9 +254,14 @@ impl Members {
             }
             let limit = deadline.min(Instant::now() + Duration::from_millis(700));
             let mut news = raft.server_metrics();
-            let moved = news.wait_for(|m| m.current_leader.is_some_and(|leader| leader != own));
+            let moved = async {
+                while news.borrow_and_update().current_leader.is_none_or(|leader| leader == own) {
+                    news.changed().await?;
+                }
+                Ok::<_, openraft::async_runtime::watch::RecvError>(())
+            };
             match tokio::time::timeout_at(limit.into(), moved).await {
-                Ok(Ok(_)) => return Outcome::Done,
+                Ok(Ok(())) => return Outcome::Done,
                 Ok(Err(_)) => return Outcome::Refused("the log of this node is stopped".into()),
                 Err(_) if Instant::now() >= deadline => return Outcome::Timeout,
                 Err(_) => tried += 1,
@@ -266,8 +272,8 @@ impl Members {
 
 /// The other voters, the one with the longest log first.
 fn best_voters(raft: &Raft, own: u64) -> Vec<u64> {
-    let membership = Arc::clone(&raft.server_metrics().borrow().membership_config);
-    let replication = raft.data_metrics().borrow().replication.clone().unwrap_or_default();
+    let membership = Arc::clone(&raft.server_metrics().borrow_watched().membership_config);
+    let replication = raft.data_metrics().borrow_watched().replication.clone().unwrap_or_default();
     let mut voters: Vec<u64> = membership.membership().voter_ids().filter(|id| *id != own).collect();
     voters.sort_by_key(|id| std::cmp::Reverse(replication.get(id).copied().flatten()));
     voters
@@ -300,7 +306,7 @@ pub(crate) async fn finish_joint(members: Arc<Members>) {
         let Some(raft) = shared.raft() else { continue };
         let joint = {
             let metrics = raft.server_metrics();
-            let metrics = metrics.borrow();
+            let metrics = metrics.borrow_watched();
             metrics.membership_config.membership().get_joint_config().len() > 1
                 && metrics.current_leader == Some(shared.id())
         };

@@ -1,5 +1,7 @@
 //! One node of the group, put together.
 
+use openraft::Instant as _;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -344,7 +346,7 @@ impl RaftNode {
 
     /// Founds a cluster with this node as its only voter. Refused if anything is stored here.
     pub async fn bootstrap(&self) -> Result<(), BootstrapError> {
-        let metrics = self.raft.metrics().borrow().clone();
+        let metrics = self.raft.metrics().borrow_watched().clone();
         if metrics.last_log_index.is_some()
             || metrics.last_applied.is_some()
             || metrics.vote.leader_id.term != 0
@@ -447,7 +449,7 @@ impl RaftNode {
     /// How this node and its group are doing.
     #[must_use]
     pub fn status(&self) -> RaftStatus {
-        let m = self.raft.metrics().borrow().clone();
+        let m = self.raft.metrics().borrow_watched().clone();
         let index = |id: &Option<crate::types::LogId>| id.as_ref().map_or(0, |id| id.index());
         let last_log = m.last_log_index.unwrap_or(0);
         let membership = m.membership_config.membership();

@@ -4,6 +4,7 @@
 //! Trying again is safe because an entry carries its own request id and is applied once, however often it is in the
 //! log. So an unknown outcome is retried like a refusal; it only matters when time runs out.
 
+use openraft::async_runtime::watch::WatchReceiver as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -77,10 +77,9 @@ pub(crate) async fn wait_applied(
     index: u64,
     deadline: Instant,
 ) -> Result<(), ReadError> {
-    let done = tokio::time::timeout_at(deadline.into(), applied.wait_for(|at| at.index >= index)).await;
-    match done {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) => Err(ReadError::Stopping),
+    let done = async { applied.wait_for(|at| at.index >= index).await.map(|_| ()).map_err(|_| ReadError::Stopping) };
+    match tokio::time::timeout_at(deadline.into(), done).await {
+        Ok(done) => done,
         Err(_) => Err(ReadError::Behind { applied: applied.borrow().index, needed: index }),
     }
 }

@@ -1,5 +1,6 @@
 //! The node-to-node service: every call is held against the caller's certificate first.
 
+use openraft::async_runtime::watch::WatchReceiver as _;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -98,7 +99,7 @@ fn append_from_wire(
         next = next.saturating_add(1);
     }
     if request.quorum_age > 0 {
-        let known = shared.raft().is_some_and(|raft| raft.server_metrics().borrow().vote <= vote);
+        let known = shared.raft().is_some_and(|raft| raft.server_metrics().borrow_watched().vote <= vote);
         if known {
             shared.lease.heard(peer.node_id, Duration::from_millis(request.quorum_age - 1));
         }

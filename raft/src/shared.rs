@@ -1,5 +1,7 @@
 //! What every part of a running node needs of the others.
 
+use openraft::Instant as _;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -84,25 +86,25 @@ impl Shared {
 
     /// The leader that this node knows of now.
     pub(crate) fn leader(&self) -> Option<u64> {
-        self.raft()?.server_metrics().borrow().current_leader
+        self.raft()?.server_metrics().borrow_watched().current_leader
     }
 
     /// What the effective membership says of a node.
     pub(crate) fn member(&self, id: u64) -> Option<Member> {
-        let membership = Arc::clone(&self.raft()?.server_metrics().borrow().membership_config);
+        let membership = Arc::clone(&self.raft()?.server_metrics().borrow_watched().membership_config);
         membership.membership().get_node(&id).cloned()
     }
 
     /// All nodes of the effective membership.
     pub(crate) fn members(&self) -> BTreeMap<u64, Member> {
         let Some(raft) = self.raft() else { return BTreeMap::new() };
-        let membership = Arc::clone(&raft.server_metrics().borrow().membership_config);
+        let membership = Arc::clone(&raft.server_metrics().borrow_watched().membership_config);
         membership.nodes().map(|(id, member)| (*id, member.clone())).collect()
     }
 
     /// Time since a quorum last answered this node as leader.
     pub(crate) fn quorum_age(&self) -> Option<Duration> {
-        let acked = self.raft()?.data_metrics().borrow().last_quorum_acked?;
+        let acked = self.raft()?.data_metrics().borrow_watched().last_quorum_acked?;
         Some(acked.elapsed())
     }
 }

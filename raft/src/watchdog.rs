@@ -1,5 +1,6 @@
 //! Notices what openraft does not tell: a core that ended, a disk that hangs.
 
+use openraft::async_runtime::watch::WatchReceiver as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
