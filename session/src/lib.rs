@@ -1,1 +1,3 @@
 //! Palisade: the session room.
+
+pub mod ssh;
