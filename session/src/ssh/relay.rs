@@ -30,6 +30,11 @@ pub trait Inspect: Send {
     /// The host sends this to the user. It is sent on when the future is ready; `Err` ends the channel.
     fn output<'a>(&'a mut self, data: &'a [Chunk]) -> Boxed2<'a, Result<(), String>>;
 
+    /// Whether a reason to end may be written to the user as text: on forwarded connections it may not.
+    fn speaks(&self) -> bool {
+        true
+    }
+
     /// The user sends this to the host.
     fn input<'a>(&'a mut self, data: &'a Bytes) -> Boxed2<'a, Result<(), String>>;
 }
@@ -110,6 +115,7 @@ where
     let (mut host_read, host_write) = host.channel.split();
     let shared =
         Shared { user: &user_write, answers: Mutex::new(VecDeque::new()), outcome: Mutex::new(Outcome::default()) };
+    let speaks = inspect.speaks();
     let (up, down) = (Queue::default(), Queue::default());
     // One inspector, used by both directions in turn; a tokio mutex because it is held while waiting for its answer.
     let inspector = tokio::sync::Mutex::new(&mut inspect);
@@ -128,7 +134,7 @@ where
             broken = upward => broken,
         }
     };
-    if let Some(reason) = &ended {
+    if let (Some(reason), true) = (&ended, speaks) {
         let line = format!("\r\npalisade: {reason}\r\n");
         // As far as the window allows at once: a user who does not read must not delay the end.
         let told = user_write.extended_data_bytes(1, line.into_bytes());
@@ -378,6 +384,9 @@ where
 pub struct BytesOnly;
 
 impl Inspect for BytesOnly {
+    fn speaks(&self) -> bool {
+        false
+    }
     fn request<'a>(&'a mut self, _: &'a mut ChannelMsg) -> Boxed2<'a, Result<(), String>> {
         Box::pin(std::future::ready(Err("a forwarded connection carries no requests".into())))
     }
