@@ -2,5 +2,6 @@
 //!
 //! Start with [`ssh`]. The proxy sees neither Raft nor the disk: only [`palisade_core::ports`] and [`ports`].
 
+pub mod authorities;
 pub mod ports;
 pub mod ssh;

@@ -1,12 +1,14 @@
 //! Dialling a host: only with a permit, as the permit's login, and only if the host proves who it is.
 
 use crate::ports::Authorities;
-use crate::ssh::node::Node;
+use crate::ssh::node::{Node, Who};
 use palisade_core::access::Permit;
+use palisade_core::event::{Event, EventKind};
 use palisade_core::record::{HostSpec, Record};
 use palisade_core::time::Timestamp;
 use palisade_session::ssh::client::{self, CheckHostKey, ConnectError, Connection, HostKey, Incoming};
 use palisade_session::ssh::keys::PublicKey;
+use palisade_session::ssh::keys::ssh_key::HashAlg;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +42,7 @@ impl CheckHostKey for HostCheck {
 /// Dials the permit's host and logs in as the permit's login.
 pub(crate) async fn dial<I: Incoming>(
     node: &Node,
+    who: &Who,
     permit: &Permit,
     incoming: I,
 ) -> Result<Connection<I>, ConnectError> {
@@ -62,9 +65,24 @@ pub(crate) async fn dial<I: Incoming>(
     });
     let identity = node.authorities.dial_identity(permit, now).map_err(|e| refused(e.to_string()))?;
     let within = node.config.host_timeout;
+    // The certificate leaves this node only after its event is committed; the host is greeted meanwhile.
+    let event = Event::new(EventKind::CertIssue)
+        .user(permit.user().as_str())
+        .addr(who.peer.to_string())
+        .login(permit.login().as_str())
+        .host(shown)
+        .with("purpose", "dial")
+        .with("serial", identity.certificate.serial())
+        .with("key", identity.key.public_key().fingerprint(HashAlg::Sha256));
+    let audited = async { node.audit(who, event).await.map_err(|e| refused(e.to_string())) };
     let connect = async {
-        let stream = tcp(addr.host(), addr.port(), shown, within).await?;
-        client::login(stream, shown, check, permit.login().as_str(), &identity, incoming).await
+        let greet = async {
+            let stream = tcp(addr.host(), addr.port(), shown, within).await?;
+            client::handshake(stream, shown, check, incoming).await
+        };
+        let ((), mut connection) = tokio::try_join!(audited, greet)?;
+        connection.login(permit.login().as_str(), &identity).await?;
+        Ok(connection)
     };
     tokio::time::timeout(within, connect)
         .await

@@ -24,15 +24,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// How long a host may take to set up or give up a listener for `-R`.
 const FORWARD_REPLY: Duration = Duration::from_secs(10);
 
-/// Serves the user's connection to `host` over `stream`. `typed` is the name the user typed.
-pub(crate) async fn serve<S>(node: Arc<Node>, who: Who, host: Record<HostSpec>, typed: String, stream: S, node_stop: Stop)
+/// Serves the user's connection to `host` over `stream`.
+pub(crate) async fn serve<S>(node: Arc<Node>, who: Who, host: Record<HostSpec>, stream: S, node_stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut names = vec![typed, host.metadata.name.to_string(), host.spec.addr.host().to_owned()];
-    names.sort();
-    names.dedup();
-    let (key, certificate) = match node.authorities.host_identity(&names, node.consensus.now()) {
+    // The user found the host by one of these, so the certificate holds the name that they typed.
+    let names = [host.metadata.name.to_string(), host.spec.addr.host().to_owned()];
+    let (key, certificate) = match node.host_identity(&names).await {
         Ok(identity) => identity,
         Err(error) => {
             tracing::error!(host = %host.metadata.name, error = %error, "no host certificate for a target");

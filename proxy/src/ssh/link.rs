@@ -104,9 +104,9 @@ impl Link {
     pub(crate) fn begin(self: &Arc<Self>, permit: Permit, user: server::Handle) {
         let _ = self.user.set(user);
         let link = Arc::downgrade(self);
-        let node = Arc::clone(&self.node);
+        let (node, who) = (Arc::clone(&self.node), self.who.clone());
         let dial = async move {
-            let dialled = host::dial(&node, &permit, FromHost(link.clone())).await;
+            let dialled = host::dial(&node, &who, &permit, FromHost(link.clone())).await;
             let failed = match dialled {
                 Ok(connection) => return Ok(Arc::new(connection)),
                 Err(error) => error,

@@ -4,7 +4,7 @@ use crate::ports::{Authorities, Recorders};
 use crate::ssh::auth::Door;
 use crate::ssh::limits::{Limits, Place};
 use crate::ssh::live::{Live, Stop};
-use crate::ssh::node::{Config, Node};
+use crate::ssh::node::{Config, HostIdentities, Node};
 use crate::ssh::outer::Outer;
 use palisade_core::ports::Consensus;
 use palisade_session::ssh::config;
@@ -35,7 +35,7 @@ impl Proxy {
         config: Config,
     ) -> Self {
         let limits = Limits::new(config.unauthenticated_per_address, config.unauthenticated, config.connections);
-        Proxy { node: Arc::new(Node { consensus, authorities, recorders, config, limits, live: Arc::default() }) }
+        Proxy { node: Arc::new(Node { consensus, authorities, recorders, config, limits, live: Arc::default(), identities: HostIdentities::default() }) }
     }
 
     /// Sessions that run here now: to list and to end.
@@ -83,7 +83,7 @@ async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, _place
         tracing::debug!(client.addr = %peer, error = %error, "connection lost before it began");
         return;
     }
-    let identity = node.authorities.host_identity(&node.config.names, node.consensus.now());
+    let identity = node.host_identity(&node.config.names).await;
     let (key, certificate) = match identity {
         Ok(identity) => identity,
         Err(error) => {

@@ -10,9 +10,15 @@ use palisade_core::name::Login;
 use palisade_core::ports::{Consensus, Unavailable};
 use palisade_core::record::{HostSpec, Record};
 use palisade_core::state;
+use palisade_session::ssh::keys::PrivateKey;
+use palisade_session::ssh::keys::ssh_key::Certificate;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A presented certificate is renewed when it has less than this left.
+const RENEW_BEFORE_SECS: u64 = 3600;
 
 /// What is decided by this node's operator rather than by the cluster.
 #[derive(Debug, Clone)]
@@ -52,6 +58,7 @@ pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) limits: Arc<Limits>,
     pub(crate) live: Arc<Live>,
+    pub(crate) identities: HostIdentities,
 }
 
 /// Who is at the other end.
@@ -163,6 +170,36 @@ impl Node {
         if let Err(error) = self.audit(who, event).await {
             tracing::warn!(user = %who.holder.user, error = %error, "a refusal could not be audited");
         }
+    }
+}
+
+/// What is presented to users, by the first of its names.
+#[derive(Default)]
+pub(crate) struct HostIdentities(tokio::sync::Mutex<HashMap<String, (PrivateKey, Certificate)>>);
+
+impl Node {
+    /// The node's key under a certificate for these names. Kept and renewed; each new one is audited first.
+    pub(crate) async fn host_identity(&self, names: &[String]) -> Result<(PrivateKey, Certificate), Refused> {
+        let first = names.first().cloned().unwrap_or_default();
+        let now = self.consensus.now();
+        let mut kept = self.identities.0.lock().await;
+        if let Some((key, certificate)) = kept.get(&first)
+            && certificate.valid_before() > now.secs() + RENEW_BEFORE_SECS
+            && names.iter().all(|name| certificate.valid_principals().iter().any(|p| p.eq_ignore_ascii_case(name)))
+        {
+            return Ok((key.clone(), certificate.clone()));
+        }
+        let identity = self.authorities.host_identity(names, now).map_err(|e| Refused::Other(e.to_string()))?;
+        let event = Event::new(EventKind::HostCertIssue)
+            .target(&*first)
+            .with("purpose", "proxy")
+            .with("principals", names.join(","))
+            .with("serial", identity.1.serial());
+        let actor = Actor::node(self.consensus.node_id());
+        let reply = self.consensus.propose(actor, self.consensus.new_id(), Command::Audit { events: vec![event] });
+        reply.await?.done()?;
+        kept.insert(first, identity.clone());
+        Ok(identity)
     }
 }
 

@@ -93,10 +93,10 @@ impl Handler for Outer {
             }
         };
         reply.accept().await;
-        let (node, stop, typed) = (Arc::clone(&self.node), self.stop.clone(), host.to_ascii_lowercase());
+        let (node, stop) = (Arc::clone(&self.node), self.stop.clone());
         let stream = ChannelIo::new(channel, Arc::clone(&self.egress));
         tokio::spawn(async move {
-            inner::serve(node, who, record, typed, stream, stop).await;
+            inner::serve(node, who, record, stream, stop).await;
             drop(place);
         });
         Ok(())

@@ -255,14 +255,26 @@ async fn refuse(reply: russh::client::ChannelOpenHandle) -> Result<(), russh::Er
     Ok(())
 }
 
-/// A connection that we made and that is logged in.
+/// A connection that we made.
 pub struct Connection<I: Incoming> {
     handle: Handle<ClientHandler<I>>,
     egress: Arc<Egress>,
     refusal: Arc<Mutex<Option<String>>>,
+    shown: String,
 }
 
 impl<I: Incoming> Connection<I> {
+    /// Logs in as `user`.
+    pub async fn login(&mut self, user: &str, identity: &Identity) -> Result<(), ConnectError> {
+        let (key, certificate) = (Arc::clone(&identity.key), identity.certificate.clone());
+        let tried = self.handle.authenticate_openssh_cert(user, key, certificate).await;
+        let accepted = tried.map_err(|source| ConnectError::Ssh { addr: self.shown.clone(), source })?;
+        if accepted.success() {
+            return Ok(());
+        }
+        Err(ConnectError::Denied { addr: self.shown.clone(), user: user.to_owned() })
+    }
+
     /// To open channels with.
     pub fn handle(&self) -> &Handle<ClientHandler<I>> {
         &self.handle
@@ -295,13 +307,11 @@ pub async fn dial(addr: SocketAddr, within: Duration) -> Result<TcpStream, Conne
     Ok(stream)
 }
 
-/// Logs in over `stream` as `user`. `shown` names the other end in errors.
-pub async fn login<S, I>(
+/// Shakes hands over `stream`; the other end has proved who it is when this is ready. `shown` names it in errors.
+pub async fn handshake<S, I>(
     stream: S,
     shown: &str,
     check: Arc<dyn CheckHostKey>,
-    user: &str,
-    identity: &Identity,
     incoming: I,
 ) -> Result<Connection<I>, ConnectError>
 where
@@ -317,16 +327,8 @@ where
         Some(reason) => ConnectError::Untrusted { addr: shown.to_owned(), reason },
         None => ConnectError::Ssh { addr: shown.to_owned(), source },
     };
-    let mut handle = russh::client::connect_stream(config, transport, handler).await.map_err(failed)?;
-    let accepted = handle
-        .authenticate_openssh_cert(user, Arc::clone(&identity.key), identity.certificate.clone())
-        .await
-        .map_err(|source| ConnectError::Ssh { addr: shown.to_owned(), source })?;
-    let connection = Connection { handle, egress, refusal };
-    if !accepted.success() {
-        return Err(ConnectError::Denied { addr: shown.to_owned(), user: user.to_owned() });
-    }
-    Ok(connection)
+    let handle = russh::client::connect_stream(config, transport, handler).await.map_err(failed)?;
+    Ok(Connection { handle, egress, refusal, shown: shown.to_owned() })
 }
 
 /// Goes through a node to `host:port`: what `ssh -J` does, and the stream of `pal proxy ssh`.
@@ -344,7 +346,8 @@ pub async fn dial_through(
     let shown = node.to_string();
     let stream = dial(node, within).await?;
     let through = async {
-        let connection = login(stream, &shown, check, identity.certificate.key_id(), identity, Nothing).await?;
+        let mut connection = handshake(stream, &shown, check, Nothing).await?;
+        connection.login(identity.certificate.key_id(), identity).await?;
         let opened = connection.handle().channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0).await;
         match opened {
             Ok(channel) => {
