@@ -535,6 +535,19 @@ fn several_documents_keep_their_lines() {
 }
 
 #[test]
+fn what_a_person_hands_over_may_be_json_or_yaml() {
+    let count = |text: &str| text::documents(text).map(|d| d.len()).map_err(|e| e.to_string());
+    assert_eq!(count(&format!("{GOOD}---\n{GOOD}")), Ok(2));
+    assert_eq!(count("{kind: role}\n---\n{kind: user}\n"), Ok(2));
+    assert_eq!(count("\n {\"kind\": \"\\ud83d\\ude00\"}"), Ok(1));
+    assert_eq!(
+        count("{\"kind\": \"a\" \"b\"}"),
+        Err("line 1, column 14: not valid JSON: expected ',' or '}'".into())
+    );
+    assert_eq!(count(""), Ok(0));
+}
+
+#[test]
 fn a_document_can_be_asked_before_it_is_read() {
     let document = Document::from_yaml(GOOD).expect("good");
     assert_eq!(document.field_str("kind"), Some("role"));
@@ -546,7 +559,7 @@ fn a_document_can_be_asked_before_it_is_read() {
     );
     let error = document.error_at(&["metadata", "nam"], "wrong", &[]);
     assert_eq!(error.to_string(), "line 4, column 3: metadata.nam: wrong");
-    document.read::<Resource>().expect("reads");
+    document.decode::<Resource>().expect("reads");
 }
 
 #[test]

@@ -124,7 +124,7 @@ macro_rules! kinds {
             }
             /// Reads one document of this kind.
             fn read(kind: Kind, document: &text::Document) -> Result<AnyRecord, text::TextError> {
-                match kind { $(Kind::$variant => document.read::<Written<$spec>>().map(|d| AnyRecord::$variant(d.into())),)* }
+                match kind { $(Kind::$variant => document.decode::<Written<$spec>>().map(|d| AnyRecord::$variant(d.into())),)* }
             }
         }
 
@@ -270,6 +270,6 @@ pub fn parse_records(text: &str) -> Result<Vec<AnyRecord>, text::TextError> {
     struct Head {
         kind: Kind,
     }
-    let read = |document: &text::Document| AnyRecord::read(document.read::<Head>()?.kind, document);
-    text::Document::all_from_yaml(text)?.iter().map(read).collect()
+    let read = |document: &text::Document| AnyRecord::read(document.decode::<Head>()?.kind, document);
+    text::documents(text)?.iter().map(read).collect()
 }

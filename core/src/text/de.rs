@@ -2,23 +2,18 @@
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Unexpected,
-    VariantAccess, Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
 use super::fault::Fault;
 use super::tree::{Key, Kind, Node};
 
-pub(super) fn read<T: DeserializeOwned>(root: &Node) -> Result<T, Fault> {
-    T::deserialize(Value(root)).map_err(|fault| fault.at(root.at))
-}
+/// A value being read, as serde's `Deserializer`.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a>(pub(super) &'a Node);
 
-/// A value being read. Every fault leaves it with a position.
-#[derive(Clone, Copy)]
-struct Value<'a>(&'a Node);
-
-impl<'a> Value<'a> {
+impl<'a> Reader<'a> {
     fn any<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.0.kind {
             Kind::Null => visitor.visit_unit(),
@@ -100,7 +95,7 @@ fn whole_u64(text: &str) -> Option<u64> {
     text.strip_prefix('+').unwrap_or(text).parse().ok()
 }
 
-impl<'de> Deserializer<'de> for Value<'_> {
+impl<'de> Deserializer<'de> for Reader<'_> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -191,7 +186,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
     }
 }
 
-impl Value<'_> {
+impl Reader<'_> {
     fn not_a_name(self, variants: &[&str]) -> Fault {
         let found = match &self.0.kind {
             Kind::Null => "nothing",
@@ -220,7 +215,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         };
         let index = self.next;
         self.next += 1;
-        seed.deserialize(Value(item))
+        seed.deserialize(Reader(item))
             .map(Some)
             .map_err(|fault| fault.at(item.at).under_index(index))
     }
@@ -253,7 +248,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         let Some((key, value)) = self.next.checked_sub(1).and_then(|i| self.entries.get(i)) else {
             return Err(Fault::new("a value was asked for before its key"));
         };
-        seed.deserialize(Value(value))
+        seed.deserialize(Reader(value))
             .map_err(|fault| fault.at(value.at).under_key(&key.text))
     }
 
@@ -372,13 +367,13 @@ impl<'de> VariantAccess<'de> for Content<'_> {
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
         let node = self.required()?;
-        seed.deserialize(Value(node))
+        seed.deserialize(Reader(node))
             .map_err(|fault| fault.at(node.at).under_key(self.name))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, Fault> {
         let node = self.required()?;
-        de::Deserializer::deserialize_seq(Value(node), visitor)
+        de::Deserializer::deserialize_seq(Reader(node), visitor)
             .map_err(|fault| fault.at(node.at).under_key(self.name))
     }
 
@@ -388,7 +383,7 @@ impl<'de> VariantAccess<'de> for Content<'_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         let node = self.required()?;
-        de::Deserializer::deserialize_map(Value(node), visitor)
+        de::Deserializer::deserialize_map(Reader(node), visitor)
             .map_err(|fault| fault.at(node.at).under_key(self.name))
     }
 }

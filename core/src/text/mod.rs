@@ -10,7 +10,7 @@
 //!
 //! What keeps positions: structs, maps, lists, options, newtypes (`try_from = "String"` too), externally
 //! tagged enums, handwritten visitors. What loses them, because serde buffers the value first: `flatten`,
-//! `untagged` and internally tagged enums. Use [`Document::field_str`] and read the right type instead.
+//! `untagged` and internally tagged enums. Use [`Document::field_str`] and decode the right type instead.
 
 mod de;
 mod fault;
@@ -21,10 +21,10 @@ mod yaml;
 
 use serde::de::DeserializeOwned;
 
-use fault::Fault;
 use tree::{Kind, Node};
 
-pub use fault::TextError;
+pub use de::Reader;
+pub use fault::{Fault, TextError};
 pub use write::to_yaml;
 
 /// The longest text that is read, in bytes.
@@ -35,20 +35,35 @@ pub const MAX_DEPTH: usize = 32;
 
 /// Reads one YAML document.
 pub fn from_yaml<T: DeserializeOwned>(text: &str) -> Result<T, TextError> {
-    Document::from_yaml(text)?.read()
+    Document::from_yaml(text)?.decode()
 }
 
 /// Reads every document of a YAML text, `---` between them. Empty documents are skipped.
 pub fn from_yaml_documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, TextError> {
     Document::all_from_yaml(text)?
         .iter()
-        .map(Document::read)
+        .map(Document::decode)
         .collect()
+}
+
+/// Parses a text that a person hands over: one JSON object, or any number of YAML documents.
+pub fn documents(text: &str) -> Result<Vec<Document>, TextError> {
+    // An object in braces may be either; most JSON is YAML as well, but not all of it.
+    if text.trim_start().starts_with('{') {
+        match Document::from_json(text) {
+            Ok(document) => return Ok(vec![document]),
+            Err(error) if text.trim_start()[1..].trim_start().starts_with(['"', '}']) => {
+                return Document::all_from_yaml(text).map_err(|_| error);
+            }
+            Err(_) => {}
+        }
+    }
+    Document::all_from_yaml(text)
 }
 
 /// Reads one JSON value, as strictly and with the same positions as YAML.
 pub fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, TextError> {
-    Document::from_json(text)?.read()
+    Document::from_json(text)?.decode()
 }
 
 /// A parsed text that remembers where everything stood, not yet read into a type.
@@ -87,8 +102,14 @@ impl Document {
     }
 
     /// Reads the whole document into a type.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, TextError> {
-        de::read(&self.root).map_err(TextError::from)
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, TextError> {
+        self.decode_with(|reader| T::deserialize(reader))
+    }
+
+    /// Reads the whole document with a function that is given the deserializer, for types that are chosen by
+    /// what the document says of itself.
+    pub fn decode_with<T>(&self, read: impl FnOnce(Reader<'_>) -> Result<T, Fault>) -> Result<T, TextError> {
+        read(Reader(&self.root)).map_err(|fault| fault.at(self.root.at).into())
     }
 
     /// The text at a field of the outermost mapping, if there is one and it is a text.
