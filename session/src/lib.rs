@@ -6,3 +6,4 @@
 )]
 
 pub mod recording;
+pub mod ssh;
