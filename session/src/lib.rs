@@ -1,1 +1,8 @@
 //! Palisade: the session room.
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")
+)]
+
+pub mod recording;

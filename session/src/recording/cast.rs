@@ -1,0 +1,150 @@
+//! Export to asciicast v2: a header line, then a line for each event, as asciinema and its kin read it.
+
+use super::event::EventKind;
+use super::playback::Played;
+use super::utf8::Utf8Stream;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+/// What the first line says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CastHeader {
+    /// Columns at the start, if no resize comes first.
+    pub cols: u16,
+    /// Rows at the start, if no resize comes first.
+    pub rows: u16,
+    /// When the session began, in seconds since 1970.
+    pub timestamp: u64,
+    /// A title, if there is one.
+    pub title: Option<String>,
+}
+
+/// Writes `events` as asciicast v2. A resize at the very start becomes the size in the header.
+///
+/// The bytes are those of the session: it is for the program that plays them to be careful with escape sequences.
+pub fn write_asciicast(
+    header: &CastHeader,
+    events: impl IntoIterator<Item = Played>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut events = events.into_iter().peekable();
+    let (mut cols, mut rows) = (header.cols, header.rows);
+    while let Some(EventKind::Resize { cols: c, rows: r }) = events.peek().map(|played| &played.event.kind) {
+        (cols, rows) = (*c, *r);
+        events.next();
+    }
+    let mut first = json!({"version": 2, "width": cols, "height": rows, "timestamp": header.timestamp});
+    if let (Some(title), Some(fields)) = (&header.title, first.as_object_mut()) {
+        fields.insert("title".into(), Value::from(title.as_str()));
+    }
+    writeln!(out, "{first}")?;
+
+    // Two streams may be cut in the middle of a character independently.
+    let (mut output, mut error_output) = (Utf8Stream::default(), Utf8Stream::default());
+    let mut last_ms = 0;
+    for Played { event, .. } in events {
+        last_ms = event.at_ms;
+        let (code, text) = match event.kind {
+            EventKind::Output(bytes) => ("o", output.push(&bytes)),
+            EventKind::ErrorOutput(bytes) => ("o", error_output.push(&bytes)),
+            EventKind::Resize { cols, rows } => ("r", format!("{cols}x{rows}")),
+            EventKind::Note(text) => ("m", text),
+            EventKind::ExecStart { command } => ("m", format!("exec: {command}")),
+            EventKind::Exit { status } => ("m", format!("exit status {status}")),
+            // What was typed is not part of what was seen.
+            EventKind::Input(_) | EventKind::InputSize(_) | EventKind::Captured { .. } => continue,
+        };
+        // A character that is not complete yet shows nothing.
+        if code != "o" || !text.is_empty() {
+            line(out, event.at_ms, code, &text)?;
+        }
+    }
+    for rest in [output.finish(), error_output.finish()] {
+        if !rest.is_empty() {
+            line(out, last_ms, "o", rest)?;
+        }
+    }
+    Ok(())
+}
+
+fn line(out: &mut impl Write, at_ms: u64, code: &str, text: &str) -> io::Result<()> {
+    writeln!(
+        out,
+        "[{}.{:03},\"{code}\",{}]",
+        at_ms / 1000,
+        at_ms % 1000,
+        Value::from(text)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Event;
+    use super::*;
+
+    fn cast(events: Vec<(u64, EventKind)>) -> Vec<Value> {
+        let header = CastHeader {
+            cols: 80,
+            rows: 24,
+            timestamp: 1_800_000_000,
+            title: Some("a \"b\"\n".into()),
+        };
+        let events = events.into_iter().map(|(at_ms, kind)| Played {
+            event: Event { at_ms, kind },
+            wall_ms: 0,
+        });
+        let mut out = Vec::new();
+        write_asciicast(&header, events, &mut out).unwrap();
+        String::from_utf8(out)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn events_become_lines() {
+        use EventKind::*;
+        let lines = cast(vec![
+            (0, Resize { cols: 100, rows: 30 }),
+            (5, Output(b"a\x1b[0m\"\\\r\n".to_vec())),
+            (1234, InputSize(3)),
+            (1500, Resize { cols: 120, rows: 40 }),
+            (1600, Note("watcher joined".into())),
+            (2000, Exit { status: 1 }),
+        ]);
+        assert_eq!(
+            lines,
+            [
+                json!({"version": 2, "width": 100, "height": 30, "timestamp": 1_800_000_000u64, "title": "a \"b\"\n"}),
+                json!([0.005, "o", "a\u{1b}[0m\"\\\r\n"]),
+                json!([1.5, "r", "120x40"]),
+                json!([1.6, "m", "watcher joined"]),
+                json!([2.0, "m", "exit status 1"]),
+            ]
+        );
+    }
+
+    #[test]
+    fn characters_cut_between_events_are_whole_and_broken_ones_are_marked() {
+        use EventKind::*;
+        let lines = cast(vec![
+            (1, Output(b"\xe2\x82".to_vec())),
+            (2, ErrorOutput(b"\xff".to_vec())),
+            (3, Output(b"\xac\xf0".to_vec())),
+        ]);
+        assert_eq!(
+            lines[1..],
+            [
+                json!([0.002, "o", "\u{fffd}"]),
+                json!([0.003, "o", "€"]),
+                json!([0.003, "o", "\u{fffd}"])
+            ]
+        );
+    }
+
+    #[test]
+    fn an_empty_recording_is_a_header() {
+        assert_eq!(cast(vec![]).len(), 1);
+    }
+}
