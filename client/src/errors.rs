@@ -1,6 +1,6 @@
 //! What went wrong, in the two lines that a person sees: what failed, and what to do.
 
-use crate::shown::Shown;
+use palisade_core::shown::Shown;
 use std::fmt;
 use std::process::ExitCode;
 

@@ -11,7 +11,6 @@ pub mod pal;
 pub mod palctl;
 pub mod profile;
 pub mod race;
-pub mod shown;
 pub mod ssh_config;
 pub mod tls;
 pub mod verify;

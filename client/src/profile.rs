@@ -389,6 +389,16 @@ pub fn write_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     })
 }
 
+/// A new file that only its owner may read, in place of what was there.
+pub fn private_file(path: &Path) -> std::io::Result<fs::File> {
+    if let Err(e) = fs::remove_file(path)
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(e);
+    }
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
 fn remove(path: &Path) -> Result<(), Failure> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Failure::file(path, "remove", &e)),

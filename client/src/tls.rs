@@ -264,7 +264,7 @@ mod tests {
         let leaf = leaf(&other, "127.0.0.1");
         assert!(check(pin, &leaf, &[ca.der.clone(), other.der.clone()], "127.0.0.1").is_err());
         let wrong = check(pin, &leaf, std::slice::from_ref(&other.der), "127.0.0.1").expect_err("another authority");
-        assert!(wrong.contains("pin"), "{wrong}");
+        assert!(wrong.contains("PinMismatch"), "{wrong}");
     }
 
     #[test]

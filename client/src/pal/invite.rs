@@ -4,7 +4,7 @@ use super::ContactArgs;
 use super::login::{ask_code, contact, password};
 use crate::errors::{Failure, print};
 use crate::http::fill;
-use crate::shown::Shown;
+use palisade_core::shown::Shown;
 use crate::tls::CaPin;
 use palisade_core::api::{AcceptInvite, InviteView, path};
 use reqwest::{Method, Url};

@@ -5,7 +5,7 @@ use crate::errors::{Failure, print};
 use crate::http::{CallError, Nodes};
 use crate::output::{self, Format, Table};
 use crate::profile::{self, FirstContact, NewKeys, Profile, web_addr};
-use crate::shown::Shown;
+use palisade_core::shown::Shown;
 use crate::tls::Trust;
 use palisade_core::api::{Certificates, LoginRequest, Ping, path};
 use palisade_core::name::Name;

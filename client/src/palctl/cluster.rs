@@ -5,7 +5,7 @@ use crate::errors::{Failure, print};
 use crate::http::fill;
 use crate::output::{self, Format, Table};
 use crate::profile::web_addr;
-use crate::shown::Shown;
+use palisade_core::shown::Shown;
 use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder, Transfer, path};
 use palisade_core::name::Name;
 use reqwest::Method;

@@ -1,11 +1,12 @@
 //! `palctl`: for operators. On a node it uses the node's control socket, elsewhere the login of `pal`.
 
+pub(crate) mod audit;
 mod auth;
 mod cluster;
 mod hosts;
 mod locks;
 mod records;
-mod sessions;
+pub(crate) mod sessions;
 mod tokens;
 mod users;
 
@@ -67,6 +68,9 @@ enum Command {
     /// Certificate authorities and host certificates
     #[command(subcommand)]
     Auth(auth::AuthCommand),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Live sessions
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
@@ -107,6 +111,7 @@ impl Palctl {
             Command::Lock(args) => locks::lock(&link, args).await?,
             Command::Locks(command) => locks::run(&link, command).await?,
             Command::Auth(command) => auth::run(&link, command).await?,
+            Command::Audit(command) => audit::run(&link, command).await?,
             Command::Sessions(command) => sessions::run(&link, command).await?,
             Command::Completion { shell } => crate::pages::completion(Palctl::command(), shell)?,
             Command::Man { dir } => crate::pages::man(Palctl::command(), dir.as_deref())?,

@@ -4,7 +4,7 @@ use super::{FormatArg, Link, YesArg, all_records, confirm, name_of, text_at};
 use crate::errors::{Failure, print};
 use crate::http::fill;
 use crate::output::{self, Format, Table};
-use crate::shown::Shown;
+use palisade_core::shown::Shown;
 use palisade_core::api::{JoinToken, NewToken, path};
 use palisade_core::record::Kind;
 use palisade_core::time::Ttl;

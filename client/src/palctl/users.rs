@@ -4,7 +4,7 @@ use super::{FormatArg, Link, YesArg, all_records, confirm, name_of, text_at};
 use crate::errors::{Failure, print};
 use crate::http::{Nodes, fill};
 use crate::output::{self, Table};
-use crate::shown::Shown;
+use palisade_core::shown::Shown;
 use palisade_core::api::{InviteLink, NewInvite, path};
 use palisade_core::name::{Login, Name};
 use palisade_core::record::{AnyRecord, Kind, Record, UserSpec};
