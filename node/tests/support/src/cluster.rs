@@ -214,7 +214,7 @@ impl Cluster {
                 node.name,
                 node.log()
             );
-            let ran = self.palctl(i, &["status"]);
+            let ran = self.palctl(i, &["cluster", "status"]);
             if ran.succeeded() {
                 Ok(())
             } else {
@@ -243,26 +243,15 @@ impl Cluster {
 
     /// A fresh join token, made on a node.
     pub fn join_token(&self, on: usize) -> String {
-        let made = self.palctl(on, &["tokens", "add", "--format", "json"]).json();
-        made["token"]
-            .as_str()
-            .expect("tokens add answers the token")
+        self.palctl(on, &["tokens", "add", "--quiet"])
+            .ok()
+            .trim()
             .to_owned()
     }
 
     /// Tries to join with any token.
     pub fn join_with(&self, i: usize, token: &str) -> Ran {
-        self.palctl(
-            i,
-            &[
-                "cluster",
-                "join",
-                "--token",
-                token,
-                "--addr",
-                &self.nodes[0].web_addr(),
-            ],
-        )
+        self.palctl(i, &["cluster", "join", token, &self.nodes[0].web_addr()])
     }
 
     /// An operator's command on a node.
@@ -285,7 +274,8 @@ impl Cluster {
     /// Creates or replaces records from YAML.
     pub fn create(&self, yaml: &str) {
         let on = self.any_running();
-        self.palctl_with_input(on, &["create", "--force", "-"], yaml).ok();
+        self.palctl_with_input(on, &["create", "--force", "-f", "-"], yaml)
+            .ok();
     }
 
     /// The status as a node sees it.

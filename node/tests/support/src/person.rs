@@ -41,13 +41,26 @@ impl Person {
     /// Accepts an invite: shows the secret, stores it, proves it with a code.
     pub(crate) fn accept(&self, url: &str) {
         let shown = self
-            .pal(&["invite", "show", url, "--ca-pin", &self.pin, "--format", "json"])
-            .json();
-        let secret = shown["totp_secret"].as_str().expect("an invite shows the secret");
-        *self.secret.borrow_mut() = secret.to_owned();
-        let answers = format!("{}\n{}\n", self.password, self.code());
-        self.pal_with_input(&["invite", "accept", url, "--ca-pin", &self.pin], &answers)
+            .pal(&["invite", "accept", url, "--ca-pin", &self.pin, "--show"])
             .ok();
+        let base32 =
+            |word: &&str| word.len() >= 16 && word.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'));
+        let secret = shown.split_whitespace().find(base32);
+        *self.secret.borrow_mut() = secret
+            .unwrap_or_else(|| panic!("no secret in {shown}"))
+            .to_owned();
+        let code = self.code();
+        let words = [
+            "invite",
+            "accept",
+            url,
+            "--ca-pin",
+            &self.pin,
+            "--password-stdin",
+            "--code",
+            &code,
+        ];
+        self.pal_with_input(&words, &format!("{}\n", self.password)).ok();
     }
 
     /// A code that was not used before; waits for the next one if need be. Made by `oathtool`, not by our own code.
@@ -76,21 +89,30 @@ impl Person {
 
     /// Logs in at this address with password and a fresh code.
     pub fn login(&self, addr: &str) -> Ran {
-        let answers = format!("{}\n{}\n", self.password, self.code());
-        self.login_with(addr, &answers)
+        self.login_with(addr, &self.password, Some(&self.code()))
     }
 
     /// Logs in where a password is enough.
     pub fn login_by_password(&self, addr: &str) -> Ran {
-        self.login_with(addr, &format!("{}\n", self.password))
+        self.login_with(addr, &self.password, None)
     }
 
-    /// Tries to log in with these answers.
-    pub fn login_with(&self, addr: &str, answers: &str) -> Ran {
-        let words = [
-            "login", "--proxy", addr, "--user", &self.name, "--ca-pin", &self.pin,
+    /// Tries to log in with any password and code.
+    pub fn login_with(&self, addr: &str, password: &str, code: Option<&str>) -> Ran {
+        let mut words = vec![
+            "login",
+            "--proxy",
+            addr,
+            "--user",
+            &self.name,
+            "--ca-pin",
+            &self.pin,
+            "--password-stdin",
         ];
-        self.pal_with_input(&words, answers)
+        if let Some(code) = code {
+            words.extend(["--code", code]);
+        }
+        self.pal_with_input(&words, &format!("{password}\n"))
     }
 
     /// `pal` with these words.
@@ -124,6 +146,8 @@ impl Person {
             .env("HOME", &self.home)
             .env("PATH", format!("{folder}:{path}"))
             .env("NO_COLOR", "1")
+            .env_remove("PAL_HOME")
+            .env_remove("PAL_PROXY")
             .env_remove("SSH_AUTH_SOCK");
     }
 
