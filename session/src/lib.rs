@@ -1,4 +1,4 @@
-//! Palisade: the session room.
+//! What a session is at either end, written once. So far: recordings.
 
 #![cfg_attr(
     test,
