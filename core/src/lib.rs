@@ -1,1 +1,26 @@
-//! Palisade: the core room.
+//! The pure core of Palisade: what our words mean and what is allowed.
+//!
+//! Nothing in here does I/O, reads a clock, draws a random number or runs async code. Time and random
+//! bytes come in as values; changes to the replicated state go out as values ([`kv::Change`]).
+//!
+//! Read in this order: [`access`] (who may do what), [`state`] (how a log entry changes the state),
+//! [`command`] (what a log entry can say), [`record`] (what is kept), [`event`] (what is audited),
+//! [`ports`] (what the rooms above need from a node).
+
+pub mod access;
+pub mod api;
+pub mod command;
+pub mod event;
+pub mod kv;
+pub mod merkle;
+pub mod name;
+pub mod pattern;
+pub mod ports;
+pub mod predicate;
+pub mod record;
+pub mod search;
+pub mod shown;
+pub mod state;
+pub mod text;
+pub mod time;
+pub mod wire;

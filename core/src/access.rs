@@ -1,0 +1,581 @@
+//! Who may do what. One function decides about reaching a host ([`decide`]), one about the API
+//! ([`decide_rule`]); both read the same [`View`], and only they can make what acting requires: a [`Permit`] to
+//! dial a host and carry its channels, a [`RulePermit`] to touch a record.
+//!
+//! Deny wins, nothing is allowed by default. Decisions are plain functions of what is asked, what is known and
+//! what time it is; whoever holds a permit asks again when the policy changes.
+
+use crate::kv::{Kv, KvFault};
+use crate::name::{Login, Name};
+use crate::predicate::Context;
+use crate::record::{
+    AuthPreferenceSpec, Conditions, Grant, HostSpec, Labels, LockSpec, Record, RecordingConfigSpec,
+    RecordingMode, RoleSpec, UserSpec, Verb,
+};
+use crate::state;
+use crate::time::{Timestamp, Ttl};
+use std::net::IpAddr;
+
+/// What is known about one user at one moment: read from the state, or made by a test.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The user.
+    pub user: Record<UserSpec>,
+    /// Those of the user's roles that exist. A role that is named but missing grants nothing.
+    pub roles: Vec<Record<RoleSpec>>,
+    /// Every lock.
+    pub locks: Vec<Record<LockSpec>>,
+    /// The recording policy.
+    pub recording: RecordingConfigSpec,
+    /// The login policy.
+    pub auth: AuthPreferenceSpec,
+}
+
+impl View {
+    /// Reads what is known about a user; `None` if there is no such user.
+    pub fn load(kv: &dyn Kv, user: &Name) -> Result<Option<View>, KvFault> {
+        let Some(user) = state::record::<UserSpec>(kv, user)? else {
+            return Ok(None);
+        };
+        let mut roles = Vec::new();
+        for name in &user.spec.roles {
+            roles.extend(state::record::<RoleSpec>(kv, name)?);
+        }
+        Ok(Some(View {
+            user,
+            roles,
+            locks: state::records::<LockSpec>(kv)?,
+            recording: state::recording_config(kv)?,
+            auth: state::auth_preference(kv)?,
+        }))
+    }
+
+    fn live_roles(&self, now: Timestamp) -> impl Iterator<Item = &Record<RoleSpec>> {
+        self.roles.iter().filter(move |role| !role.expired(now))
+    }
+
+    /// The lock that keeps this user out, whatever they do; with a login and host, also locks on those.
+    pub fn lock(
+        &self,
+        login: Option<&Login>,
+        host: Option<&Name>,
+        now: Timestamp,
+    ) -> Option<&Record<LockSpec>> {
+        self.locks
+            .iter()
+            .filter(|lock| !lock.expired(now) && !lock.spec.target.is_empty())
+            .find(|lock| {
+                let target = &lock.spec.target;
+                target
+                    .user
+                    .as_ref()
+                    .is_none_or(|user| *user == self.user.metadata.name)
+                    && target
+                        .role
+                        .as_ref()
+                        .is_none_or(|role| self.user.spec.roles.contains(role))
+                    && target.login.as_ref().is_none_or(|locked| Some(locked) == login)
+                    && target.host.as_ref().is_none_or(|locked| Some(locked) == host)
+            })
+    }
+
+    /// Options of all the user's roles merged by the table at [`Options`].
+    pub fn options(&self, now: Timestamp) -> Options {
+        Options::merge(self.live_roles(now).map(|r| &r.spec), &self.recording, &self.auth)
+    }
+
+    /// Every login that some role allows on some host and that is not denied everywhere: the principals of a certificate.
+    pub fn principals(&self, now: Timestamp) -> Vec<Login> {
+        let expand = |conditions: &Conditions| self.logins(conditions);
+        let mut all: Vec<Login> = self.live_roles(now).flat_map(|r| expand(&r.spec.allow)).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The logins that some live role allows on this host, deny and locks taken into account.
+    pub fn logins_on(&self, host: &Record<HostSpec>, now: Timestamp) -> Vec<Login> {
+        let mut all = self.principals(now);
+        all.retain(|login| {
+            self.allows(login, &host.metadata.labels, now)
+                && self.lock(Some(login), Some(&host.metadata.name), now).is_none()
+        });
+        all
+    }
+
+    fn logins(&self, conditions: &Conditions) -> Vec<Login> {
+        let traits = &self.user.spec.traits;
+        let expanded = conditions
+            .logins
+            .iter()
+            .flat_map(|template| template.expand(traits));
+        expanded.filter_map(|login| Login::parse(&login).ok()).collect()
+    }
+
+    fn allows(&self, login: &Login, labels: &Labels, now: Timestamp) -> bool {
+        // A deny names logins, labels or both; what it leaves out, it does not restrict to.
+        let denied = self.live_roles(now).map(|r| &r.spec.deny).any(|deny| {
+            let by_login = !deny.logins.is_empty() && self.logins(deny).contains(login);
+            let by_label = deny.host_labels.matches(labels);
+            match (deny.logins.is_empty(), deny.host_labels.is_empty()) {
+                (true, true) => false,
+                (false, true) => by_login,
+                (true, false) => by_label,
+                (false, false) => by_login && by_label,
+            }
+        });
+        let allowed = |r: &Record<RoleSpec>| {
+            r.spec.allow.host_labels.matches(labels) && self.logins(&r.spec.allow).contains(login)
+        };
+        !denied && self.live_roles(now).any(allowed)
+    }
+}
+
+/// Options of several roles as one.
+///
+/// | option | over several roles | when no role says |
+/// | --- | --- | --- |
+/// | `max_session_ttl` | the shortest | `default_session_ttl` of the cluster |
+/// | `client_idle_timeout` | the shortest that is not 0 | no limit |
+/// | `disconnect_expired_cert` | yes if any says yes | no |
+/// | `port_forwarding` | no if any says no | no |
+/// | `forward_agent` | no if any says no | no |
+/// | `max_sessions` | the smallest that is not 0 | no limit |
+/// | `record_session` | `strict` if any says strict | the cluster's `session_recording_config` |
+/// | `pin_source_ip` | yes if any says yes | no |
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The longest life of a certificate.
+    pub max_session_ttl: Ttl,
+    /// Ends silent sessions.
+    pub client_idle_timeout: Option<Ttl>,
+    /// Ends sessions with their certificate.
+    pub disconnect_expired_cert: bool,
+    /// Carries forwards.
+    pub port_forwarding: bool,
+    /// Carries the SSH agent.
+    pub forward_agent: bool,
+    /// Limit of sessions at a time.
+    pub max_sessions: Option<u32>,
+    /// How sessions are recorded.
+    pub record_session: RecordingMode,
+    /// Pins certificates to an address.
+    pub pin_source_ip: bool,
+}
+
+impl Options {
+    fn merge<'a>(
+        roles: impl Iterator<Item = &'a RoleSpec>,
+        recording: &RecordingConfigSpec,
+        auth: &AuthPreferenceSpec,
+    ) -> Self {
+        let all: Vec<_> = roles.map(|role| &role.options).collect();
+        let any = |said: fn(&&crate::record::RoleOptions) -> Option<bool>| {
+            all.iter().any(|o| said(o) == Some(true))
+        };
+        let none_refuses = |said: fn(&&crate::record::RoleOptions) -> Option<bool>| {
+            any(said) && !all.iter().any(|o| said(o) == Some(false))
+        };
+        let shortest = |said: fn(&&crate::record::RoleOptions) -> Option<Ttl>| {
+            all.iter().filter_map(said).filter(|ttl| !ttl.is_zero()).min()
+        };
+        let recorded = all.iter().filter_map(|o| o.record_session).max();
+        Options {
+            max_session_ttl: shortest(|o| o.max_session_ttl).unwrap_or(auth.default_session_ttl),
+            client_idle_timeout: shortest(|o| o.client_idle_timeout),
+            disconnect_expired_cert: any(|o| o.disconnect_expired_cert),
+            port_forwarding: none_refuses(|o| o.port_forwarding),
+            forward_agent: none_refuses(|o| o.forward_agent),
+            max_sessions: all
+                .iter()
+                .filter_map(|o| o.max_sessions)
+                .filter(|most| *most > 0)
+                .min(),
+            record_session: recorded.unwrap_or(recording.mode),
+            pin_source_ip: any(|o| o.pin_source_ip),
+        }
+    }
+}
+
+/// What a user wants on a host. Every SSH channel type and request has its ability; there is no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ability {
+    /// To connect at all.
+    Connect,
+    /// A terminal, a shell.
+    Shell,
+    /// One command.
+    Exec,
+    /// The SFTP subsystem.
+    Sftp,
+    /// Any other subsystem.
+    Subsystem,
+    /// `-L`, `-D`: connections from the host outwards.
+    LocalForward,
+    /// `-R`: a listener on the host.
+    RemoteForward,
+    /// Sockets of the host, `-L` with paths.
+    StreamLocal,
+    /// The user's SSH agent on the host.
+    AgentForward,
+    /// X11 from the host.
+    X11,
+}
+
+impl Ability {
+    /// Every ability.
+    pub const ALL: [Ability; 10] = [
+        Ability::Connect,
+        Ability::Shell,
+        Ability::Exec,
+        Ability::Sftp,
+        Ability::Subsystem,
+        Ability::LocalForward,
+        Ability::RemoteForward,
+        Ability::StreamLocal,
+        Ability::AgentForward,
+        Ability::X11,
+    ];
+
+    /// A word for refusals and events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Ability::Connect => "connect",
+            Ability::Shell => "shell",
+            Ability::Exec => "exec",
+            Ability::Sftp => "sftp",
+            Ability::Subsystem => "subsystem",
+            Ability::LocalForward => "local port forwarding",
+            Ability::RemoteForward => "remote port forwarding",
+            Ability::StreamLocal => "socket forwarding",
+            Ability::AgentForward => "agent forwarding",
+            Ability::X11 => "x11 forwarding",
+        }
+    }
+}
+
+/// What a checked certificate says about who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The logins it names.
+    pub principals: Vec<Login>,
+    /// Its last moment.
+    pub valid_before: Timestamp,
+    /// The address it is pinned to.
+    pub source_address: Option<IpAddr>,
+}
+
+/// What is asked about a host.
+#[derive(Debug, Clone)]
+pub struct Ask<'a> {
+    /// What the certificate says.
+    pub credential: &'a Credential,
+    /// Where the user comes from.
+    pub client: Option<IpAddr>,
+    /// The account on the host.
+    pub login: &'a Login,
+    /// The host.
+    pub host: &'a Record<HostSpec>,
+    /// What is wanted there.
+    pub ability: Ability,
+}
+
+/// The right to dial one host as one login for one user. Only [`decide`] makes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    user: Name,
+    login: Login,
+    host: Record<HostSpec>,
+    ability: Ability,
+    cert_ends: Timestamp,
+    options: Options,
+    exec_capture_bytes: u64,
+}
+
+impl Permit {
+    /// Who.
+    pub fn user(&self) -> &Name {
+        &self.user
+    }
+    /// As which account.
+    pub fn login(&self) -> &Login {
+        &self.login
+    }
+    /// Where: the host's record, with its address and pinned key.
+    pub fn host(&self) -> &Record<HostSpec> {
+        &self.host
+    }
+    /// What for.
+    pub fn ability(&self) -> Ability {
+        self.ability
+    }
+    /// The user's options.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+    /// When the session must end because its certificate does, if the role says so.
+    pub fn ends(&self) -> Option<Timestamp> {
+        self.options.disconnect_expired_cert.then_some(self.cert_ends)
+    }
+    /// How much of an exec without a terminal is recorded whole, per direction.
+    pub fn exec_capture_bytes(&self) -> u64 {
+        self.exec_capture_bytes
+    }
+}
+
+/// Why something is refused. The text may be shown to the person refused: it tells nothing they may not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such user any more.
+    #[error("user {0} does not exist")]
+    NoUser(String),
+    /// A lock.
+    #[error("locked: {0}")]
+    Locked(String),
+    /// The certificate has run out.
+    #[error("your certificate has expired: run `pal login`")]
+    CertExpired,
+    /// The certificate is pinned to another address.
+    #[error("your certificate works only from {0}: run `pal login` from here")]
+    OtherAddress(IpAddr),
+    /// The certificate does not name the login.
+    #[error("your certificate does not allow login {0}: run `pal login` again if your roles changed")]
+    NotAPrincipal(Login),
+    /// No role allows the login on the host, or one denies it.
+    #[error("none of your roles allows login {login} on {host}")]
+    NotAllowed {
+        /// The login.
+        login: Login,
+        /// The host.
+        host: Name,
+    },
+    /// A role option is off.
+    #[error("{0} is not allowed by your roles")]
+    AbilityOff(&'static str),
+    /// No rule allows the verb on the resource.
+    #[error("none of your roles allows {verb} on {resource}")]
+    NoRule {
+        /// The verb.
+        verb: &'static str,
+        /// The resource.
+        resource: String,
+    },
+    /// A change would give away more than the one who makes it holds.
+    #[error("you cannot grant what you do not hold: {0}")]
+    GrantAboveOwn(String),
+}
+
+/// Decides whether a user may do something on a host.
+pub fn decide(ask: &Ask<'_>, view: &View, now: Timestamp) -> Result<Permit, Refusal> {
+    let (login, host) = (ask.login, ask.host);
+    if let Some(lock) = view.lock(Some(login), Some(&host.metadata.name), now) {
+        return Err(Refusal::Locked(lock_text(lock)));
+    }
+    if view.user.expired(now) {
+        return Err(Refusal::NoUser(view.user.metadata.name.to_string()));
+    }
+    if let (Some(pinned), Some(client)) = (ask.credential.source_address, ask.client)
+        && pinned.to_canonical() != client.to_canonical()
+    {
+        return Err(Refusal::OtherAddress(pinned));
+    }
+    let options = view.options(now);
+    // A running session asks again after its certificate ended; whether that matters is the role's choice.
+    let expired = ask.credential.valid_before <= now;
+    if expired && (ask.ability == Ability::Connect || options.disconnect_expired_cert) {
+        return Err(Refusal::CertExpired);
+    }
+    if !ask.credential.principals.contains(login) {
+        return Err(Refusal::NotAPrincipal(login.clone()));
+    }
+    if !view.allows(login, &host.metadata.labels, now) || host.expired(now) {
+        return Err(Refusal::NotAllowed {
+            login: login.clone(),
+            host: host.metadata.name.clone(),
+        });
+    }
+    let permitted = match ask.ability {
+        Ability::Connect | Ability::Shell | Ability::Exec | Ability::Sftp => true,
+        Ability::LocalForward | Ability::RemoteForward | Ability::StreamLocal => options.port_forwarding,
+        Ability::AgentForward => options.forward_agent,
+        // Nothing records these yet, so nothing carries them.
+        Ability::Subsystem | Ability::X11 => false,
+    };
+    if !permitted {
+        return Err(Refusal::AbilityOff(ask.ability.as_str()));
+    }
+    Ok(Permit {
+        user: view.user.metadata.name.clone(),
+        login: login.clone(),
+        host: host.clone(),
+        ability: ask.ability,
+        cert_ends: ask.credential.valid_before,
+        options,
+        exec_capture_bytes: view.recording.exec_capture_bytes,
+    })
+}
+
+/// One line about a lock, for those it keeps out.
+pub fn lock_text(lock: &Record<LockSpec>) -> String {
+    if lock.spec.message.is_empty() {
+        lock.spec.target.shown()
+    } else {
+        lock.spec.message.clone()
+    }
+}
+
+/// What is asked about a resource of the API.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleAsk<'a> {
+    /// What is to be done.
+    pub verb: Verb,
+    /// To what.
+    pub resource: Grant,
+    /// The record, where there is one: its name and labels.
+    pub record: Option<(&'a str, &'a Labels)>,
+}
+
+/// The right to use a verb on a resource. Only [`decide_rule`] and [`local_operator`] make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulePermit {
+    actor: String,
+    verb: Verb,
+    resource: Grant,
+}
+
+impl RulePermit {
+    /// Who.
+    pub fn actor(&self) -> &str {
+        &self.actor
+    }
+    /// What.
+    pub fn verb(&self) -> Verb {
+        self.verb
+    }
+    /// On what.
+    pub fn resource(&self) -> Grant {
+        self.resource
+    }
+}
+
+/// Decides whether a user may use a verb on a resource.
+pub fn decide_rule(ask: &RuleAsk<'_>, view: &View, now: Timestamp) -> Result<RulePermit, Refusal> {
+    if let Some(lock) = view.lock(None, None, now) {
+        return Err(Refusal::Locked(lock_text(lock)));
+    }
+    if view.user.expired(now) {
+        return Err(Refusal::NoUser(view.user.metadata.name.to_string()));
+    }
+    let none = Labels::new();
+    let (name, labels) = ask.record.unwrap_or(("", &none));
+    let context = Context {
+        user_name: view.user.metadata.name.as_str(),
+        user_roles: &view.user.spec.roles,
+        user_traits: &view.user.spec.traits,
+        resource_kind: grant_word(ask.resource),
+        resource_name: name,
+        resource_labels: labels,
+    };
+    let covers = |conditions: &Conditions, denies: bool| {
+        conditions.rules.iter().any(|rule| {
+            (rule.resources.contains(&Grant::All) || rule.resources.contains(&ask.resource))
+                && (rule.verbs.contains(&Verb::All) || rule.verbs.contains(&ask.verb))
+                // A condition on the record cannot hold for a question without one, such as "list": an allow rule
+                // with a condition then allows nothing by itself, a deny rule is asked again for each record.
+                && rule.condition.as_ref().is_none_or(|c| if ask.record.is_none() { !denies && ask.verb == Verb::List } else { c.evaluate(&context) })
+        })
+    };
+    let denied = view.live_roles(now).any(|r| covers(&r.spec.deny, true));
+    let allowed = view.live_roles(now).any(|r| covers(&r.spec.allow, false));
+    if denied || !allowed {
+        let resource = if name.is_empty() {
+            grant_word(ask.resource).to_owned()
+        } else {
+            format!("{} {name}", grant_word(ask.resource))
+        };
+        return Err(Refusal::NoRule {
+            verb: ask.verb.as_str(),
+            resource,
+        });
+    }
+    Ok(RulePermit {
+        actor: view.user.metadata.name.to_string(),
+        verb: ask.verb,
+        resource: ask.resource,
+    })
+}
+
+/// The right of whoever may open the node's own control socket: the operating system has checked them.
+pub fn local_operator(verb: Verb, resource: Grant) -> RulePermit {
+    RulePermit {
+        actor: LOCAL_OPERATOR.to_owned(),
+        verb,
+        resource,
+    }
+}
+
+/// How the operator at a node's own control socket appears in the audit log. Not a valid user name.
+pub const LOCAL_OPERATOR: &str = "local:operator";
+
+/// Refuses a change of roles or users by which somebody would give away more than they hold: whoever may write
+/// roles but does not hold `*` on `*` cannot write a role or grant one that does, nor logins or rules they lack.
+pub fn check_grant(granted: &RoleSpec, view: &View, now: Timestamp) -> Result<(), Refusal> {
+    for rule in &granted.allow.rules {
+        for &resource in &rule.resources {
+            for &verb in &rule.verbs {
+                let holds = view.live_roles(now).flat_map(|r| &r.spec.allow.rules).any(|own| {
+                    own.condition.is_none()
+                        && (own.resources.contains(&Grant::All) || own.resources.contains(&resource))
+                        && (own.verbs.contains(&Verb::All) || own.verbs.contains(&verb))
+                });
+                if !holds {
+                    return Err(Refusal::GrantAboveOwn(format!(
+                        "{} on {}",
+                        verb.as_str(),
+                        grant_word(resource)
+                    )));
+                }
+            }
+        }
+    }
+    // Whoever holds everything may hand out any login.
+    let holds_all = view.live_roles(now).flat_map(|r| &r.spec.allow.rules).any(|own| {
+        own.condition.is_none() && own.resources.contains(&Grant::All) && own.verbs.contains(&Verb::All)
+    });
+    if !holds_all {
+        let own: Vec<String> = view
+            .live_roles(now)
+            .flat_map(|r| &r.spec.allow.logins)
+            .map(|t| t.to_string())
+            .collect();
+        if let Some(login) = granted
+            .allow
+            .logins
+            .iter()
+            .map(|t| t.to_string())
+            .find(|login| !own.contains(login))
+        {
+            return Err(Refusal::GrantAboveOwn(format!("login {login}")));
+        }
+    }
+    Ok(())
+}
+
+/// The word of a grant in YAML.
+pub fn grant_word(grant: Grant) -> &'static str {
+    match grant {
+        Grant::All => "*",
+        Grant::User => "user",
+        Grant::Role => "role",
+        Grant::Token => "token",
+        Grant::Host => "host",
+        Grant::Lock => "lock",
+        Grant::CertAuthority => "cert_authority",
+        Grant::AuthPreference => "cluster_auth_preference",
+        Grant::RecordingConfig => "session_recording_config",
+        Grant::Recording => "recording",
+        Grant::Node => "node",
+        Grant::Session => "session",
+        Grant::Event => "event",
+    }
+}

@@ -1,0 +1,683 @@
+//! What goes over the HTTP API, and its paths. `web` serves exactly this and `client` uses nothing else; the
+//! OpenAPI document is generated from these types (feature `openapi`).
+
+use crate::event::Event;
+use crate::record::{Labels, RecordingSpec};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Paths.
+pub mod path {
+    /// GET: what the cluster is; needs no credential.
+    pub const PING: &str = "/v1/ping";
+    /// POST [`super::LoginRequest`] -> [`super::Certificates`].
+    pub const LOGIN: &str = "/v1/login";
+    /// POST: ends nothing but writes the audit event; the client deletes its keys.
+    pub const LOGOUT: &str = "/v1/logout";
+    /// POST [`super::RenewRequest`] -> [`super::Certificates`].
+    pub const CERTS: &str = "/v1/certs";
+    /// GET -> [`super::InviteView`]; POST [`super::AcceptInvite`] -> 204.
+    pub const INVITE: &str = "/v1/invites/{token}";
+    /// POST [`super::NewInvite`] -> [`super::InviteLink`]: an invite, or a reset if the user has credentials.
+    pub const INVITES: &str = "/v1/users/{name}/invites";
+    /// GET -> [`super::WhoAmI`].
+    pub const WHOAMI: &str = "/v1/whoami";
+    /// GET [`super::Page`] of records; POST one record (JSON or YAML) to create.
+    pub const RECORDS: &str = "/v1/records/{kind}";
+    /// GET, PUT, DELETE one record.
+    pub const RECORD: &str = "/v1/records/{kind}/{name}";
+    /// POST [`super::NewToken`] -> [`super::JoinToken`].
+    pub const TOKENS: &str = "/v1/tokens";
+    /// POST [`super::JoinRequest`] -> [`super::JoinReply`]; the token is the credential.
+    pub const JOIN: &str = "/v1/join";
+    /// GET -> hosts that the caller may reach, with logins.
+    pub const HOSTS: &str = "/v1/hosts";
+    /// GET -> [`super::LiveSession`]s.
+    pub const SESSIONS: &str = "/v1/sessions";
+    /// DELETE ends one.
+    pub const SESSION: &str = "/v1/sessions/{id}";
+    /// GET [`super::Page`] of [`super::RecordingView`].
+    pub const RECORDINGS: &str = "/v1/recordings";
+    /// GET one.
+    pub const RECORDING: &str = "/v1/recordings/{id}";
+    /// GET: newline-delimited [`super::PlayLine`]s, for the player.
+    pub const RECORDING_EVENTS: &str = "/v1/recordings/{id}/events";
+    /// GET: asciicast v2.
+    pub const RECORDING_CAST: &str = "/v1/recordings/{id}/asciicast";
+    /// GET with [`super::AuditSearch`] as the query -> [`super::AuditPage`].
+    pub const AUDIT: &str = "/v1/audit/events";
+    /// GET: the whole log for offline verification: newline-delimited [`super::AuditExportLine`].
+    pub const AUDIT_EXPORT: &str = "/v1/audit/export";
+    /// GET -> [`super::AuthorityView`].
+    pub const AUTHORITY: &str = "/v1/authorities/{type}";
+    /// POST [`super::SignHost`] -> [`super::HostCertificate`].
+    pub const SIGN_HOST: &str = "/v1/authorities/host/sign";
+    /// GET -> [`super::ClusterStatus`].
+    pub const STATUS: &str = "/v1/cluster/status";
+    /// DELETE: takes a node out.
+    pub const NODE: &str = "/v1/cluster/nodes/{name}";
+    /// POST [`super::Transfer`].
+    pub const TRANSFER: &str = "/v1/cluster/transfer";
+    /// GET: the OpenAPI document.
+    pub const OPENAPI: &str = "/v1/openapi.json";
+    /// POST [`super::InitRequest`] -> [`super::InitReply`]: only on the node's own control socket.
+    pub const INIT: &str = "/v1/cluster/init";
+    /// POST [`super::JoinOrder`] -> [`super::ClusterStatus`]: only on the node's own control socket.
+    pub const JOIN_ORDER: &str = "/v1/cluster/join";
+}
+
+/// Header that carries a client-chosen request id (a UUID): a repeated request with the same id has no second effect.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
+
+macro_rules! wire_types {
+    ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* })*) => {
+        $(
+            $(#[$meta])*
+            #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+            #[serde(deny_unknown_fields)]
+            #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+            pub struct $name { $($(#[$fmeta])* pub $field: $ty,)* }
+        )*
+    };
+}
+
+wire_types! {
+    /// Every error of the API.
+    #[derive(Debug)]
+    pub struct ApiError {
+        /// A word for programs: `not_found`, `refused`, `unauthenticated`, `conflict`, `invalid`, `unavailable`, `unknown_outcome`, `locked`, `rate_limited`, `too_large`.
+        pub code: String,
+        /// What failed, and what to do, for people.
+        pub message: String,
+    }
+
+    /// What the cluster is; no credential needed.
+    #[derive(Debug)]
+    pub struct Ping {
+        /// The cluster's name; empty while the node is in no cluster.
+        pub cluster: String,
+        /// The program's version.
+        pub version: String,
+        /// The pin of the TLS authority, `sha256:<hex>`.
+        pub ca_pin: String,
+        /// HTTPS addresses of all nodes.
+        pub web_addrs: Vec<String>,
+        /// SSH addresses of all nodes, in the same order.
+        pub ssh_addrs: Vec<String>,
+        /// Whether a code is needed beside the password.
+        pub second_factor: bool,
+    }
+
+    /// A login.
+    pub struct LoginRequest {
+        /// The user's name.
+        pub user: String,
+        /// The password.
+        pub password: String,
+        /// The six digits, if the cluster asks for them.
+        #[serde(default)]
+        pub code: String,
+        /// The client's new SSH public key, one OpenSSH line.
+        pub ssh_public_key: String,
+        /// The client's new TLS public key, PEM (SubjectPublicKeyInfo).
+        pub tls_public_key: String,
+        /// How long the certificates shall live, in seconds; 0 for as long as allowed. Longer than allowed is shortened.
+        #[serde(default)]
+        pub ttl_secs: u64,
+    }
+
+    /// New certificates from valid ones, never longer-lived than roles allow.
+    #[derive(Debug)]
+    pub struct RenewRequest {
+        /// As in a login.
+        pub ssh_public_key: String,
+        /// As in a login.
+        pub tls_public_key: String,
+        /// As in a login.
+        #[serde(default)]
+        pub ttl_secs: u64,
+    }
+
+    /// What a login or renewal gives.
+    #[derive(Debug)]
+    pub struct Certificates {
+        /// The user.
+        pub user: String,
+        /// The cluster's name.
+        pub cluster: String,
+        /// OpenSSH user certificate, one line.
+        pub ssh_certificate: String,
+        /// X.509 client certificate, PEM.
+        pub tls_certificate: String,
+        /// TLS authority certificates, PEM.
+        pub tls_authorities: Vec<String>,
+        /// Host authorities: OpenSSH public key lines for `@cert-authority`.
+        pub host_authorities: Vec<String>,
+        /// HTTPS addresses of all nodes.
+        pub web_addrs: Vec<String>,
+        /// SSH addresses of all nodes.
+        pub ssh_addrs: Vec<String>,
+        /// The logins in the certificate.
+        pub logins: Vec<String>,
+        /// The user's roles.
+        pub roles: Vec<String>,
+        /// The certificate's last moment.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub valid_before: Timestamp,
+    }
+
+    /// What an invited person sees before choosing a password.
+    pub struct InviteView {
+        /// The user's name.
+        pub user: String,
+        /// The cluster's name.
+        pub cluster: String,
+        /// The TOTP secret in base32, for typing.
+        pub totp_secret: String,
+        /// The `otpauth://` address, for a QR code.
+        pub totp_uri: String,
+        /// Whether a code will be needed to log in.
+        pub second_factor: bool,
+    }
+
+    /// Uses an invite.
+    pub struct AcceptInvite {
+        /// The new password.
+        pub password: String,
+        /// A code of the new secret, to prove it was stored.
+        #[serde(default)]
+        pub code: String,
+    }
+
+    /// Asks for an invite or a reset.
+    #[derive(Debug)]
+    pub struct NewInvite {
+        /// How long it may be used, in seconds; 0 for one hour.
+        #[serde(default)]
+        pub ttl_secs: u64,
+    }
+
+    /// An invite: shown once.
+    pub struct InviteLink {
+        /// The user.
+        pub user: String,
+        /// The secret part.
+        pub token: String,
+        /// Where to open or pass to `pal invite accept`.
+        pub url: String,
+        /// The pin to check at first contact.
+        pub ca_pin: String,
+        /// When it runs out.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub expires: Timestamp,
+    }
+
+    /// Who the caller is.
+    #[derive(Debug)]
+    pub struct WhoAmI {
+        /// The user, or `local:operator`.
+        pub user: String,
+        /// Their roles.
+        pub roles: Vec<String>,
+        /// The logins that their roles allow.
+        pub logins: Vec<String>,
+    }
+
+    /// A page of a list.
+    #[derive(Debug)]
+    pub struct Page {
+        /// The items, as records in JSON.
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
+        pub items: Vec<serde_json::Value>,
+        /// Give it back as `after` for the next page; empty at the end.
+        #[serde(default)]
+        pub next: String,
+    }
+
+    /// Asks for a join token.
+    #[derive(Debug)]
+    pub struct NewToken {
+        /// How long it may be used, in seconds; 0 for 30 minutes.
+        #[serde(default)]
+        pub ttl_secs: u64,
+    }
+
+    /// A join token: shown once.
+    pub struct JoinToken {
+        /// The whole token, as `palctl cluster join` takes it: `pj1.<cluster id>.<ca pin hex>.<name>.<secret>`.
+        pub token: String,
+        /// The pin in it.
+        pub ca_pin: String,
+        /// The token record's name, to revoke it by.
+        pub name: String,
+        /// When it runs out.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub expires: Timestamp,
+        /// The addresses to join at.
+        pub web_addrs: Vec<String>,
+    }
+
+    /// A node asks to be let in.
+    pub struct JoinRequest {
+        /// The token record's name.
+        pub token: String,
+        /// The token's secret.
+        pub secret: String,
+        /// The cluster id that the token names.
+        pub cluster_id: String,
+        /// The new node's name.
+        pub name: String,
+        /// Where other nodes will reach it.
+        pub peer_addr: String,
+        /// Its HTTPS address.
+        pub web_addr: String,
+        /// Its SSH address.
+        pub ssh_addr: String,
+        /// Made anew with its data directory.
+        pub incarnation: String,
+        /// Its peer TLS public key, PEM.
+        pub peer_public_key: String,
+        /// Its key for wrapping the cluster key, hex (X25519).
+        pub wrap_public_key: String,
+        /// Its clock, to notice a wrong one.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub now: Timestamp,
+        /// Its program's version.
+        pub version: String,
+    }
+
+    /// A node is let in.
+    pub struct JoinReply {
+        /// The id allocated to it.
+        pub node_id: u64,
+        /// The cluster's name.
+        pub cluster: String,
+        /// The cluster's id.
+        pub cluster_id: String,
+        /// Its peer certificate, PEM.
+        pub peer_certificate: String,
+        /// The peer authorities, PEM.
+        pub peer_authorities: Vec<String>,
+        /// The cluster key, sealed to the key in the request, hex.
+        pub wrapped_cluster_key: String,
+        /// Peer addresses of the members, `id=addr`.
+        pub members: Vec<String>,
+    }
+
+    /// A host that the caller may reach.
+    #[derive(Debug)]
+    pub struct HostView {
+        /// Its name.
+        pub name: String,
+        /// Its address.
+        pub addr: String,
+        /// Its labels.
+        pub labels: Labels,
+        /// The logins allowed there.
+        pub logins: Vec<String>,
+    }
+
+    /// Hosts, paged.
+    #[derive(Debug)]
+    pub struct HostPage {
+        /// The hosts.
+        pub items: Vec<HostView>,
+        /// Give it back as `after` for the next page; empty at the end.
+        #[serde(default)]
+        pub next: String,
+    }
+
+    /// A session that runs now.
+    #[derive(Debug)]
+    pub struct LiveSession {
+        /// Its id.
+        pub session: String,
+        /// Who.
+        pub user: String,
+        /// As which account.
+        pub login: String,
+        /// Where.
+        pub host: String,
+        /// From where.
+        pub client_addr: String,
+        /// The node that carries it.
+        pub node: u64,
+        /// `interactive`, `exec`, `sftp`, `forward`.
+        pub kind: String,
+        /// Since when.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub started: Timestamp,
+    }
+
+    /// Live sessions.
+    #[derive(Debug)]
+    pub struct LiveSessions {
+        /// They.
+        pub items: Vec<LiveSession>,
+    }
+
+    /// A recording's row; the sealed key is left out.
+    #[derive(Debug)]
+    pub struct RecordingView {
+        /// The row.
+        pub recording: RecordingSpec,
+    }
+
+    /// Recordings, paged, newest first.
+    #[derive(Debug)]
+    pub struct RecordingPage {
+        /// The rows.
+        pub items: Vec<RecordingView>,
+        /// Give it back as `after` for the next page; empty at the end.
+        #[serde(default)]
+        pub next: String,
+    }
+
+    /// A search of the audit log; every field narrows it.
+    #[derive(Debug, Default)]
+    pub struct AuditSearch {
+        /// Not before (RFC 3339).
+        #[serde(default)]
+        pub from: String,
+        /// Before (RFC 3339).
+        #[serde(default)]
+        pub to: String,
+        /// This user.
+        #[serde(default)]
+        pub user: String,
+        /// This host.
+        #[serde(default)]
+        pub host: String,
+        /// This event name, or the beginning of one: `session.`.
+        #[serde(default)]
+        pub event: String,
+        /// Text that appears anywhere in the event.
+        #[serde(default)]
+        pub text: String,
+        /// At most so many, 1 to 1000; 0 for 100.
+        #[serde(default)]
+        pub limit: u32,
+        /// Oldest first instead of newest first.
+        #[serde(default)]
+        pub oldest_first: bool,
+        /// From the page before.
+        #[serde(default)]
+        pub cursor: String,
+    }
+
+    /// One audit event with its place.
+    #[derive(Debug)]
+    pub struct AuditItem {
+        /// Its sequence number in the log, from 0.
+        pub seq: u64,
+        /// Its code.
+        pub code: String,
+        /// The event.
+        pub event: Event,
+    }
+
+    /// A page of audit events.
+    #[derive(Debug)]
+    pub struct AuditPage {
+        /// The events.
+        pub items: Vec<AuditItem>,
+        /// For the next page; empty at the end.
+        #[serde(default)]
+        pub cursor: String,
+    }
+
+    /// An authority's public half.
+    #[derive(Debug)]
+    pub struct AuthorityView {
+        /// `user`, `host`, `tls`, `peer` or `audit`.
+        #[serde(rename = "type")]
+        pub authority: String,
+        /// What to put into a file: an OpenSSH public key line, or a certificate in PEM.
+        pub public: String,
+        /// `sha256:<hex>`.
+        pub pin: String,
+    }
+
+    /// Asks for a host certificate for an OpenSSH server.
+    #[derive(Debug)]
+    pub struct SignHost {
+        /// The names people use for it; the first is the host's record name if there is one.
+        pub names: Vec<String>,
+        /// The server's host public key, one OpenSSH line.
+        pub public_key: String,
+        /// How long it shall live, in seconds; 0 for a year.
+        #[serde(default)]
+        pub ttl_secs: u64,
+    }
+
+    /// A host certificate, and what sshd must trust.
+    #[derive(Debug)]
+    pub struct HostCertificate {
+        /// For `HostCertificate`.
+        pub certificate: String,
+        /// For `TrustedUserCAKeys`.
+        pub user_authorities: Vec<String>,
+    }
+
+    /// One node in the status.
+    #[derive(Debug, Default)]
+    pub struct NodeStatus {
+        /// Its id.
+        pub id: u64,
+        /// Its name.
+        pub name: String,
+        /// `leader`, `follower`, `candidate`, `learner`, or `unknown`.
+        pub role: String,
+        /// Whether it votes.
+        pub voter: bool,
+        /// Its peer address.
+        pub peer_addr: String,
+        /// Its HTTPS address.
+        pub web_addr: String,
+        /// Its SSH address.
+        pub ssh_addr: String,
+        /// Entries that it lacks, as the leader sees it; absent where that is not known.
+        #[serde(default)]
+        pub lag: Option<u64>,
+        /// Milliseconds since it was last heard from, as the leader sees it.
+        #[serde(default)]
+        pub last_contact_ms: Option<u64>,
+        /// Whether it answers.
+        pub reachable: bool,
+    }
+
+    /// The cluster, as one node sees it.
+    #[derive(Debug, Default)]
+    pub struct ClusterStatus {
+        /// The cluster's name; empty while the node is in no cluster.
+        pub cluster: String,
+        /// Its id.
+        pub cluster_id: String,
+        /// The TLS authority's pin.
+        pub ca_pin: String,
+        /// The node that answers.
+        pub node: u64,
+        /// The leader's id, if there is one.
+        #[serde(default)]
+        pub leader: Option<u64>,
+        /// The term.
+        pub term: u64,
+        /// Last log index on the answering node.
+        pub last_index: u64,
+        /// Applied log index on the answering node.
+        pub applied_index: u64,
+        /// Whether the answering node hears from a leader with a quorum.
+        pub quorum: bool,
+        /// How many voters may be lost without losing the quorum, counted from those that answer now.
+        pub failure_tolerance: u64,
+        /// Free bytes on the answering node's disk.
+        pub disk_free_bytes: u64,
+        /// 99th percentile of recent disk syncs on the answering node, in microseconds.
+        pub fsync_p99_us: u64,
+        /// The program's version.
+        pub version: String,
+        /// The members.
+        pub nodes: Vec<NodeStatus>,
+        /// What to do next, in words; empty if nothing.
+        #[serde(default)]
+        pub advice: Vec<String>,
+    }
+
+    /// Hands leadership over.
+    #[derive(Debug)]
+    pub struct Transfer {
+        /// To this node, or to any if empty.
+        #[serde(default)]
+        pub to: String,
+    }
+
+    /// Makes a cluster of this node. Only on the control socket.
+    #[derive(Debug)]
+    pub struct InitRequest {
+        /// The cluster's name.
+        pub cluster: String,
+    }
+
+    /// A new cluster.
+    #[derive(Debug)]
+    pub struct InitReply {
+        /// Its id.
+        pub cluster_id: String,
+        /// The TLS authority's pin.
+        pub ca_pin: String,
+        /// False if the node was a cluster's already: nothing was done.
+        pub created: bool,
+    }
+
+    /// Orders a node to join. Only on its control socket.
+    pub struct JoinOrder {
+        /// The whole token.
+        pub token: String,
+        /// HTTPS address of a member.
+        pub addr: String,
+    }
+}
+
+/// One line of the audit export: an event as stored, or a signed head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum AuditExportLine {
+    /// The audit authorities' public keys, first line.
+    Authority {
+        /// OpenSSH public key line.
+        ssh_public_key: String,
+        /// The cluster's id, which is part of what is signed.
+        cluster_id: String,
+    },
+    /// An event.
+    Event {
+        /// Its sequence number.
+        seq: u64,
+        /// The stored bytes, base64: what the tree hashes.
+        bytes: String,
+    },
+    /// A signed head.
+    Head {
+        /// Events covered.
+        size: u64,
+        /// Hex root.
+        root: String,
+        /// When.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        time: Timestamp,
+        /// Hex signature.
+        signature: String,
+    },
+}
+
+/// One line of a recording as the player reads it: the first is `start`, the last `end`. Bytes are base64.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum PlayLine {
+    /// Whose session it was.
+    Start(RecordingSpec),
+    /// Something that happened.
+    Event {
+        /// Milliseconds since the session began.
+        at_ms: u64,
+        /// Milliseconds since 1970.
+        wall_ms: u64,
+        /// What.
+        what: PlayEvent,
+    },
+    /// There is no more.
+    End {
+        /// Whether the recording holds the session to its end.
+        complete: bool,
+        /// The same in words.
+        text: String,
+    },
+}
+
+/// What happened in a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum PlayEvent {
+    /// Output, base64.
+    Output(String),
+    /// Standard error of a command without a terminal, base64.
+    ErrorOutput(String),
+    /// Input of a command without a terminal, base64.
+    Input(String),
+    /// So many bytes were typed.
+    InputSize(u64),
+    /// The terminal got this size.
+    Resize {
+        /// Columns.
+        cols: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// A remark.
+    Note(String),
+    /// A command was started.
+    Exec(String),
+    /// It ended with this status.
+    Exit(u32),
+    /// All of one direction of a command without a terminal.
+    Captured {
+        /// `input`, `output` or `error_output`.
+        direction: String,
+        /// Bytes that went by.
+        size: u64,
+        /// Bytes that were kept.
+        recorded: u64,
+        /// Hex SHA-256 of all of them.
+        sha256: String,
+    },
+}
+
+macro_rules! secret_debug {
+    ($($name:ident($shown:ident)),* $(,)?) => {
+        $(impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name)).field(stringify!($shown), &self.$shown).finish_non_exhaustive()
+            }
+        })*
+    };
+}
+
+// These carry secrets: they show the one field that says whose they are.
+secret_debug!(
+    LoginRequest(user),
+    InviteView(user),
+    InviteLink(user),
+    JoinToken(name),
+    JoinRequest(name),
+    JoinReply(node_id),
+    JoinOrder(addr)
+);
+
+impl std::fmt::Debug for AcceptInvite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AcceptInvite { .. }")
+    }
+}

@@ -1,0 +1,141 @@
+//! What the rooms above need from a node, as small traits: `node` plugs in the real ones, tests plug in memory ones.
+//!
+//! `proxy` and `web` see neither Raft nor the disk: they see [`Consensus`], [`Recordings`], [`Sessions`] and
+//! [`Operations`].
+
+use crate::api::{ClusterStatus, JoinRequest, LiveSession};
+use crate::command::{Actor, Command, Reply};
+use crate::kv::Kv;
+use crate::name::{Name, NodeId, RequestId, SessionId};
+use crate::time::Timestamp;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// An answer that comes later.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The node cannot say, for now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Nothing happened and nothing will: there is no leader, no quorum, or the node is stopping.
+    #[error("the cluster has no quorum right now: {0}")]
+    NoQuorum(String),
+    /// The change may have happened or may still happen. The same request id finds out.
+    #[error("the outcome is not known yet: {0}")]
+    Unknown(String),
+    /// The disk is full, or the request is too large or too many at once: nothing happened.
+    #[error("the node cannot take this now: {0}")]
+    Overloaded(String),
+    /// The local state cannot be read.
+    #[error("the node's store is damaged: {0}")]
+    Fault(String),
+}
+
+/// The replicated state, as one node sees it and changes it.
+pub trait Consensus: Send + Sync + 'static {
+    /// This node.
+    fn node_id(&self) -> NodeId;
+    /// The wall clock. Everything that decides takes the time from here.
+    fn now(&self) -> Timestamp;
+    /// This node's own applied state.
+    fn kv(&self) -> Arc<dyn Kv>;
+    /// A fresh request id, for changes that no client chose one for.
+    fn new_id(&self) -> RequestId;
+    /// Proposes a change on whichever node leads, across a failover if need be. Answers once it is committed; a
+    /// read that must see it asks for the [`Consensus::barrier`] first.
+    fn propose(
+        &self,
+        actor: Actor,
+        id: RequestId,
+        command: Command,
+    ) -> Pending<'_, Result<Reply, Unavailable>>;
+    /// Waits until this node's state is at least as new as everything acknowledged before the call.
+    fn barrier(&self) -> Pending<'_, Result<(), Unavailable>>;
+    /// Whether this node may decide from its own state: it heard from a leader with a quorum a short, stated time ago.
+    fn may_decide(&self) -> Result<(), Unavailable>;
+    /// A number that changes whenever users, roles, locks, hosts or policies change.
+    fn policy_version(&self) -> u64;
+    /// Answers when [`Consensus::policy_version`] is no longer `seen`.
+    fn policy_changed(&self, seen: u64) -> Pending<'static, u64>;
+}
+
+/// The form in which a recording is given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlayFormat {
+    /// One JSON object a line: what the player reads.
+    Events,
+    /// asciicast v2.
+    Asciicast,
+}
+
+/// Bytes that come piece by piece.
+pub trait ByteSource: Send {
+    /// The next piece; `None` at the end.
+    fn next(&mut self) -> Pending<'_, Option<Result<Vec<u8>, Unavailable>>>;
+}
+
+/// Where recordings are kept: encrypted chunks, on a majority of nodes.
+pub trait Recordings: Send + Sync + 'static {
+    /// Seals a session's data key for its index row.
+    fn seal_key(&self, session: &SessionId, key: &[u8]) -> Result<Vec<u8>, Unavailable>;
+    /// Stores one encrypted chunk; answers when a majority of nodes has it on disk.
+    fn ship<'a>(
+        &'a self,
+        session: &'a SessionId,
+        seq: u32,
+        bytes: Vec<u8>,
+    ) -> Pending<'a, Result<(), Unavailable>>;
+    /// Opens a recording to be given out, also while the session lives. Chunks that are not on this node are
+    /// fetched from others.
+    fn play<'a>(
+        &'a self,
+        session: &'a SessionId,
+        format: PlayFormat,
+    ) -> Pending<'a, Result<Box<dyn ByteSource>, Unavailable>>;
+}
+
+/// Sessions that run now, on every node.
+pub trait Sessions: Send + Sync + 'static {
+    /// All of them.
+    fn list(&self) -> Pending<'_, Vec<LiveSession>>;
+    /// Ends one, wherever it runs; false if it does not run.
+    fn end<'a>(&'a self, session: &'a SessionId, why: &'a str) -> Pending<'a, Result<bool, Unavailable>>;
+}
+
+/// A failed operation on the cluster, with what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OperationFailed(pub String);
+
+/// What operators do with the cluster itself.
+pub trait Operations: Send + Sync + 'static {
+    /// Members, leader, lag: answers with or without a quorum.
+    fn status(&self) -> Pending<'_, ClusterStatus>;
+    /// Lets a node in that holds a join token: allocates its id, signs its certificates, wraps the cluster key for
+    /// it, adds it as a learner and, once it has caught up, as a voter.
+    fn admit<'a>(
+        &'a self,
+        request: JoinRequest,
+        addr: String,
+    ) -> Pending<'a, Result<crate::api::JoinReply, OperationFailed>>;
+    /// Takes a node out of the cluster; its own leadership is handed over first.
+    fn remove<'a>(&'a self, node: &'a Name) -> Pending<'a, Result<(), OperationFailed>>;
+    /// Hands leadership to a node, or to any.
+    fn transfer<'a>(&'a self, to: Option<&'a Name>) -> Pending<'a, Result<(), OperationFailed>>;
+    /// Prometheus text.
+    fn metrics(&self) -> String;
+    /// Whether this node is fit to serve: `Err` says why not.
+    fn ready(&self) -> Result<(), String>;
+}
+
+/// What a node that is in no cluster yet can be told at its control socket.
+pub trait Bootstrap: Send + Sync + 'static {
+    /// Makes a new cluster of this node. Harmless when it is in one already: answers what there is.
+    fn init(
+        &self,
+        request: crate::api::InitRequest,
+    ) -> Pending<'_, Result<crate::api::InitReply, OperationFailed>>;
+    /// Joins the cluster that the token names, through the member at the address. Harmless when it is a member already.
+    fn join(&self, order: crate::api::JoinOrder) -> Pending<'_, Result<ClusterStatus, OperationFailed>>;
+}

@@ -1,0 +1,117 @@
+//! `host`: a plain OpenSSH server. Its labels, in the metadata, decide which roles reach it.
+
+use serde::{Deserialize, Serialize};
+
+/// A plain OpenSSH server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HostSpec {
+    /// Where its SSH server listens, `address:port` or `[v6]:port`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub addr: HostAddr,
+    /// Its own public key in OpenSSH form, if it has no certificate of our host authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+}
+
+/// `host:port`, checked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostAddr {
+    host: String,
+    port: u16,
+}
+
+impl HostAddr {
+    /// Reads `name:port`, `1.2.3.4:port` or `[::1]:port`.
+    pub fn parse(text: &str) -> Result<Self, BadAddr> {
+        let bad = || BadAddr(text.chars().take(80).collect());
+        let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+        let port: u16 = port.parse().map_err(|_| bad())?;
+        let inner = match host.strip_prefix('[') {
+            Some(rest) => rest
+                .strip_suffix(']')
+                .filter(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok())
+                .ok_or_else(bad)?,
+            None => host,
+        };
+        let plain = inner
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
+        if port == 0 || inner.is_empty() || inner.len() > 253 || !plain || inner.starts_with('-') {
+            return Err(bad());
+        }
+        if inner.contains(':') && !host.starts_with('[') {
+            return Err(bad());
+        }
+        Ok(HostAddr {
+            host: inner.to_ascii_lowercase(),
+            port,
+        })
+    }
+
+    /// Name or address, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl std::fmt::Display for HostAddr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl TryFrom<String> for HostAddr {
+    type Error = BadAddr;
+    fn try_from(text: String) -> Result<Self, BadAddr> {
+        HostAddr::parse(&text)
+    }
+}
+
+impl From<HostAddr> for String {
+    fn from(addr: HostAddr) -> String {
+        addr.to_string()
+    }
+}
+
+/// A text that is not an address with a port.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an address with a port: write it like 10.0.0.7:22, web1.example.com:22 or [::1]:22")]
+pub struct BadAddr(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_checked() {
+        for good in ["127.0.0.1:22", "web1.example.com:2222", "[::1]:22"] {
+            assert_eq!(HostAddr::parse(good).map(|a| a.to_string()), Ok(good.to_string()));
+        }
+        for bad in [
+            "",
+            "web1",
+            "web1:0",
+            "web1:99999",
+            "::1:22",
+            "[x]:22",
+            "a b:22",
+            "-o:22",
+            "a\n:22",
+            "web1:22/",
+        ] {
+            assert!(HostAddr::parse(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `recording` and `session_recording_config`.
+
+use crate::name::{Login, Name, NodeId, SessionId};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// When output may reach the user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum RecordingMode {
+    /// At once; at most the last second of the recording is at risk when a node dies.
+    #[default]
+    BestEffort,
+    /// Only once a majority of nodes has it on disk.
+    Strict,
+}
+
+/// How sessions are recorded where no role says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RecordingConfigSpec {
+    /// The mode.
+    #[serde(default)]
+    pub mode: RecordingMode,
+    /// How many bytes of each direction of an exec without a terminal are kept whole; beyond that, size and hash.
+    #[serde(default = "default_cap")]
+    pub exec_capture_bytes: u64,
+}
+
+fn default_cap() -> u64 {
+    1024 * 1024
+}
+
+impl Default for RecordingConfigSpec {
+    fn default() -> Self {
+        RecordingConfigSpec {
+            mode: RecordingMode::BestEffort,
+            exec_capture_bytes: default_cap(),
+        }
+    }
+}
+
+/// What kind of session was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum SessionKind {
+    /// With a terminal.
+    Interactive,
+    /// One command without a terminal.
+    Exec,
+    /// File transfer by the SFTP subsystem.
+    Sftp,
+    /// Forwarded connections alone.
+    Forward,
+}
+
+/// How much of a session its recording holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Completeness {
+    /// The session still runs.
+    Live,
+    /// Everything is there.
+    Complete,
+    /// The session was cut off; the text says what may be missing.
+    Interrupted(String),
+}
+
+/// The index row of one recording, written when the session starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RecordingSpec {
+    /// The session; also the record's name.
+    pub session: SessionId,
+    /// What kind.
+    pub session_kind: SessionKind,
+    /// Who.
+    pub user: Name,
+    /// As which account.
+    pub login: Login,
+    /// On which host.
+    pub host: Name,
+    /// Which node carries and records it.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
+    pub node: NodeId,
+    /// Where the user came from.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub client_addr: String,
+    /// The command of an exec.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
+    /// The mode it was recorded in.
+    pub mode: RecordingMode,
+    /// When it began.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub started: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub ended: Option<Timestamp>,
+    /// How much is there.
+    pub completeness: Completeness,
+    /// How many chunks, once ended; those of a live session are found by looking.
+    #[serde(default)]
+    pub chunks: u32,
+    /// Bytes of output.
+    #[serde(default)]
+    pub output_bytes: u64,
+    /// Hex SHA-256 of the last chunk, which chains all of them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub last_chunk: String,
+    /// The recording's data key, sealed, in hex. It opens only under the cluster key.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sealed_key: String,
+}

@@ -1,0 +1,185 @@
+//! `role`: what its holders may do. Nothing is allowed that no role allows, and `deny` wins over every `allow`.
+
+use crate::pattern::{LabelSelector, Template};
+use crate::predicate::Predicate;
+use crate::record::{Kind, RecordingMode};
+use crate::time::Ttl;
+use serde::{Deserialize, Serialize};
+
+/// A role.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RoleSpec {
+    /// Limits on what the role's holders do.
+    #[serde(default)]
+    pub options: RoleOptions,
+    /// What is allowed.
+    #[serde(default)]
+    pub allow: Conditions,
+    /// What is refused, whatever any role allows.
+    #[serde(default)]
+    pub deny: Conditions,
+}
+
+/// The conditions under which a role allows or denies.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Conditions {
+    /// Accounts on hosts; may hold templates such as `{{internal.logins}}`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub logins: Vec<Template>,
+    /// Which hosts, by their labels. An empty selector matches no host.
+    #[serde(default, skip_serializing_if = "LabelSelector::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, Vec<String>>))]
+    pub host_labels: LabelSelector,
+    /// What may be done with records over the API.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+}
+
+/// What may be done with which records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Rule {
+    /// Kinds of record, or `*`.
+    pub resources: Vec<Grant>,
+    /// What may be done, or `*`.
+    pub verbs: Vec<Verb>,
+    /// A condition on the record and the user.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub condition: Option<Predicate>,
+}
+
+/// What a rule is about: a kind of record, everything, or one of the things that are not records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Grant {
+    /// Every resource.
+    #[serde(rename = "*")]
+    All,
+    /// Users, their invites and resets.
+    #[serde(rename = "user")]
+    User,
+    /// Roles.
+    #[serde(rename = "role")]
+    Role,
+    /// Join tokens.
+    #[serde(rename = "token")]
+    Token,
+    /// Hosts.
+    #[serde(rename = "host")]
+    Host,
+    /// Locks.
+    #[serde(rename = "lock")]
+    Lock,
+    /// Certificate authorities; `create` on it also signs host certificates.
+    #[serde(rename = "cert_authority")]
+    CertAuthority,
+    /// The login policy.
+    #[serde(rename = "cluster_auth_preference")]
+    AuthPreference,
+    /// The recording policy.
+    #[serde(rename = "session_recording_config")]
+    RecordingConfig,
+    /// Recordings: `list` shows rows, `read` plays.
+    #[serde(rename = "recording")]
+    Recording,
+    /// Nodes: membership, leadership.
+    #[serde(rename = "node")]
+    Node,
+    /// Live sessions: `list`, and `delete` ends one.
+    #[serde(rename = "session")]
+    Session,
+    /// The audit log.
+    #[serde(rename = "event")]
+    Event,
+}
+
+impl From<Kind> for Grant {
+    fn from(kind: Kind) -> Grant {
+        match kind {
+            Kind::User => Grant::User,
+            Kind::Role => Grant::Role,
+            Kind::Token => Grant::Token,
+            Kind::Host => Grant::Host,
+            Kind::Lock => Grant::Lock,
+            Kind::CertAuthority => Grant::CertAuthority,
+            Kind::AuthPreference => Grant::AuthPreference,
+            Kind::RecordingConfig => Grant::RecordingConfig,
+            Kind::Recording => Grant::Recording,
+            Kind::Node => Grant::Node,
+        }
+    }
+}
+
+/// What may be done with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Verb {
+    /// Everything.
+    #[serde(rename = "*")]
+    All,
+    /// Make a new one.
+    Create,
+    /// See one whole.
+    Read,
+    /// See which there are.
+    List,
+    /// Change one.
+    Update,
+    /// Remove one.
+    Delete,
+}
+
+impl Verb {
+    /// The word in YAML.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Verb::All => "*",
+            Verb::Create => "create",
+            Verb::Read => "read",
+            Verb::List => "list",
+            Verb::Update => "update",
+            Verb::Delete => "delete",
+        }
+    }
+}
+
+/// Limits. How they combine over several roles is the table at [`crate::access::Options`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RoleOptions {
+    /// The longest life of a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub max_session_ttl: Option<Ttl>,
+    /// A session without input or output for this long is ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub client_idle_timeout: Option<Ttl>,
+    /// Whether sessions end when their certificate does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disconnect_expired_cert: Option<bool>,
+    /// Whether `-L`, `-R` and `-D` are carried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_forwarding: Option<bool>,
+    /// Whether the user's SSH agent is carried to hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_agent: Option<bool>,
+    /// How many sessions one user may have at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_sessions: Option<u32>,
+    /// How this role's sessions are recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_session: Option<RecordingMode>,
+    /// Whether a certificate works only from the address that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin_source_ip: Option<bool>,
+}

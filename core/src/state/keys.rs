@@ -1,0 +1,92 @@
+//! Where things are kept. Numbers in keys are big endian, so that key order is number order.
+
+use crate::kv::KvFault;
+use crate::name::{Name, NodeId, RequestId, SessionId};
+use crate::record::{AuthorityType, Kind};
+use crate::time::Timestamp;
+
+pub(super) const CLUSTER: &[u8] = b"m/cluster";
+pub(super) const FRONTIER: &[u8] = b"m/frontier";
+pub(super) const CLOCK: &[u8] = b"m/clock";
+
+/// The key of a record.
+pub fn record_key(kind: Kind, name: &str) -> Vec<u8> {
+    format!("r/{kind}/{name}").into_bytes()
+}
+
+/// The key of an audit event.
+pub fn audit_key(seq: u64) -> Vec<u8> {
+    [b"a/".as_slice(), &seq.to_be_bytes()].concat()
+}
+
+/// The keys of the audit events `from..to`.
+pub fn audit_range(from: u64, to: u64) -> (Vec<u8>, Vec<u8>) {
+    (audit_key(from), audit_key(to))
+}
+
+pub(super) fn audit_seq(key: &[u8]) -> Result<u64, KvFault> {
+    let number = key.strip_prefix(b"a/").and_then(|rest| rest.try_into().ok());
+    number.map(u64::from_be_bytes).ok_or_else(|| odd(key))
+}
+
+pub(super) fn authority(authority: AuthorityType) -> Vec<u8> {
+    format!("s/ca/{}", authority.as_str()).into_bytes()
+}
+
+pub(super) fn auth(user: &Name) -> Vec<u8> {
+    format!("s/auth/{user}").into_bytes()
+}
+
+pub(super) fn invite(token_sha256: &str) -> Vec<u8> {
+    format!("s/invite/{token_sha256}").into_bytes()
+}
+
+pub(super) fn invited(user: &Name) -> Vec<u8> {
+    format!("s/invited/{user}").into_bytes()
+}
+
+pub(super) fn tombstone(id: NodeId) -> Vec<u8> {
+    [b"x/".as_slice(), &id.to_be_bytes()].concat()
+}
+
+pub(super) fn head(size: u64) -> Vec<u8> {
+    [b"h/".as_slice(), &size.to_be_bytes()].concat()
+}
+
+pub(super) fn reply(id: &RequestId) -> Vec<u8> {
+    format!("q/{id}").into_bytes()
+}
+
+pub(super) fn reply_time(at: Timestamp, id: &RequestId) -> Vec<u8> {
+    [b"t/".as_slice(), &at.ms().to_be_bytes(), id.as_str().as_bytes()].concat()
+}
+
+pub(super) fn reply_time_id(key: &[u8]) -> Result<RequestId, KvFault> {
+    let id = key.get(10..).and_then(|id| std::str::from_utf8(id).ok());
+    id.and_then(|id| RequestId::parse(id).ok())
+        .ok_or_else(|| odd(key))
+}
+
+pub(super) fn open_session(user: &Name, session: &SessionId) -> Vec<u8> {
+    format!("l/{user}/{session}").into_bytes()
+}
+
+pub(super) fn open_sessions(user: Option<&Name>) -> Vec<u8> {
+    user.map_or_else(|| b"l/".to_vec(), |user| format!("l/{user}/").into_bytes())
+}
+
+pub(super) fn open_session_parts(key: &[u8]) -> Result<(Name, SessionId), KvFault> {
+    let text = key
+        .strip_prefix(b"l/")
+        .and_then(|rest| std::str::from_utf8(rest).ok());
+    let parts = text.and_then(|text| text.split_once('/'));
+    let parsed = parts.and_then(|(user, id)| Some((Name::parse(user).ok()?, SessionId::parse(id).ok()?)));
+    parsed.ok_or_else(|| odd(key))
+}
+
+fn odd(key: &[u8]) -> KvFault {
+    KvFault {
+        key: String::from_utf8_lossy(key).escape_debug().to_string(),
+        why: "the key is not of its form".into(),
+    }
+}
