@@ -1,7 +1,8 @@
 //! Passwords: argon2id off the async threads, in a pool that is bounded in memory and in waiting.
 
 use crate::error::Failure;
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier};
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use std::sync::Arc;
 use std::time::Duration;
