@@ -17,21 +17,28 @@ pub(crate) struct Idle<T> {
     inner: T,
     silent: Pin<Box<Sleep>>,
     stalled: Pin<Box<Sleep>>,
+    bounds: (Duration, Duration),
     waits_to_write: bool,
 }
 
 impl<T> Idle<T> {
     pub(crate) fn new(inner: T) -> Self {
+        Idle::bounded(inner, SILENT, STALLED)
+    }
+
+    fn bounded(inner: T, silent: Duration, stalled: Duration) -> Self {
         Idle {
             inner,
-            silent: Box::pin(sleep_until(Instant::now() + SILENT)),
-            stalled: Box::pin(sleep_until(Instant::now() + STALLED)),
+            silent: Box::pin(sleep_until(Instant::now() + silent)),
+            stalled: Box::pin(sleep_until(Instant::now() + stalled)),
+            bounds: (silent, stalled),
             waits_to_write: false,
         }
     }
 
     fn progress(&mut self) {
-        self.silent.as_mut().reset(Instant::now() + SILENT);
+        let silent = self.bounds.0;
+        self.silent.as_mut().reset(Instant::now() + silent);
         self.waits_to_write = false;
     }
 
@@ -42,7 +49,8 @@ impl<T> Idle<T> {
         }
         if !self.waits_to_write {
             self.waits_to_write = true;
-            self.stalled.as_mut().reset(Instant::now() + STALLED);
+            let stalled = self.bounds.1;
+            self.stalled.as_mut().reset(Instant::now() + stalled);
         }
         match self.stalled.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
@@ -54,7 +62,8 @@ impl<T> Idle<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for Idle<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(done) = Pin::new(&mut self.inner).poll_read(cx, buf) {
-            self.silent.as_mut().reset(Instant::now() + SILENT);
+            let silent = self.bounds.0;
+            self.silent.as_mut().reset(Instant::now() + silent);
             return Poll::Ready(done);
         }
         match self.silent.as_mut().poll(cx) {
@@ -86,17 +95,19 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    #[tokio::test(start_paused = true)]
+    const SHORT: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
     async fn a_silent_peer_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(16);
-        let error = Idle::new(ours).read_u8().await.expect_err("nothing comes");
+        let error = Idle::bounded(ours, SHORT, SILENT).read_u8().await.expect_err("nothing comes");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_peer_that_takes_nothing_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(16);
-        let error = Idle::new(ours).write_all(&[0; 64]).await.expect_err("it is full");
+        let error = Idle::bounded(ours, SILENT, SHORT).write_all(&[0; 64]).await.expect_err("it is full");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

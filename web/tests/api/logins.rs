@@ -3,7 +3,7 @@
 use crate::support::{PASSWORD, World, keys, nobody, operator};
 use palisade_core::api::{Certificates, InviteLink};
 use palisade_core::name::Name;
-use palisade_core::ports::Unavailable;
+use palisade_core::ports::{Consensus, Unavailable};
 use palisade_core::state;
 use palisade_web::Rate;
 use palisade_web::testing::{MemoryCluster, totp_code};
@@ -122,7 +122,7 @@ async fn a_repeated_login_gives_the_same_certificate_and_no_second_effect() {
     world.add_user("alice", "admin", "root");
     let secret = world.enrol("alice").await;
     let body = world.login_body("alice", PASSWORD, &world.code(&secret));
-    let send = || world.call_as(&nobody(), "POST", "/v1/login", Some(body.clone()), Some(ID));
+    let send = async || world.call_as(&nobody(), "POST", "/v1/login", Some(body.clone()), Some(ID)).await;
     let first: Certificates = send().await.read();
     world.cluster.node.pass(Duration::from_secs(2));
     let second: Certificates = send().await.read();
@@ -138,7 +138,9 @@ async fn a_repeated_login_gives_the_same_certificate_and_no_second_effect() {
 async fn invites_work_once_until_they_run_out_or_a_newer_one_is_made() {
     let world = World::new();
     world.add_user("alice", "admin", "root");
-    let make = |ttl: u64| world.call(&operator(), "POST", "/v1/users/alice/invites", Some(json!({"ttl_secs": ttl})));
+    let make = async |ttl: u64| {
+        world.call(&operator(), "POST", "/v1/users/alice/invites", Some(json!({"ttl_secs": ttl}))).await
+    };
     let older: InviteLink = make(0).await.read();
     let newer: InviteLink = make(600).await.read();
     let path = |link: &InviteLink| format!("/v1/invites/{}", link.token);
@@ -146,8 +148,8 @@ async fn invites_work_once_until_they_run_out_or_a_newer_one_is_made() {
     let view = world.call(&nobody(), "GET", &path(&newer), None).await.json();
     let secret = view["totp_secret"].as_str().expect("a secret").to_owned();
     assert!(view["totp_uri"].as_str().is_some_and(|uri| uri.starts_with("otpauth://totp/demo:alice?secret=")));
-    let accept = |password: &str, code: String| {
-        world.call(&nobody(), "POST", &path(&newer), Some(json!({"password": password, "code": code})))
+    let accept = async |password: &str, code: String| {
+        world.call(&nobody(), "POST", &path(&newer), Some(json!({"password": password, "code": code}))).await
     };
     accept(PASSWORD, "000000".into()).await.refused(400, "invalid");
     accept("short", world.code(&secret)).await.refused(400, "invalid");
@@ -268,5 +270,3 @@ async fn secrets_reach_neither_the_audit_log_nor_the_state_in_clear() {
         }
     }
 }
-
-use palisade_core::ports::Consensus;
