@@ -1,6 +1,7 @@
 //! What the API is made of: the ports it stands on and what it remembers between requests.
 
 use crate::certs::Authorities;
+use crate::issued::Issued;
 use crate::limits::{Buckets, Rate};
 use crate::passwords::Hasher;
 use palisade_core::ports::{Consensus, Operations, Recordings, Sessions};
@@ -31,8 +32,8 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             login_rate: Rate {
-                burst: 30.0,
-                per_second: 1.0,
+                burst: 60.0,
+                per_second: 2.0,
             },
             token_rate: Rate {
                 burst: 30.0,
@@ -74,8 +75,8 @@ pub(crate) struct Shared {
     pub(crate) logins: Buckets<IpAddr>,
     pub(crate) tokens: Buckets<IpAddr>,
     pub(crate) refusals: Buckets<String>,
-    /// Serial of a client certificate to the address it is pinned to.
-    pub(crate) pins: Mutex<HashMap<u64, Option<IpAddr>>>,
+    /// What certificates were issued to say, by serial: it never changes.
+    pub(crate) issued: Mutex<HashMap<u64, Arc<Issued>>>,
 }
 
 /// What handlers get as their state.
@@ -90,7 +91,7 @@ impl Shared {
             logins: Buckets::new(config.login_rate),
             tokens: Buckets::new(config.token_rate),
             refusals: Buckets::new(config.refusal_rate),
-            pins: Mutex::new(HashMap::new()),
+            issued: Mutex::new(HashMap::new()),
             api,
         })
     }

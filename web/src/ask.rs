@@ -4,7 +4,7 @@
 use crate::api::App;
 use crate::caller::{Caller, Certified, Peer};
 use crate::error::Failure;
-use crate::issued;
+use crate::issued::{self, Issued};
 use crate::limits::source;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -23,8 +23,8 @@ use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Users whose pinned address is remembered.
-const PINS_MAX: usize = 10_000;
+/// Certificates of which is remembered what they say.
+const ISSUED_MAX: usize = 20_000;
 
 /// One request: who sent it, from where, under which id.
 pub(crate) struct Ask {
@@ -69,7 +69,15 @@ impl Who {
     ) -> Result<RulePermit, Refusal> {
         match self {
             Who::Operator => Ok(local_operator(verb, resource)),
-            Who::User(view, _) => decide_rule(&RuleAsk { verb, resource, record }, view, now),
+            Who::User(view, _) => decide_rule(
+                &RuleAsk {
+                    verb,
+                    resource,
+                    record,
+                },
+                view,
+                now,
+            ),
         }
     }
 
@@ -154,7 +162,9 @@ impl Ask {
     pub(crate) async fn who(&self, fresh: Fresh) -> Result<Who, Failure> {
         let certified = match &self.peer.caller {
             Caller::Nobody => {
-                return Err(Failure::unauthenticated("this needs a credential: run `pal login`"));
+                return Err(Failure::unauthenticated(
+                    "this needs a credential: run `pal login`",
+                ));
             }
             Caller::LocalOperator => {
                 self.fresh(fresh).await?;
@@ -178,7 +188,9 @@ impl Ask {
         if view.options(now).pin_source_ip {
             let pinned = self.pinned(certified)?;
             if self.peer.addr.map(|a| a.to_canonical()) != Some(pinned) {
-                return Err(self.audited(name.as_str(), "api", Refusal::OtherAddress(pinned)).await);
+                return Err(self
+                    .audited(name.as_str(), "api", Refusal::OtherAddress(pinned))
+                    .await);
             }
         }
         Ok(Who::User(Box::new(view), certified.clone()))
@@ -232,7 +244,12 @@ impl Ask {
     }
 
     /// Proposes for an actor under an id.
-    pub(crate) async fn propose(&self, actor: Actor, id: RequestId, command: Command) -> Result<u64, Failure> {
+    pub(crate) async fn propose(
+        &self,
+        actor: Actor,
+        id: RequestId,
+        command: Command,
+    ) -> Result<u64, Failure> {
         let reply: Reply = self.app.api.consensus.propose(actor, id, command).await?;
         Ok(reply.done()?)
     }
@@ -273,26 +290,36 @@ impl Ask {
         RequestId::parse(&uuid.to_string()).expect("a UUID prints as one in lower case")
     }
 
+    /// What the caller's certificate was issued to say; none if the log does not know (any more).
+    pub(crate) fn issued(&self, certified: &Certified) -> Result<Option<Arc<Issued>>, Failure> {
+        if let Some(known) = self.app.issued.lock().get(&certified.serial) {
+            return Ok(Some(known.clone()));
+        }
+        let found = issued::find(self.kv().as_ref(), certified.serial, certified.not_before)?;
+        Ok(found.map(|issued| self.remember(certified.serial, issued)))
+    }
+
+    /// Remembers what a certificate was issued to say.
+    pub(crate) fn remember(&self, serial: u64, issued: Issued) -> Arc<Issued> {
+        let issued = Arc::new(issued);
+        let mut known = self.app.issued.lock();
+        if known.len() >= ISSUED_MAX {
+            known.clear();
+        }
+        known.insert(serial, issued.clone());
+        issued
+    }
+
     /// The address that a certificate of a user with pinned certificates was issued for.
-    pub(crate) fn pinned(&self, certified: &Certified) -> Result<IpAddr, Failure> {
-        let known = self.app.pins.lock().get(&certified.serial).copied();
-        let pinned = match known {
-            Some(pinned) => pinned,
-            None => {
-                let found = issued::find(self.kv().as_ref(), certified.serial, certified.not_before)?;
-                let pinned = found.and_then(|issued| issued.source);
-                let mut pins = self.app.pins.lock();
-                if pins.len() >= PINS_MAX {
-                    pins.clear();
-                }
-                pins.insert(certified.serial, pinned);
-                pinned
-            }
-        };
+    fn pinned(&self, certified: &Certified) -> Result<IpAddr, Failure> {
         // Issued before the role asked for pinning, or too long ago to find out: both fail closed.
-        pinned.ok_or_else(|| {
-            Failure::unauthenticated("your roles now pin certificates to an address: run `pal login` again")
-        })
+        self.issued(certified)?
+            .and_then(|issued| issued.source)
+            .ok_or_else(|| {
+                Failure::unauthenticated(
+                    "your roles now pin certificates to an address: run `pal login` again",
+                )
+            })
     }
 }
 

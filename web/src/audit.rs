@@ -25,7 +25,10 @@ const LOOKED_AT_MAX: u64 = 50_000;
 const CHUNK: u64 = 512;
 
 /// `GET /v1/audit/events`.
-pub(crate) async fn search(ask: Ask, Query(asked): Query<AuditSearch>) -> Result<axum::Json<AuditPage>, Failure> {
+pub(crate) async fn search(
+    ask: Ask,
+    Query(asked): Query<AuditSearch>,
+) -> Result<axum::Json<AuditPage>, Failure> {
     let who = ask.who(Fresh::Linear).await?;
     let permit = ask.permit(&who, Verb::List, Grant::Event, None).await?;
     let query = AuditQuery::new(&AuditFilter {
@@ -39,7 +42,9 @@ pub(crate) async fn search(ask: Ask, Query(asked): Query<AuditSearch>) -> Result
         oldest_first: asked.oldest_first,
     })
     .map_err(|e| Failure::invalid(e.to_string()))?;
-    let resume = query.resume(&asked.cursor).map_err(|e| Failure::invalid(format!("cursor: {e}")))?;
+    let resume = query
+        .resume(&asked.cursor)
+        .map_err(|e| Failure::invalid(format!("cursor: {e}")))?;
     let (kv, now) = (ask.kv(), ask.now());
     let page = tokio::task::spawn_blocking(move || scan(kv.as_ref(), &query, resume, &who, &permit, now));
     let page = page.await.map_err(|e| Failure::internal("audit search", &e))??;
@@ -119,7 +124,11 @@ fn read(seq: u64, bytes: &[u8]) -> Result<Event, KvFault> {
 
 /// A rule's condition on events is asked for each: its name and what it speaks of.
 fn shows(who: &Who, permit: &RulePermit, event: &Event, now: Timestamp) -> bool {
-    let about = [("user", &event.user), ("host", &event.host), ("login", &event.login)];
+    let about = [
+        ("user", &event.user),
+        ("host", &event.host),
+        ("login", &event.login),
+    ];
     let labels: Labels = about.map(|(name, value)| (name.to_owned(), value.clone())).into();
     who.sees(permit, event.event.name(), &labels, now)
 }
@@ -159,7 +168,10 @@ pub(crate) async fn export(ask: Ask) -> Result<Response, Failure> {
     });
     let mut response = Response::new(Body::from_stream(pieces));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
     headers.insert(
         header::CONTENT_DISPOSITION,
         HeaderValue::from_static("attachment; filename=\"audit.ndjson\""),

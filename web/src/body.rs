@@ -42,9 +42,12 @@ impl<S: Sync> FromRequest<S> for RecordText {
             Some(_) | None => return Err(Failure::media_type("application/yaml or application/json")),
         }
         let bytes = read(request.into_body(), RECORD_BODY_MAX).await?;
-        String::from_utf8(bytes.into())
-            .map(RecordText)
-            .map_err(|e| Failure::invalid(format!("the body is not UTF-8 at byte {}", e.utf8_error().valid_up_to())))
+        String::from_utf8(bytes.into()).map(RecordText).map_err(|e| {
+            Failure::invalid(format!(
+                "the body is not UTF-8 at byte {}",
+                e.utf8_error().valid_up_to()
+            ))
+        })
     }
 }
 

@@ -17,9 +17,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// How long after an entry its answer is kept for repetitions, and some.
-const REPEATED_WITHIN_MS: u64 = 16 * 60_000;
-
 /// The cluster's authorities, opened when first needed.
 pub(crate) struct Authorities {
     seal: Arc<dyn ca::Seal>,
@@ -88,7 +85,10 @@ pub(crate) fn tls_pin(kv: &dyn Kv) -> Result<String, Failure> {
 /// HTTPS and SSH addresses of all nodes, in the same order.
 pub(crate) fn addresses(kv: &dyn Kv) -> Result<(Vec<String>, Vec<String>), Failure> {
     let nodes = state::records::<NodeSpec>(kv)?;
-    Ok(nodes.into_iter().map(|n| (n.spec.web_addr, n.spec.ssh_addr)).unzip())
+    Ok(nodes
+        .into_iter()
+        .map(|n| (n.spec.web_addr, n.spec.ssh_addr))
+        .unzip())
 }
 
 /// The keys that a client wants certified.
@@ -105,7 +105,8 @@ impl ClientKeys {
         }
         Ok(ClientKeys {
             ssh: ca::SubjectKey::parse(ssh).map_err(|e| Failure::invalid(format!("ssh_public_key: {e}")))?,
-            tls: ca::SubjectSpki::from_pem(tls).map_err(|e| Failure::invalid(format!("tls_public_key: {e}")))?,
+            tls: ca::SubjectSpki::from_pem(tls)
+                .map_err(|e| Failure::invalid(format!("tls_public_key: {e}")))?,
         })
     }
 
@@ -173,12 +174,15 @@ impl Ask {
         let tls = self.app.authorities.signer(kv.as_ref(), AuthorityType::Tls)?;
         let mut terms = order.terms;
         let id = self.id_for(&user, &[what.as_bytes(), terms.key_fingerprint.as_bytes()]);
-        let serial = self.propose(self.actor(&user), id, command(terms.clone())).await?;
+        let serial = self
+            .propose(self.actor(&user), id, command(terms.clone()))
+            .await?;
         if self.may_be_repeated() {
             // The entry may be that of an earlier, equal request: what is signed is what it says.
-            let found = issued::find_near(self.kv().as_ref(), serial, self.now(), REPEATED_WITHIN_MS)?;
+            let found = issued::find_newest(self.kv().as_ref(), serial)?;
             terms = repeated(terms, found)?;
         }
+        self.remember(serial, Issued::of(&terms));
         let options = order.view.options(self.now());
         let ssh_certificate = sign_ssh(&ssh, &terms, &order.keys, &options, serial)?;
         let tls_certificate = sign_tls(&tls, &terms, &order.keys, serial)?;
@@ -201,7 +205,14 @@ impl Ask {
             web_addrs,
             ssh_addrs,
             logins: terms.principals.iter().map(ToString::to_string).collect(),
-            roles: order.view.user.spec.roles.iter().map(ToString::to_string).collect(),
+            roles: order
+                .view
+                .user
+                .spec
+                .roles
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             valid_before: terms.valid_before,
         })
     }
@@ -240,7 +251,9 @@ fn sign_ssh(
         extensions.insert(Ext::AgentForwarding);
     }
     let source = terms.source_address.as_deref().map(|text| text.parse::<IpAddr>());
-    let source = source.transpose().map_err(|e| Failure::internal("pinned address", &e))?;
+    let source = source
+        .transpose()
+        .map_err(|e| Failure::internal("pinned address", &e))?;
     let request = ca::UserCertRequest {
         public_key: keys.ssh.clone(),
         key_id: terms.subject.to_string(),
@@ -257,7 +270,12 @@ fn sign_ssh(
     ca::sign_user_cert(signer, &request).map_err(|e| Failure::internal("sign", &e))
 }
 
-fn sign_tls(signer: &ca::Signer, terms: &CertTerms, keys: &ClientKeys, serial: u64) -> Result<String, Failure> {
+fn sign_tls(
+    signer: &ca::Signer,
+    terms: &CertTerms,
+    keys: &ClientKeys,
+    serial: u64,
+) -> Result<String, Failure> {
     let request = ca::ClientCertRequest {
         public_key: keys.tls.clone(),
         user: terms.subject.to_string(),
@@ -275,7 +293,10 @@ fn sign_tls(signer: &ca::Signer, terms: &CertTerms, keys: &ClientKeys, serial: u
 
 /// `POST /v1/certs`: new certificates from valid ones: for the same time at most, the same logins at most, and the
 /// same address.
-pub(crate) async fn renew(ask: Ask, Json(request): Json<RenewRequest>) -> Result<axum::Json<Certificates>, Failure> {
+pub(crate) async fn renew(
+    ask: Ask,
+    Json(request): Json<RenewRequest>,
+) -> Result<axum::Json<Certificates>, Failure> {
     let keys = ClientKeys::parse(&request.ssh_public_key, &request.tls_public_key)?;
     let (view, certified) = match ask.who(Fresh::Linear).await? {
         Who::User(view, certified) => (*view, certified),
@@ -286,9 +307,15 @@ pub(crate) async fn renew(ask: Ask, Json(request): Json<RenewRequest>) -> Result
         }
     };
     let now = ask.now();
-    let mut terms = terms(&view, CertPurpose::Renew, &keys, request.ttl_secs, ask.peer.addr, now)?;
-    let held = issued::find(ask.kv().as_ref(), certified.serial, certified.not_before)?;
-    let Some(held) = held else {
+    let mut terms = terms(
+        &view,
+        CertPurpose::Renew,
+        &keys,
+        request.ttl_secs,
+        ask.peer.addr,
+        now,
+    )?;
+    let Some(held) = ask.issued(&certified)? else {
         return Err(Failure::unauthenticated(
             "this certificate is too old to be renewed: run `pal login`",
         ));

@@ -33,7 +33,9 @@ pub(crate) async fn ping(ask: Ask) -> Result<axum::Json<Ping>, Failure> {
     let kv = ask.kv();
     let (web_addrs, ssh_addrs) = addresses(kv.as_ref())?;
     Ok(axum::Json(Ping {
-        cluster: state::cluster(kv.as_ref())?.map(|c| c.name.to_string()).unwrap_or_default(),
+        cluster: state::cluster(kv.as_ref())?
+            .map(|c| c.name.to_string())
+            .unwrap_or_default(),
         version: VERSION.to_owned(),
         ca_pin: tls_pin(kv.as_ref())?,
         web_addrs,
@@ -76,8 +78,11 @@ pub(crate) async fn token(ask: Ask, Json(request): Json<NewToken>) -> Result<axu
     let who = ask.who(Fresh::Linear).await?;
     let permit = ask.permit(&who, Verb::Create, Grant::Token, None).await?;
     let kv = ask.kv();
-    let cluster = state::cluster(kv.as_ref())?.ok_or_else(|| Failure::unavailable("this node is in no cluster yet"))?;
-    let expires = ask.now().plus_ms(ttl_ms(request.ttl_secs, TOKEN_TTL_SECS, TOKEN_TTL_MAX_SECS)?);
+    let cluster =
+        state::cluster(kv.as_ref())?.ok_or_else(|| Failure::unavailable("this node is in no cluster yet"))?;
+    let expires = ask
+        .now()
+        .plus_ms(ttl_ms(request.ttl_secs, TOKEN_TTL_SECS, TOKEN_TTL_MAX_SECS)?);
     // A repeated request makes the same record again with a new secret: the first secret is void, there is one token.
     let id = ask.id_for(permit.actor(), &[b"token"]);
     let name = Name::parse(&format!("join-{}", &id.as_str()[..13]))?;
@@ -93,7 +98,8 @@ pub(crate) async fn token(ask: Ask, Json(request): Json<NewToken>) -> Result<axu
         record: Box::new(record.into()),
         expect: Expect::Any,
     };
-    ask.propose(ask.actor(permit.actor()), ask.new_id(), command).await?;
+    ask.propose(ask.actor(permit.actor()), ask.new_id(), command)
+        .await?;
     let ca_pin = tls_pin(kv.as_ref())?;
     let (web_addrs, _) = addresses(kv.as_ref())?;
     let pin = ca_pin.strip_prefix("sha256:").unwrap_or(&ca_pin);
@@ -107,14 +113,18 @@ pub(crate) async fn token(ask: Ask, Json(request): Json<NewToken>) -> Result<axu
 }
 
 /// `POST /v1/join`: the token is the credential.
-pub(crate) async fn join(ask: Ask, Json(request): Json<JoinRequest>) -> Result<axum::Json<JoinReply>, Failure> {
+pub(crate) async fn join(
+    ask: Ask,
+    Json(request): Json<JoinRequest>,
+) -> Result<axum::Json<JoinReply>, Failure> {
     if !ask.app.tokens.take(ask.source()) {
         return Err(Failure::rate_limited());
     }
     Name::parse(&request.name)?;
     let ours = state::cluster(ask.kv().as_ref())?.map(|cluster| cluster.id);
     let named = ClusterId::parse(&request.cluster_id).ok();
-    if Name::parse(&request.token).is_err() || request.secret.len() > 128 || named.is_none() || named != ours {
+    if Name::parse(&request.token).is_err() || request.secret.len() > 128 || named.is_none() || named != ours
+    {
         return Err(Failure::bad_token());
     }
     for (field, addr) in [
@@ -122,26 +132,46 @@ pub(crate) async fn join(ask: Ask, Json(request): Json<JoinRequest>) -> Result<a
         ("web_addr", &request.web_addr),
         ("ssh_addr", &request.ssh_addr),
     ] {
-        palisade_core::record::HostAddr::parse(addr).map_err(|e| Failure::invalid(format!("{field}: {e}")))?;
+        palisade_core::record::HostAddr::parse(addr)
+            .map_err(|e| Failure::invalid(format!("{field}: {e}")))?;
     }
-    let texts = [&request.incarnation, &request.peer_public_key, &request.wrap_public_key, &request.version];
+    let texts = [
+        &request.incarnation,
+        &request.peer_public_key,
+        &request.wrap_public_key,
+        &request.version,
+    ];
     if texts.iter().any(|text| text.len() > 4096) {
         return Err(Failure::too_large("a field of the request is longer than 4 KiB"));
     }
-    let addr = ask.peer.addr.map(|a| SocketAddr::new(a.to_canonical(), 0).ip().to_string());
-    let reply = ask.app.api.operations.admit(request, addr.unwrap_or_default()).await;
+    let addr = ask
+        .peer
+        .addr
+        .map(|a| SocketAddr::new(a.to_canonical(), 0).ip().to_string());
+    let reply = ask
+        .app
+        .api
+        .operations
+        .admit(request, addr.unwrap_or_default())
+        .await;
     // The text is the operation's own: it was written for the one who asked.
     reply.map(axum::Json).map_err(|why| Failure::refused(why.0))
 }
 
 /// `POST /v1/cluster/init`: served by the control socket itself, and refused everywhere else.
-pub(crate) async fn init_elsewhere(ask: Ask, Json(_): Json<InitRequest>) -> Result<axum::Json<InitReply>, Failure> {
+pub(crate) async fn init_elsewhere(
+    ask: Ask,
+    Json(_): Json<InitRequest>,
+) -> Result<axum::Json<InitReply>, Failure> {
     ask.who(Fresh::Decision).await?;
     Err(only_local())
 }
 
 /// `POST /v1/cluster/join`: served by the control socket itself, and refused everywhere else.
-pub(crate) async fn order_elsewhere(ask: Ask, Json(_): Json<JoinOrder>) -> Result<axum::Json<ClusterStatus>, Failure> {
+pub(crate) async fn order_elsewhere(
+    ask: Ask,
+    Json(_): Json<JoinOrder>,
+) -> Result<axum::Json<ClusterStatus>, Failure> {
     ask.who(Fresh::Decision).await?;
     Err(only_local())
 }
@@ -151,12 +181,17 @@ fn only_local() -> Failure {
 }
 
 /// `GET /v1/authorities/{type}`.
-pub(crate) async fn authority(ask: Ask, Path(word): Path<String>) -> Result<axum::Json<AuthorityView>, Failure> {
+pub(crate) async fn authority(
+    ask: Ask,
+    Path(word): Path<String>,
+) -> Result<axum::Json<AuthorityView>, Failure> {
     let who = ask.who(Fresh::Linear).await?;
     ask.permit(&who, Verb::Read, Grant::CertAuthority, None).await?;
     let wanted = AuthorityType::ALL.into_iter().find(|kind| kind.as_str() == word);
     let Some(wanted) = wanted else {
-        return Err(Failure::not_found("there is no such authority: it is one of user, host, tls, peer, audit"));
+        return Err(Failure::not_found(
+            "there is no such authority: it is one of user, host, tls, peer, audit",
+        ));
     };
     let spec = public(ask.kv().as_ref(), wanted)?
         .ok_or_else(|| Failure::not_found(format!("there is no {word} authority yet")))?;
@@ -168,21 +203,33 @@ pub(crate) async fn authority(ask: Ask, Path(word): Path<String>) -> Result<axum
 }
 
 /// `POST /v1/authorities/host/sign`: a certificate for the host key of an OpenSSH server.
-pub(crate) async fn sign_host(ask: Ask, Json(request): Json<SignHost>) -> Result<axum::Json<HostCertificate>, Failure> {
+pub(crate) async fn sign_host(
+    ask: Ask,
+    Json(request): Json<SignHost>,
+) -> Result<axum::Json<HostCertificate>, Failure> {
     let who = ask.who(Fresh::Linear).await?;
     let permit = ask.permit(&who, Verb::Create, Grant::CertAuthority, None).await?;
     if request.public_key.len() > 8192 {
         return Err(Failure::too_large("public_key: longer than 8 KiB"));
     }
-    let key = ca::SubjectKey::parse(&request.public_key).map_err(|e| Failure::invalid(format!("public_key: {e}")))?;
+    let key = ca::SubjectKey::parse(&request.public_key)
+        .map_err(|e| Failure::invalid(format!("public_key: {e}")))?;
     if request.names.len() > HOST_NAMES_MAX {
         return Err(Failure::invalid(format!("names: at most {HOST_NAMES_MAX}")));
     }
     let host_names = ca::HostNames::new(request.names.iter().map(String::as_str))
         .map_err(|e| Failure::invalid(format!("names: {e}")))?;
-    let principals: Result<Vec<Login>, _> = host_names.as_slice().iter().map(|name| Login::parse(name)).collect();
+    let principals: Result<Vec<Login>, _> = host_names
+        .as_slice()
+        .iter()
+        .map(|name| Login::parse(name))
+        .collect();
     let ttl = ttl_ms(request.ttl_secs, HOST_TTL_SECS, HOST_TTL_MAX_SECS)?;
-    let subject = host_names.as_slice().first().map(String::as_str).unwrap_or_default();
+    let subject = host_names
+        .as_slice()
+        .first()
+        .map(String::as_str)
+        .unwrap_or_default();
     let now = ask.now();
     let terms = CertTerms {
         purpose: CertPurpose::Host,
@@ -198,7 +245,9 @@ pub(crate) async fn sign_host(ask: Ask, Json(request): Json<SignHost>) -> Result
     // A host certificate may be issued twice without harm, so that a repetition is a new one: never two certificates
     // with one serial.
     let command = Command::IssueCert { terms: terms.clone() };
-    let serial = ask.propose(ask.actor(permit.actor()), ask.new_id(), command).await?;
+    let serial = ask
+        .propose(ask.actor(permit.actor()), ask.new_id(), command)
+        .await?;
     let certificate = ca::sign_host_cert(
         &signer,
         &ca::HostCertRequest {

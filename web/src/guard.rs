@@ -36,7 +36,9 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 async fn within_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(ANSWER, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Failure::unavailable("this took too long; whether it happened is not known").into_response(),
+        Err(_) => {
+            Failure::unavailable("this took too long; whether it happened is not known").into_response()
+        }
     }
 }
 
@@ -76,7 +78,10 @@ async fn headers(request: Request, next: Next) -> Response {
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -108,8 +113,15 @@ mod tests {
         }
         for pairs in [
             &[][..],
-            &[("sec-fetch-site", "same-origin"), ("origin", "https://pal.example"), ("host", "pal.example")],
-            &[("origin", "https://pal.example:3080"), ("host", "pal.example:3080")],
+            &[
+                ("sec-fetch-site", "same-origin"),
+                ("origin", "https://pal.example"),
+                ("host", "pal.example"),
+            ],
+            &[
+                ("origin", "https://pal.example:3080"),
+                ("host", "pal.example:3080"),
+            ],
         ] {
             assert!(!foreign(&sent(pairs)), "{pairs:?}");
         }

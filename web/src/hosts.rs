@@ -66,7 +66,11 @@ pub(crate) async fn list(ask: Ask, Query(query): Query<HostQuery>) -> Result<axu
             after = host.metadata.name.to_string();
             let logins: Vec<String> = match &who {
                 Who::Operator => Vec::new(),
-                Who::User(view, _) => view.logins_on(&host, now).iter().map(ToString::to_string).collect(),
+                Who::User(view, _) => view
+                    .logins_on(&host, now)
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
             };
             let reachable = matches!(who, Who::Operator) || !logins.is_empty();
             if !reachable || host.expired(now) || !matches_words(&host, &words) {

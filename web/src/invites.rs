@@ -54,15 +54,24 @@ pub(crate) async fn create(
     let name = Name::parse(&name)?;
     let kv = ask.kv();
     let found = state::record::<UserSpec>(kv.as_ref(), &name)?;
-    let labels = found.as_ref().map(|user| user.metadata.labels.clone()).unwrap_or_default();
-    let permit = ask.permit(&who, Verb::Update, Grant::User, Some((name.as_str(), &labels))).await?;
+    let labels = found
+        .as_ref()
+        .map(|user| user.metadata.labels.clone())
+        .unwrap_or_default();
+    let permit = ask
+        .permit(&who, Verb::Update, Grant::User, Some((name.as_str(), &labels)))
+        .await?;
     let user = found.ok_or_else(|| Failure::not_found(format!("there is no user {name:?}")))?;
     // Whoever sets another's password can be them: that must not be a way up.
     check_power_over(&ask, &who, &user).await?;
     let now = ask.now();
     let expires = now.plus_ms(ttl_ms(request.ttl_secs, DEFAULT_TTL_SECS, TTL_MAX_SECS)?);
     let had = state::local_auth(kv.as_ref(), &name)?.is_some_and(|auth| !auth.password_hash.is_empty());
-    let purpose = if had { InvitePurpose::Reset } else { InvitePurpose::Invite };
+    let purpose = if had {
+        InvitePurpose::Reset
+    } else {
+        InvitePurpose::Invite
+    };
     let token = random_secret();
     let secret = Zeroizing::new(rand::random::<[u8; totp::SECRET_BYTES]>());
     let command = Command::CreateInvite {
@@ -72,7 +81,8 @@ pub(crate) async fn create(
         totp: seal_totp(&ask.app, kv.as_ref(), &name, secret.as_ref())?,
         expires,
     };
-    ask.propose(ask.actor(permit.actor()), ask.new_id(), command).await?;
+    ask.propose(ask.actor(permit.actor()), ask.new_id(), command)
+        .await?;
     let (web_addrs, _) = addresses(kv.as_ref())?;
     let addr = web_addrs.first().map(String::as_str).unwrap_or("localhost");
     Ok(axum::Json(InviteLink {
@@ -103,7 +113,9 @@ async fn open(ask: &Ask, token: &str) -> Result<(String, Invite), Failure> {
 pub(crate) async fn view(ask: Ask, Path(token): Path<String>) -> Result<axum::Json<InviteView>, Failure> {
     let (_, invite) = open(&ask, &token).await?;
     let kv = ask.kv();
-    let cluster = state::cluster(kv.as_ref())?.map(|c| c.name.to_string()).unwrap_or_default();
+    let cluster = state::cluster(kv.as_ref())?
+        .map(|c| c.name.to_string())
+        .unwrap_or_default();
     let secret = open_totp(&ask.app, kv.as_ref(), &invite.user, &invite.totp)?;
     Ok(axum::Json(InviteView {
         user: invite.user.to_string(),

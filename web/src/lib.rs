@@ -6,6 +6,8 @@
 //! Invariants: nothing touches a record without a permit of [`palisade_core::access`]; no certificate is signed
 //! before the entry that audits it has committed; no secret is in a log, an error or a request id.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod api;
 mod ask;
 mod audit;

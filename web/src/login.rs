@@ -28,7 +28,10 @@ struct Checked {
 }
 
 /// `POST /v1/login`.
-pub(crate) async fn login(ask: Ask, Json(request): Json<LoginRequest>) -> Result<axum::Json<Certificates>, Failure> {
+pub(crate) async fn login(
+    ask: Ask,
+    Json(request): Json<LoginRequest>,
+) -> Result<axum::Json<Certificates>, Failure> {
     let began = Instant::now();
     let LoginRequest {
         user,
@@ -43,7 +46,9 @@ pub(crate) async fn login(ask: Ask, Json(request): Json<LoginRequest>) -> Result
         return Err(Failure::rate_limited());
     }
     if password.len() > PASSWORD_MAX {
-        return Err(Failure::too_large(format!("the password is longer than {PASSWORD_MAX} bytes")));
+        return Err(Failure::too_large(format!(
+            "the password is longer than {PASSWORD_MAX} bytes"
+        )));
     }
     let keys = ClientKeys::parse(&ssh_public_key, &tls_public_key)?;
     let answer = match check(&ask, &user, password, &code).await {
@@ -53,7 +58,14 @@ pub(crate) async fn login(ask: Ask, Json(request): Json<LoginRequest>) -> Result
                 totp_step,
                 generation,
             } = checked;
-            let terms = terms(&view, CertPurpose::Login, &keys, ttl_secs, ask.peer.addr, ask.now())?;
+            let terms = terms(
+                &view,
+                CertPurpose::Login,
+                &keys,
+                ttl_secs,
+                ask.peer.addr,
+                ask.now(),
+            )?;
             let name = view.user.metadata.name.clone();
             let order = Order { view, keys, terms };
             ask.issue(order, "login", move |terms| Command::Login {
@@ -137,7 +149,8 @@ async fn failed(ask: &Ask, user: &str, reason: &str) -> Failure {
 }
 
 fn totp_context(kv: &dyn Kv, user: &Name) -> Result<SealContext, Failure> {
-    let cluster = state::cluster(kv)?.ok_or_else(|| Failure::unavailable("this node is in no cluster yet"))?;
+    let cluster =
+        state::cluster(kv)?.ok_or_else(|| Failure::unavailable("this node is in no cluster yet"))?;
     Ok(SealContext::new(cluster.id.as_str(), &format!("totp/{user}"), 1))
 }
 

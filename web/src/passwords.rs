@@ -31,7 +31,9 @@ fn argon2() -> Argon2<'static> {
 }
 
 fn hash(password: &[u8]) -> Result<String, argon2::password_hash::Error> {
-    argon2().hash_password(password).map(|hash: PasswordHash| hash.to_string())
+    argon2()
+        .hash_password(password)
+        .map(|hash: PasswordHash| hash.to_string())
 }
 
 impl Hasher {
@@ -48,7 +50,11 @@ impl Hasher {
     }
 
     /// Whether the password is the one that was hashed. Without a hash the work is the same and the answer no.
-    pub(crate) async fn verify(&self, password: Zeroizing<String>, phc: Option<&str>) -> Result<bool, Failure> {
+    pub(crate) async fn verify(
+        &self,
+        password: Zeroizing<String>,
+        phc: Option<&str>,
+    ) -> Result<bool, Failure> {
         let known = phc.is_some();
         let phc: Arc<str> = phc.map_or_else(|| self.dummy.clone(), Arc::from);
         let right = self

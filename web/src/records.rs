@@ -144,7 +144,8 @@ pub(crate) async fn read(
     let found = state::any_record(ask.kv().as_ref(), kind, name.as_str())?;
     // Asked before the answer tells whether there is one.
     let labels = labels_of(found.as_ref());
-    ask.permit(&who, Verb::Read, kind.into(), Some((name.as_str(), &labels))).await?;
+    ask.permit(&who, Verb::Read, kind.into(), Some((name.as_str(), &labels)))
+        .await?;
     found
         .map(|record| axum::Json(shown(record)))
         .ok_or_else(|| missing(kind, name.as_str()))
@@ -197,7 +198,8 @@ pub(crate) async fn update(
         .await?;
     let expect = match (record.metadata().revision, query.upsert) {
         (0, true) => {
-            ask.permit(&who, Verb::Create, kind.into(), Some((name.as_str(), &new))).await?;
+            ask.permit(&who, Verb::Create, kind.into(), Some((name.as_str(), &new)))
+                .await?;
             Expect::Any
         }
         (0, false) => Expect::Present,
@@ -223,9 +225,22 @@ pub(crate) async fn delete(
         0 => Expect::Present,
         revision => Expect::Revision(revision),
     };
-    let parts: [&[u8]; 4] = [b"delete", kind.as_str().as_bytes(), name.as_str().as_bytes(), &query.revision.to_be_bytes()];
-    ask.change(&permit, &parts, Command::DeleteRecord { kind, name: name.clone(), expect })
-        .await?;
+    let parts: [&[u8]; 4] = [
+        b"delete",
+        kind.as_str().as_bytes(),
+        name.as_str().as_bytes(),
+        &query.revision.to_be_bytes(),
+    ];
+    ask.change(
+        &permit,
+        &parts,
+        Command::DeleteRecord {
+            kind,
+            name: name.clone(),
+            expect,
+        },
+    )
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -238,7 +253,12 @@ async fn put(
 ) -> Result<axum::Json<serde_json::Value>, Failure> {
     let mut answer = record.clone();
     let digest = Sha256::digest(text.as_bytes());
-    let parts: [&[u8]; 4] = [b"put", permit.verb().as_str().as_bytes(), record.kind().as_str().as_bytes(), &digest];
+    let parts: [&[u8]; 4] = [
+        b"put",
+        permit.verb().as_str().as_bytes(),
+        record.kind().as_str().as_bytes(),
+        &digest,
+    ];
     let command = Command::PutRecord {
         record: Box::new(record),
         expect,
@@ -267,47 +287,58 @@ async fn check(ask: &Ask, who: &Who, record: &AnyRecord, before: Option<&AnyReco
     let now = ask.now();
     check_metadata(record.metadata(), now)?;
     if record.to_json().to_string().len() > RECORD_MAX {
-        return Err(Failure::too_large(format!("the record is larger than {} KiB", RECORD_MAX / 1024)));
+        return Err(Failure::too_large(format!(
+            "the record is larger than {} KiB",
+            RECORD_MAX / 1024
+        )));
     }
     match record {
         AnyRecord::Role(role) => check_role(ask, who, role, now).await,
         AnyRecord::User(user) => {
-            let before = before.cloned().and_then(<UserSpec as palisade_core::record::Spec>::from_any);
+            let before = before
+                .cloned()
+                .and_then(<UserSpec as palisade_core::record::Spec>::from_any);
             check_user(ask, who, user, before.as_ref(), now).await
         }
-        AnyRecord::Lock(lock) if lock.spec.message.len() > TEXT_MAX => {
-            Err(Failure::invalid(format!("spec.message: longer than {TEXT_MAX} bytes")))
-        }
+        AnyRecord::Lock(lock) if lock.spec.message.len() > TEXT_MAX => Err(Failure::invalid(format!(
+            "spec.message: longer than {TEXT_MAX} bytes"
+        ))),
         AnyRecord::Token(_) => Err(Failure::invalid(
             "a join token is made with `palctl tokens add`, which shows its secret once",
         )),
         AnyRecord::Lock(_) | AnyRecord::Host(_) | AnyRecord::AuthPreference(_) => Ok(()),
         AnyRecord::RecordingConfig(_) => Ok(()),
-        AnyRecord::CertAuthority(_) | AnyRecord::Recording(_) | AnyRecord::Node(_) => Err(Failure::invalid(format!(
-            "a {} is made by the cluster itself",
-            record.kind()
-        ))),
+        AnyRecord::CertAuthority(_) | AnyRecord::Recording(_) | AnyRecord::Node(_) => Err(Failure::invalid(
+            format!("a {} is made by the cluster itself", record.kind()),
+        )),
     }
 }
 
 fn check_metadata(metadata: &Metadata, now: Timestamp) -> Result<(), Failure> {
     if metadata.description.len() > TEXT_MAX {
-        return Err(Failure::invalid(format!("metadata.description: longer than {TEXT_MAX} bytes")));
+        return Err(Failure::invalid(format!(
+            "metadata.description: longer than {TEXT_MAX} bytes"
+        )));
     }
     let Some(expires) = metadata.expires else {
         return Ok(());
     };
     if expires <= now {
-        return Err(Failure::invalid(format!("metadata.expires: {expires} is over already")));
+        return Err(Failure::invalid(format!(
+            "metadata.expires: {expires} is over already"
+        )));
     }
     if expires.since_ms(now) > EXPIRES_MAX_MS {
-        return Err(Failure::invalid(format!("metadata.expires: {expires} is more than ten years away")));
+        return Err(Failure::invalid(format!(
+            "metadata.expires: {expires} is more than ten years away"
+        )));
     }
     Ok(())
 }
 
 async fn above_own(ask: &Ask, who: &Who, target: &str, what: &str) -> Failure {
-    ask.audited(who.name(), target, Refusal::GrantAboveOwn(what.to_owned())).await
+    ask.audited(who.name(), target, Refusal::GrantAboveOwn(what.to_owned()))
+        .await
 }
 
 /// Nobody writes a role that allows more than they hold, nor one that they hold themselves.
@@ -376,4 +407,3 @@ pub(crate) async fn check_power_over(ask: &Ask, who: &Who, user: &Record<UserSpe
 fn role(kv: &dyn Kv, name: &Name) -> Result<Option<Record<RoleSpec>>, Failure> {
     Ok(state::record::<RoleSpec>(kv, name)?)
 }
-

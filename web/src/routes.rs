@@ -28,7 +28,10 @@ pub const METRICS: &str = "/metrics";
 /// The API as a router. Who calls is in the [`crate::Peer`] that the listener puts into each request.
 pub fn router(api: Api) -> Router {
     let app = Shared::new(api);
-    let router = table().router.fallback(fallback).method_not_allowed_fallback(wrong_method);
+    let router = table()
+        .router
+        .fallback(fallback)
+        .method_not_allowed_fallback(wrong_method);
     guard::layers(router.layer(DefaultBodyLimit::disable())).with_state(app)
 }
 
@@ -73,37 +76,76 @@ async fn document() -> axum::Json<Value> {
 
 fn table() -> Table {
     let mut t = Table::new();
-    t.get(HEALTHZ, "healthz", "Whether the process lives", healthz).open().text("text/plain");
-    t.get(READYZ, "readyz", "Whether the node is fit to serve", readyz).open().text("text/plain");
-    t.get(METRICS, "metrics", "Prometheus metrics", metrics).text("text/plain");
-    t.get(path::OPENAPI, "openapi", "This document", document).open().text("application/json");
-    t.get(path::PING, "ping", "What the cluster is", cluster::ping).open().reply::<api::Ping>();
+    t.get(HEALTHZ, "healthz", "Whether the process lives", healthz)
+        .open()
+        .text("text/plain");
+    t.get(READYZ, "readyz", "Whether the node is fit to serve", readyz)
+        .open()
+        .text("text/plain");
+    t.get(METRICS, "metrics", "Prometheus metrics", metrics)
+        .text("text/plain");
+    t.get(path::OPENAPI, "openapi", "This document", document)
+        .open()
+        .text("application/json");
+    t.get(path::PING, "ping", "What the cluster is", cluster::ping)
+        .open()
+        .reply::<api::Ping>();
     // People.
-    t.post(path::LOGIN, "login", "Certificates for a password and a code", login::login)
-        .open()
-        .body::<api::LoginRequest>()
-        .reply::<api::Certificates>();
-    t.post(path::LOGOUT, "logout", "Writes the audit event of a logout", login::logout).none();
-    t.post(path::CERTS, "renew", "New certificates from valid ones", certs::renew)
-        .body::<api::RenewRequest>()
-        .reply::<api::Certificates>();
-    t.get(path::INVITE, "view_invite", "What an invited person has to set", invites::view)
-        .open()
-        .reply::<api::InviteView>();
-    t.post(path::INVITE, "accept_invite", "Sets password and second factor", invites::accept)
-        .open()
-        .body::<api::AcceptInvite>()
-        .none();
+    t.post(
+        path::LOGIN,
+        "login",
+        "Certificates for a password and a code",
+        login::login,
+    )
+    .open()
+    .body::<api::LoginRequest>()
+    .reply::<api::Certificates>();
+    t.post(
+        path::LOGOUT,
+        "logout",
+        "Writes the audit event of a logout",
+        login::logout,
+    )
+    .none();
+    t.post(
+        path::CERTS,
+        "renew",
+        "New certificates from valid ones",
+        certs::renew,
+    )
+    .body::<api::RenewRequest>()
+    .reply::<api::Certificates>();
+    t.get(
+        path::INVITE,
+        "view_invite",
+        "What an invited person has to set",
+        invites::view,
+    )
+    .open()
+    .reply::<api::InviteView>();
+    t.post(
+        path::INVITE,
+        "accept_invite",
+        "Sets password and second factor",
+        invites::accept,
+    )
+    .open()
+    .body::<api::AcceptInvite>()
+    .none();
     t.post(path::INVITES, "invite", "An invite, or a reset", invites::create)
         .body::<api::NewInvite>()
         .reply::<api::InviteLink>();
-    t.get(path::WHOAMI, "whoami", "Who the caller is", hosts::whoami).reply::<api::WhoAmI>();
+    t.get(path::WHOAMI, "whoami", "Who the caller is", hosts::whoami)
+        .reply::<api::WhoAmI>();
     // Records.
     t.get(path::RECORDS, "list_records", "Records of a kind", records::list)
         .query(&["after", "limit"])
         .reply::<api::Page>();
-    t.post(path::RECORDS, "create_record", "A new record", records::create).record_body().record_reply(201);
-    t.get(path::RECORD, "read_record", "One record", records::read).record_reply(200);
+    t.post(path::RECORDS, "create_record", "A new record", records::create)
+        .record_body()
+        .record_reply(201);
+    t.get(path::RECORD, "read_record", "One record", records::read)
+        .record_reply(200);
     t.put(path::RECORD, "update_record", "Changes a record", records::update)
         .query(&["upsert"])
         .record_body()
@@ -112,47 +154,144 @@ fn table() -> Table {
         .query(&["revision"])
         .none();
     // Hosts, sessions, recordings.
-    t.get(path::HOSTS, "hosts", "Hosts that the caller may reach", hosts::list)
-        .query(&["after", "limit", "search"])
-        .reply::<api::HostPage>();
-    t.get(path::SESSIONS, "sessions", "Sessions that run now", sessions::list).reply::<api::LiveSessions>();
-    t.delete(path::SESSION, "end_session", "Ends a session", sessions::end).none();
-    t.get(path::RECORDINGS, "recordings", "Recordings, newest first", sessions::recordings)
-        .query(&["after", "limit"])
-        .reply::<api::RecordingPage>();
-    t.get(path::RECORDING, "recording", "One recording's row", sessions::recording).reply::<api::RecordingView>();
-    t.get(path::RECORDING_EVENTS, "recording_events", "A recording for the player", sessions::events)
-        .text("application/x-ndjson");
-    t.get(path::RECORDING_CAST, "recording_asciicast", "A recording as asciicast v2", sessions::asciicast)
-        .text("application/x-asciicast");
+    t.get(
+        path::HOSTS,
+        "hosts",
+        "Hosts that the caller may reach",
+        hosts::list,
+    )
+    .query(&["after", "limit", "search"])
+    .reply::<api::HostPage>();
+    t.get(
+        path::SESSIONS,
+        "sessions",
+        "Sessions that run now",
+        sessions::list,
+    )
+    .reply::<api::LiveSessions>();
+    t.delete(path::SESSION, "end_session", "Ends a session", sessions::end)
+        .none();
+    t.get(
+        path::RECORDINGS,
+        "recordings",
+        "Recordings, newest first",
+        sessions::recordings,
+    )
+    .query(&["after", "limit"])
+    .reply::<api::RecordingPage>();
+    t.get(
+        path::RECORDING,
+        "recording",
+        "One recording's row",
+        sessions::recording,
+    )
+    .reply::<api::RecordingView>();
+    t.get(
+        path::RECORDING_EVENTS,
+        "recording_events",
+        "A recording for the player",
+        sessions::events,
+    )
+    .text("application/x-ndjson");
+    t.get(
+        path::RECORDING_CAST,
+        "recording_asciicast",
+        "A recording as asciicast v2",
+        sessions::asciicast,
+    )
+    .text("application/x-asciicast");
     // The audit log.
-    t.get(path::AUDIT, "search_audit", "Searches the audit log", audit::search)
-        .query(&["from", "to", "user", "host", "event", "text", "limit", "oldest_first", "cursor"])
-        .reply::<api::AuditPage>();
-    t.get(path::AUDIT_EXPORT, "export_audit", "The whole log, for offline verification", audit::export)
-        .lines::<api::AuditExportLine>();
+    t.get(
+        path::AUDIT,
+        "search_audit",
+        "Searches the audit log",
+        audit::search,
+    )
+    .query(&[
+        "from",
+        "to",
+        "user",
+        "host",
+        "event",
+        "text",
+        "limit",
+        "oldest_first",
+        "cursor",
+    ])
+    .reply::<api::AuditPage>();
+    t.get(
+        path::AUDIT_EXPORT,
+        "export_audit",
+        "The whole log, for offline verification",
+        audit::export,
+    )
+    .lines::<api::AuditExportLine>();
     // The cluster.
-    t.get(path::AUTHORITY, "authority", "An authority's public half", cluster::authority)
-        .reply::<api::AuthorityView>();
-    t.post(path::SIGN_HOST, "sign_host", "A certificate for an OpenSSH server's host key", cluster::sign_host)
-        .body::<api::SignHost>()
-        .reply::<api::HostCertificate>();
-    t.post(path::TOKENS, "create_token", "A single-use join token", cluster::token)
-        .body::<api::NewToken>()
-        .reply::<api::JoinToken>();
-    t.post(path::JOIN, "join", "Lets a node in that holds a token", cluster::join)
-        .open()
-        .body::<api::JoinRequest>()
-        .reply::<api::JoinReply>();
-    t.get(path::STATUS, "status", "Members, leader and lag", cluster::status).reply::<api::ClusterStatus>();
-    t.delete(path::NODE, "remove_node", "Takes a node out of the cluster", cluster::remove).none();
-    t.post(path::TRANSFER, "transfer", "Hands leadership over", cluster::transfer).body::<api::Transfer>().none();
-    t.post(path::INIT, "init", "Makes a cluster of this node; at its control socket alone", cluster::init_elsewhere)
-        .body::<api::InitRequest>()
-        .reply::<api::InitReply>();
-    t.post(path::JOIN_ORDER, "join_order", "Joins a cluster; at the node's control socket alone", cluster::order_elsewhere)
-        .body::<api::JoinOrder>()
+    t.get(
+        path::AUTHORITY,
+        "authority",
+        "An authority's public half",
+        cluster::authority,
+    )
+    .reply::<api::AuthorityView>();
+    t.post(
+        path::SIGN_HOST,
+        "sign_host",
+        "A certificate for an OpenSSH server's host key",
+        cluster::sign_host,
+    )
+    .body::<api::SignHost>()
+    .reply::<api::HostCertificate>();
+    t.post(
+        path::TOKENS,
+        "create_token",
+        "A single-use join token",
+        cluster::token,
+    )
+    .body::<api::NewToken>()
+    .reply::<api::JoinToken>();
+    t.post(
+        path::JOIN,
+        "join",
+        "Lets a node in that holds a token",
+        cluster::join,
+    )
+    .open()
+    .body::<api::JoinRequest>()
+    .reply::<api::JoinReply>();
+    t.get(path::STATUS, "status", "Members, leader and lag", cluster::status)
         .reply::<api::ClusterStatus>();
+    t.delete(
+        path::NODE,
+        "remove_node",
+        "Takes a node out of the cluster",
+        cluster::remove,
+    )
+    .none();
+    t.post(
+        path::TRANSFER,
+        "transfer",
+        "Hands leadership over",
+        cluster::transfer,
+    )
+    .body::<api::Transfer>()
+    .none();
+    t.post(
+        path::INIT,
+        "init",
+        "Makes a cluster of this node; at its control socket alone",
+        cluster::init_elsewhere,
+    )
+    .body::<api::InitRequest>()
+    .reply::<api::InitReply>();
+    t.post(
+        path::JOIN_ORDER,
+        "join_order",
+        "Joins a cluster; at the node's control socket alone",
+        cluster::order_elsewhere,
+    )
+    .body::<api::JoinOrder>()
+    .reply::<api::ClusterStatus>();
     t
 }
 
@@ -174,7 +313,10 @@ fn schema_of<T: ToSchema>(schemas: &mut Map<String, Value>) -> Value {
     all.push((T::name().into_owned(), T::schema()));
     for (name, schema) in all {
         // Schemas are plain data.
-        schemas.insert(name, serde_json::to_value(schema).expect("a schema is plain data"));
+        schemas.insert(
+            name,
+            serde_json::to_value(schema).expect("a schema is plain data"),
+        );
     }
     json!({ "$ref": format!("#/components/schemas/{}", T::name()) })
 }
@@ -190,25 +332,58 @@ impl Table {
         table
     }
 
-    fn get<H: Handler<T, App>, T: 'static>(&mut self, path: &str, id: &str, summary: &str, handler: H) -> Entry<'_> {
+    fn get<H: Handler<T, App>, T: 'static>(
+        &mut self,
+        path: &str,
+        id: &str,
+        summary: &str,
+        handler: H,
+    ) -> Entry<'_> {
         self.add("get", path, id, summary, routing::get(handler))
     }
 
-    fn post<H: Handler<T, App>, T: 'static>(&mut self, path: &str, id: &str, summary: &str, handler: H) -> Entry<'_> {
+    fn post<H: Handler<T, App>, T: 'static>(
+        &mut self,
+        path: &str,
+        id: &str,
+        summary: &str,
+        handler: H,
+    ) -> Entry<'_> {
         self.add("post", path, id, summary, routing::post(handler))
     }
 
-    fn put<H: Handler<T, App>, T: 'static>(&mut self, path: &str, id: &str, summary: &str, handler: H) -> Entry<'_> {
+    fn put<H: Handler<T, App>, T: 'static>(
+        &mut self,
+        path: &str,
+        id: &str,
+        summary: &str,
+        handler: H,
+    ) -> Entry<'_> {
         self.add("put", path, id, summary, routing::put(handler))
     }
 
-    fn delete<H: Handler<T, App>, T: 'static>(&mut self, path: &str, id: &str, summary: &str, handler: H) -> Entry<'_> {
+    fn delete<H: Handler<T, App>, T: 'static>(
+        &mut self,
+        path: &str,
+        id: &str,
+        summary: &str,
+        handler: H,
+    ) -> Entry<'_> {
         self.add("delete", path, id, summary, routing::delete(handler))
     }
 
-    fn add(&mut self, method: &str, path: &str, id: &str, summary: &str, handler: MethodRouter<App>) -> Entry<'_> {
+    fn add(
+        &mut self,
+        method: &str,
+        path: &str,
+        id: &str,
+        summary: &str,
+        handler: MethodRouter<App>,
+    ) -> Entry<'_> {
         self.router = std::mem::take(&mut self.router).route(path, handler);
-        let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let names = path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let parameters: Vec<Value> = names
             .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
             .collect();
@@ -260,7 +435,8 @@ impl Entry<'_> {
 
     fn query(self, names: &[&str]) -> Self {
         for name in names {
-            let parameter = json!({"name": name, "in": "query", "required": false, "schema": {"type": "string"}});
+            let parameter =
+                json!({"name": name, "in": "query", "required": false, "schema": {"type": "string"}});
             if let Some(all) = self.operation["parameters"].as_array_mut() {
                 all.push(parameter);
             }
@@ -270,7 +446,8 @@ impl Entry<'_> {
 
     fn body<T: ToSchema>(self) -> Self {
         let schema = schema_of::<T>(self.schemas);
-        self.operation["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        self.operation["requestBody"] =
+            json!({"required": true, "content": {"application/json": {"schema": schema}}});
         self
     }
 

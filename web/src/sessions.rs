@@ -22,7 +22,11 @@ pub(crate) async fn list(ask: Ask) -> Result<axum::Json<LiveSessions>, Failure> 
     let now = ask.now();
     let mut items = ask.app.api.sessions.list().await;
     items.retain(|session| {
-        let labels = labels([("user", &session.user), ("host", &session.host), ("login", &session.login)]);
+        let labels = labels([
+            ("user", &session.user),
+            ("host", &session.host),
+            ("login", &session.login),
+        ]);
         who.sees(&permit, &session.session, &labels, now)
     });
     Ok(axum::Json(LiveSessions { items }))
@@ -30,7 +34,9 @@ pub(crate) async fn list(ask: Ask) -> Result<axum::Json<LiveSessions>, Failure> 
 
 /// What conditions of rules can ask about a session or a recording.
 fn labels(of: [(&str, &str); 3]) -> Labels {
-    of.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    of.into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn session_id(text: &str) -> Result<SessionId, Failure> {
@@ -48,7 +54,9 @@ pub(crate) async fn end(ask: Ask, Path(id): Path<String>) -> Result<StatusCode, 
         .await?;
     let why = format!("ended by {}", permit.actor());
     if !ask.app.api.sessions.end(&id, &why).await? {
-        return Err(Failure::not_found(format!("session {id} does not run (any more)")));
+        return Err(Failure::not_found(format!(
+            "session {id} does not run (any more)"
+        )));
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -73,7 +81,10 @@ fn shown(mut spec: RecordingSpec) -> RecordingView {
 }
 
 /// `GET /v1/recordings`: newest first.
-pub(crate) async fn recordings(ask: Ask, Query(paging): Query<Paging>) -> Result<axum::Json<RecordingPage>, Failure> {
+pub(crate) async fn recordings(
+    ask: Ask,
+    Query(paging): Query<Paging>,
+) -> Result<axum::Json<RecordingPage>, Failure> {
     let who = ask.who(Fresh::Linear).await?;
     let permit = ask.permit(&who, Verb::List, Grant::Recording, None).await?;
     let limit = paging.limit()?;
@@ -126,7 +137,10 @@ async fn open(ask: &Ask, who: &Who, id: &SessionId) -> Result<(RulePermit, Recor
 }
 
 /// `GET /v1/recordings/{id}`.
-pub(crate) async fn recording(ask: Ask, Path(id): Path<String>) -> Result<axum::Json<RecordingView>, Failure> {
+pub(crate) async fn recording(
+    ask: Ask,
+    Path(id): Path<String>,
+) -> Result<axum::Json<RecordingView>, Failure> {
     let who = ask.who(Fresh::Linear).await?;
     let (_, row) = open(&ask, &who, &session_id(&id)?).await?;
     Ok(axum::Json(shown(row.spec)))
@@ -161,7 +175,12 @@ async fn play(ask: Ask, id: &str, format: PlayFormat) -> Result<Response, Failur
         .with("of", &row.spec.user)
         .with("format", form);
     // Nobody sees a byte before the log says that they did.
-    ask.change(&permit, &[b"play", id.as_str().as_bytes(), form.as_bytes()], audit(event)).await?;
+    ask.change(
+        &permit,
+        &[b"play", id.as_str().as_bytes(), form.as_bytes()],
+        audit(event),
+    )
+    .await?;
     let mut response = Response::new(stream(source));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));

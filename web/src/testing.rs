@@ -4,7 +4,9 @@ use crate::api::{Api, Config};
 use crate::limits::Rate;
 use palisade_ca as ca;
 use palisade_core::access::View;
-use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder, JoinReply, JoinRequest, LiveSession};
+use palisade_core::api::{
+    ClusterStatus, InitReply, InitRequest, JoinOrder, JoinReply, JoinRequest, LiveSession,
+};
 use palisade_core::command::{Actor, Command, Entry, Reply, Sealed};
 use palisade_core::event::Event;
 use palisade_core::kv::{Kv, KvFault, MemoryKv, Pair};
@@ -13,9 +15,7 @@ use palisade_core::ports::{
     Bootstrap, ByteSource, Consensus, OperationFailed, Operations, Pending, PlayFormat, Recordings, Sessions,
     Unavailable,
 };
-use palisade_core::record::{
-    AnyRecord, AuthorityType, CertAuthoritySpec, NodeSpec, Record, parse_records,
-};
+use palisade_core::record::{AnyRecord, AuthorityType, CertAuthoritySpec, NodeSpec, Record, parse_records};
 use palisade_core::state;
 use palisade_core::time::Timestamp;
 use parking_lot::{Mutex, RwLock};
@@ -42,7 +42,13 @@ impl Kv for SharedKv {
         self.0.read().get(key)
     }
 
-    fn scan(&self, from: &[u8], to: Option<&[u8]>, limit: usize, reverse: bool) -> Result<Vec<Pair>, KvFault> {
+    fn scan(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+        reverse: bool,
+    ) -> Result<Vec<Pair>, KvFault> {
         self.0.read().scan(from, to, limit, reverse)
     }
 }
@@ -169,7 +175,12 @@ impl Consensus for MemoryNode {
         RequestId::parse(&uuid::Uuid::new_v4().to_string()).expect("a UUID")
     }
 
-    fn propose(&self, actor: Actor, id: RequestId, command: Command) -> Pending<'_, Result<Reply, Unavailable>> {
+    fn propose(
+        &self,
+        actor: Actor,
+        id: RequestId,
+        command: Command,
+    ) -> Pending<'_, Result<Reply, Unavailable>> {
         Box::pin(async move {
             self.broken()?;
             Ok(self.run(actor, id, command))
@@ -272,9 +283,17 @@ impl Operations for MemoryPorts {
         })
     }
 
-    fn admit<'a>(&'a self, request: JoinRequest, _: String) -> Pending<'a, Result<JoinReply, OperationFailed>> {
+    fn admit<'a>(
+        &'a self,
+        request: JoinRequest,
+        _: String,
+    ) -> Pending<'a, Result<JoinReply, OperationFailed>> {
         self.joins.lock().push(request.name);
-        Box::pin(async { Err(OperationFailed("the token is not valid: it is wrong, used or expired".into())) })
+        Box::pin(async {
+            Err(OperationFailed(
+                "the token is not valid: it is wrong, used or expired".into(),
+            ))
+        })
     }
 
     fn remove<'a>(&'a self, node: &'a Name) -> Pending<'a, Result<(), OperationFailed>> {
@@ -283,7 +302,9 @@ impl Operations for MemoryPorts {
     }
 
     fn transfer<'a>(&'a self, to: Option<&'a Name>) -> Pending<'a, Result<(), OperationFailed>> {
-        self.done.lock().push(format!("transfer {}", to.map_or("any", Name::as_str)));
+        self.done
+            .lock()
+            .push(format!("transfer {}", to.map_or("any", Name::as_str)));
         Box::pin(async { Ok(()) })
     }
 
@@ -342,7 +363,9 @@ impl MemoryCluster {
             node: Box::new(node_record()),
             presets: parse_records(PRESETS).expect("good records"),
         };
-        node.apply("local:operator", command).done().expect("a new cluster");
+        node.apply("local:operator", command)
+            .done()
+            .expect("a new cluster");
         MemoryCluster {
             node,
             ports: Arc::new(MemoryPorts::default()),

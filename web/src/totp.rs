@@ -52,7 +52,9 @@ pub(crate) fn uri(cluster: &str, user: &str, secret: &[u8]) -> String {
 /// The present code of a secret in base32: what an authenticator app shows. For tests.
 #[cfg(feature = "testing")]
 pub(crate) fn app_shows(secret_base32: &str, now_secs: u64) -> Option<String> {
-    let secret = data_encoding::BASE32_NOPAD.decode(secret_base32.as_bytes()).ok()?;
+    let secret = data_encoding::BASE32_NOPAD
+        .decode(secret_base32.as_bytes())
+        .ok()?;
     Some(code_of(&secret, now_secs / STEP_SECS).to_string())
 }
 
@@ -65,7 +67,11 @@ mod tests {
     #[test]
     fn codes_are_those_of_the_rfc() {
         // RFC 6238, appendix B, the last six digits.
-        for (time, code) in [(59, "287082"), (1_111_111_109, "081804"), (2_000_000_000, "279037")] {
+        for (time, code) in [
+            (59, "287082"),
+            (1_111_111_109, "081804"),
+            (2_000_000_000, "279037"),
+        ] {
             assert_eq!(*code_of(RFC_SECRET, time / 30), code);
             assert_eq!(matching_step(RFC_SECRET, code, time), Some(time / 30));
         }
@@ -77,13 +83,27 @@ mod tests {
         let step = at / 30;
         let code = code_of(RFC_SECRET, step);
         for (when, found) in [(-60i64, None), (-30, Some(step)), (30, Some(step)), (60, None)] {
-            assert_eq!(matching_step(RFC_SECRET, &code, at.saturating_add_signed(when)), found, "{when}");
+            assert_eq!(
+                matching_step(RFC_SECRET, &code, at.saturating_add_signed(when)),
+                found,
+                "{when}"
+            );
         }
     }
 
     #[test]
     fn other_spellings_of_a_code_are_no_code() {
-        for code in ["", "28708", "2870820", " 87082", "287 082", "２８７０８２", "287082\n", "+87082", "0x7082"] {
+        for code in [
+            "",
+            "28708",
+            "2870820",
+            " 87082",
+            "287 082",
+            "２８７０８２",
+            "287082\n",
+            "+87082",
+            "0x7082",
+        ] {
             assert_eq!(matching_step(RFC_SECRET, code, 59), None, "{code:?}");
         }
     }

@@ -25,8 +25,14 @@ const RESETS_MAX: usize = 32;
 pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 
 /// Serves one connection until it ends; after a stop, until its open requests have been answered.
-pub(crate) async fn serve<T>(io: T, http2: bool, peer: Peer, side: Side, front: Arc<Front>, stop: CancellationToken)
-where
+pub(crate) async fn serve<T>(
+    io: T,
+    http2: bool,
+    peer: Peer,
+    side: Side,
+    front: Arc<Front>,
+    stop: CancellationToken,
+) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {

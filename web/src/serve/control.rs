@@ -98,5 +98,7 @@ pub async fn serve_control(listener: UnixListener, front: Arc<Front>, stop: Canc
 
 fn is_operator(stream: &UnixStream) -> bool {
     let own = nix::unistd::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
 }

@@ -111,6 +111,9 @@ async fn init(
     Ok(axum::Json(bootstrap.init(request).await?))
 }
 
-async fn join(State(bootstrap): Beginning, Json(order): Json<JoinOrder>) -> Result<axum::Json<ClusterStatus>, Failure> {
+async fn join(
+    State(bootstrap): Beginning,
+    Json(order): Json<JoinOrder>,
+) -> Result<axum::Json<ClusterStatus>, Failure> {
     Ok(axum::Json(bootstrap.join(order).await?))
 }

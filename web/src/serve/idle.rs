@@ -60,7 +60,11 @@ impl<T> Idle<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Idle<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if let Poll::Ready(done) = Pin::new(&mut self.inner).poll_read(cx, buf) {
             let silent = self.bounds.0;
             self.silent.as_mut().reset(Instant::now() + silent);
@@ -100,14 +104,20 @@ mod tests {
     #[tokio::test]
     async fn a_silent_peer_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(16);
-        let error = Idle::bounded(ours, SHORT, SILENT).read_u8().await.expect_err("nothing comes");
+        let error = Idle::bounded(ours, SHORT, SILENT)
+            .read_u8()
+            .await
+            .expect_err("nothing comes");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
     async fn a_peer_that_takes_nothing_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(16);
-        let error = Idle::bounded(ours, SILENT, SHORT).write_all(&[0; 64]).await.expect_err("it is full");
+        let error = Idle::bounded(ours, SILENT, SHORT)
+            .write_all(&[0; 64])
+            .await
+            .expect_err("it is full");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -115,7 +115,13 @@ pub async fn serve_tls(
     }
 }
 
-async fn one(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, front: Arc<Front>, stop: CancellationToken) {
+async fn one(
+    stream: TcpStream,
+    from: SocketAddr,
+    acceptor: TlsAcceptor,
+    front: Arc<Front>,
+    stop: CancellationToken,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
@@ -154,7 +160,8 @@ fn certified(der: &CertificateDer<'_>) -> Option<Certified> {
     let serial = certificate.raw_serial().iter().try_fold(0u64, |serial, byte| {
         Some(serial.checked_mul(256)? + u64::from(*byte))
     })?;
-    let moment = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).ok().map(Timestamp::from_secs);
+    let moment =
+        |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).ok().map(Timestamp::from_secs);
     Some(Certified {
         name: Name::parse(&name).ok()?,
         serial,

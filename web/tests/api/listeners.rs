@@ -33,7 +33,10 @@ struct Served {
 }
 
 fn secs() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs()
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
 }
 
 fn der(pem: &str) -> CertificateDer<'static> {
@@ -60,7 +63,10 @@ fn server_identity(cluster: &MemoryCluster) -> Identity {
         window: window(),
     };
     let cert = ca::sign_server_cert(&cluster.signer(AuthorityType::Tls), &request).expect("signed");
-    (vec![cert.der], PrivateKeyDer::from_pem_slice(key.private_pem.as_bytes()).expect("PEM"))
+    (
+        vec![cert.der],
+        PrivateKeyDer::from_pem_slice(key.private_pem.as_bytes()).expect("PEM"),
+    )
 }
 
 fn client_identity(cluster: &MemoryCluster, user: &str) -> Identity {
@@ -72,19 +78,28 @@ fn client_identity(cluster: &MemoryCluster, user: &str) -> Identity {
         window: window(),
     };
     let cert = ca::sign_client_cert(&cluster.signer(AuthorityType::Tls), &request).expect("signed");
-    (vec![cert.der], PrivateKeyDer::from_pem_slice(key.private_pem.as_bytes()).expect("PEM"))
+    (
+        vec![cert.der],
+        PrivateKeyDer::from_pem_slice(key.private_pem.as_bytes()).expect("PEM"),
+    )
 }
 
 async fn served(with_api: bool) -> Served {
     let cluster = MemoryCluster::new();
-    cluster.node.set_clock(palisade_core::time::Timestamp::from_secs(secs()));
+    cluster
+        .node
+        .set_clock(palisade_core::time::Timestamp::from_secs(secs()));
     let world = World::of(cluster);
     world.add_user("alice", "admin", "root");
     let front = Front::new(Arc::new(MemoryBootstrap::default()));
     if with_api {
         front.set_api(world.cluster.api());
     }
-    let authority = world.cluster.authority(AuthorityType::Tls).certificate.expect("a certificate");
+    let authority = world
+        .cluster
+        .authority(AuthorityType::Tls)
+        .certificate
+        .expect("a certificate");
     let (chain, key) = server_identity(&world.cluster);
     let config = tls_config(chain, key, &[der(&authority)]).expect("a configuration");
     let (_keep, config) = watch::channel(Arc::new(config));
@@ -107,7 +122,12 @@ impl Served {
         identity: Option<Identity>,
         alpn: &[&[u8]],
     ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let authority = self.world.cluster.authority(AuthorityType::Tls).certificate.expect("a certificate");
+        let authority = self
+            .world
+            .cluster
+            .authority(AuthorityType::Tls)
+            .certificate
+            .expect("a certificate");
         let mut roots = RootCertStore::empty();
         roots.add(der(&authority)).expect("a root");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -122,7 +142,9 @@ impl Served {
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let stream = TcpStream::connect(self.addr).await?;
         let name = ServerName::try_from("localhost").expect("a name");
-        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        tokio_rustls::TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
     }
 
     async fn get(&self, identity: Option<Identity>, path: &str) -> std::io::Result<(u16, Value)> {
@@ -136,8 +158,9 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let failed = std::io::Error::other::<hyper::Error>;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(failed)?;
     let driver = tokio::spawn(connection);
     let body = Full::new(Bytes::from(body.map(|b| b.to_string()).unwrap_or_default()));
     let request = Request::builder()
@@ -156,7 +179,12 @@ where
 
 async fn read(response: Response<hyper::body::Incoming>) -> std::io::Result<(u16, Value)> {
     let status = response.status().as_u16();
-    let bytes = response.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
+    let bytes = response
+        .into_body()
+        .collect()
+        .await
+        .map_err(std::io::Error::other)?
+        .to_bytes();
     Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
 }
 
@@ -181,13 +209,22 @@ async fn a_client_certificate_says_who_calls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http2_is_served_as_well() {
     let served = served(true).await;
-    let stream = served.tls(Some(client_identity(&served.world.cluster, "alice")), &[b"h2"]).await.expect("TLS");
+    let stream = served
+        .tls(Some(client_identity(&served.world.cluster, "alice")), &[b"h2"])
+        .await
+        .expect("TLS");
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("h2");
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("h2");
     tokio::spawn(connection);
-    let request = Request::get("https://localhost/v1/whoami").body(Full::<Bytes>::default()).expect("a request");
-    let (status, me) = read(sender.send_request(request).await.expect("answered")).await.expect("read");
+    let request = Request::get("https://localhost/v1/whoami")
+        .body(Full::<Bytes>::default())
+        .expect("a request");
+    let (status, me) = read(sender.send_request(request).await.expect("answered"))
+        .await
+        .expect("read");
     assert_eq!((status, &me["user"]), (200, &json!("alice")));
     served.stop.cancel();
 }
@@ -224,12 +261,18 @@ async fn garbage_and_smuggled_requests_end_the_connection() {
 async fn large_headers_are_refused() {
     let served = served(true).await;
     let mut stream = served.tls(None, &[b"http/1.1"]).await.expect("TLS");
-    let request = format!("GET /v1/ping HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(100_000));
+    let request = format!(
+        "GET /v1/ping HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+        "x".repeat(100_000)
+    );
     stream.write_all(request.as_bytes()).await.ok();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.ok();
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
+        "{answer}"
+    );
     served.stop.cancel();
 }
 
@@ -267,7 +310,10 @@ async fn a_stop_finishes_open_requests() {
     stream.read_to_end(&mut answer).await.ok();
     let answer = String::from_utf8_lossy(&answer).into_owned();
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
-    tokio::time::timeout(Duration::from_secs(10), served.task).await.expect("stopped").expect("no panic");
+    tokio::time::timeout(Duration::from_secs(10), served.task)
+        .await
+        .expect("stopped")
+        .expect("no panic");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -289,11 +335,24 @@ async fn a_node_without_a_cluster_knows_how_to_begin_and_nothing_else() {
     assert_eq!(ask("GET", "/v1/ping", None).await.0, 200);
     assert_eq!(ask("GET", "/readyz", None).await.0, 503);
     assert_eq!(ask("GET", "/v1/records/role", None).await.0, 503);
-    assert_eq!(ask("POST", "/v1/cluster/init", Some(json!({"cluster": "a b"}))).await.0, 400);
+    assert_eq!(
+        ask("POST", "/v1/cluster/init", Some(json!({"cluster": "a b"})))
+            .await
+            .0,
+        400
+    );
     let (status, answer) = ask("POST", "/v1/cluster/init", Some(json!({"cluster": "demo"}))).await;
     assert_eq!((status, &answer["created"]), (200, &json!(true)));
-    let (status, answer) = ask("POST", "/v1/cluster/join", Some(json!({"token": "x", "addr": "x:1"}))).await;
-    assert_eq!((status, &answer["message"]), (409, &json!("the member does not answer")));
+    let (status, answer) = ask(
+        "POST",
+        "/v1/cluster/join",
+        Some(json!({"token": "x", "addr": "x:1"})),
+    )
+    .await;
+    assert_eq!(
+        (status, &answer["message"]),
+        (409, &json!("the member does not answer"))
+    );
     let (status, answer) = served.get(None, "/v1/whoami").await.expect("answered");
     assert_eq!((status, &answer["code"]), (503, &json!("unavailable")));
     assert_eq!(served.get(None, "/v1/ping").await.expect("answered").0, 200);
@@ -302,7 +361,12 @@ async fn a_node_without_a_cluster_knows_how_to_begin_and_nothing_else() {
     let (status, answer) = ask("GET", "/v1/whoami", None).await;
     assert_eq!((status, &answer["user"]), (200, &json!("local:operator")));
     assert_eq!(ask("GET", "/v1/records/role", None).await.0, 200);
-    assert_eq!(ask("POST", "/v1/cluster/init", Some(json!({"cluster": "demo"}))).await.0, 200);
+    assert_eq!(
+        ask("POST", "/v1/cluster/init", Some(json!({"cluster": "demo"})))
+            .await
+            .0,
+        200
+    );
     assert_eq!(served.get(None, "/v1/whoami").await.expect("answered").0, 401);
     // A second node on the same socket, and what a dead one left.
     assert!(bind_control(&path).is_err());
@@ -320,6 +384,8 @@ async fn a_node_without_a_cluster_knows_how_to_begin_and_nothing_else() {
 fn the_keys_of_the_support_are_keys() {
     let pem = keys().tls;
     let body: String = pem.lines().filter(|line| !line.starts_with("--")).collect();
-    let der = base64::engine::general_purpose::STANDARD.decode(body).expect("base64");
+    let der = base64::engine::general_purpose::STANDARD
+        .decode(body)
+        .expect("base64");
     assert!(ca::SubjectSpki::from_der(&der).is_ok());
 }

@@ -19,20 +19,39 @@ async fn an_invited_user_logs_in_and_openssh_reads_the_certificate() {
     world.add_user("alice", "admin", "root");
     let secret = world.enrol("alice").await;
     let (certificates, _) = world.logged_in("alice", &secret).await;
-    assert_eq!((certificates.user.as_str(), certificates.cluster.as_str()), ("alice", "demo"));
+    assert_eq!(
+        (certificates.user.as_str(), certificates.cluster.as_str()),
+        ("alice", "demo")
+    );
     assert_eq!(certificates.logins, ["root"]);
     assert_eq!(certificates.web_addrs, ["127.0.0.1:3080"]);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("alice-cert.pub");
     std::fs::write(&file, &certificates.ssh_certificate).expect("written");
-    let shown = Command::new("ssh-keygen").arg("-L").arg("-f").arg(&file).output().expect("ssh-keygen runs");
+    let shown = Command::new("ssh-keygen")
+        .arg("-L")
+        .arg("-f")
+        .arg(&file)
+        .output()
+        .expect("ssh-keygen runs");
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     let issued = world.events("cert.issue").pop().expect("audited");
-    for wanted in ["user certificate", "Key ID: \"alice\"", "root", &format!("Serial: {}", issued.data["serial"])] {
+    for wanted in [
+        "user certificate",
+        "Key ID: \"alice\"",
+        "root",
+        &format!("Serial: {}", issued.data["serial"]),
+    ] {
         assert!(shown.contains(wanted), "{wanted:?} is not in {shown}");
     }
     assert!(!shown.contains("permit-agent-forwarding"), "{shown}");
-    let names: Vec<_> = world.cluster.node.events().iter().map(|e| e.event.name()).collect();
+    let names: Vec<_> = world
+        .cluster
+        .node
+        .events()
+        .iter()
+        .map(|e| e.event.name())
+        .collect();
     for name in ["user.invite", "user.invite.accept", "user.login", "cert.issue"] {
         assert!(names.contains(&name), "no {name} in {names:?}");
     }
@@ -51,8 +70,14 @@ async fn a_code_works_once_on_any_node() {
         cluster: MemoryCluster::new(),
         router: other,
     };
-    other.login("alice", PASSWORD, &code).await.refused(401, "unauthenticated");
-    world.login("alice", PASSWORD, &code).await.refused(401, "unauthenticated");
+    other
+        .login("alice", PASSWORD, &code)
+        .await
+        .refused(401, "unauthenticated");
+    world
+        .login("alice", PASSWORD, &code)
+        .await
+        .refused(401, "unauthenticated");
     let why = world.events("user.login.refused").pop().expect("audited").message;
     assert_eq!(why, "the code was used before");
 }
@@ -63,10 +88,16 @@ async fn other_spellings_of_a_code_are_refused() {
     world.add_user("alice", "admin", "root");
     let secret = world.enrol("alice").await;
     let code = world.code(&secret);
-    let wide: String = code.chars().filter_map(|c| char::from_u32(c as u32 - 0x30 + 0xff10)).collect();
+    let wide: String = code
+        .chars()
+        .filter_map(|c| char::from_u32(c as u32 - 0x30 + 0xff10))
+        .collect();
     let spaced = format!("{} {}", &code[..3], &code[3..]);
     for code in [wide, spaced, format!("{code} "), String::new()] {
-        world.login("alice", PASSWORD, &code).await.refused(401, "unauthenticated");
+        world
+            .login("alice", PASSWORD, &code)
+            .await
+            .refused(401, "unauthenticated");
     }
 }
 
@@ -76,14 +107,20 @@ async fn failures_lock_out_and_the_right_password_waits() {
     world.add_user("alice", "admin", "root");
     let secret = world.enrol("alice").await;
     for _ in 0..5 {
-        world.login("alice", "wrong password", &world.code(&secret)).await.refused(401, "unauthenticated");
+        world
+            .login("alice", "wrong password", &world.code(&secret))
+            .await
+            .refused(401, "unauthenticated");
     }
     assert_eq!(world.events("user.lockout").len(), 1);
     let locked = world.login("alice", PASSWORD, &world.code(&secret)).await;
     let wrong = world.login("nobody", PASSWORD, "000000").await;
     assert_eq!((locked.status, locked.text()), (wrong.status, wrong.text()));
     world.cluster.node.pass(Duration::from_secs(301));
-    assert_eq!(world.login("alice", PASSWORD, &world.code(&secret)).await.status, 200);
+    assert_eq!(
+        world.login("alice", PASSWORD, &world.code(&secret)).await.status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -122,7 +159,11 @@ async fn a_repeated_login_gives_the_same_certificate_and_no_second_effect() {
     world.add_user("alice", "admin", "root");
     let secret = world.enrol("alice").await;
     let body = world.login_body("alice", PASSWORD, &world.code(&secret));
-    let send = async || world.call_as(&nobody(), "POST", "/v1/login", Some(body.clone()), Some(ID)).await;
+    let send = async || {
+        world
+            .call_as(&nobody(), "POST", "/v1/login", Some(body.clone()), Some(ID))
+            .await
+    };
     let first: Certificates = send().await.read();
     world.cluster.node.pass(Duration::from_secs(2));
     let second: Certificates = send().await.read();
@@ -131,7 +172,10 @@ async fn a_repeated_login_gives_the_same_certificate_and_no_second_effect() {
     assert_eq!(world.events("user.login").len(), 1);
     // The same id with another key is another request: its code is used up.
     let other = world.login_body("alice", PASSWORD, &world.code(&secret));
-    world.call_as(&nobody(), "POST", "/v1/login", Some(other), Some(ID)).await.refused(401, "unauthenticated");
+    world
+        .call_as(&nobody(), "POST", "/v1/login", Some(other), Some(ID))
+        .await
+        .refused(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -139,27 +183,58 @@ async fn invites_work_once_until_they_run_out_or_a_newer_one_is_made() {
     let world = World::new();
     world.add_user("alice", "admin", "root");
     let make = async |ttl: u64| {
-        world.call(&operator(), "POST", "/v1/users/alice/invites", Some(json!({"ttl_secs": ttl}))).await
+        world
+            .call(
+                &operator(),
+                "POST",
+                "/v1/users/alice/invites",
+                Some(json!({"ttl_secs": ttl})),
+            )
+            .await
     };
     let older: InviteLink = make(0).await.read();
     let newer: InviteLink = make(600).await.read();
     let path = |link: &InviteLink| format!("/v1/invites/{}", link.token);
-    world.call(&nobody(), "GET", &path(&older), None).await.refused(403, "refused");
+    world
+        .call(&nobody(), "GET", &path(&older), None)
+        .await
+        .refused(403, "refused");
     let view = world.call(&nobody(), "GET", &path(&newer), None).await.json();
     let secret = view["totp_secret"].as_str().expect("a secret").to_owned();
-    assert!(view["totp_uri"].as_str().is_some_and(|uri| uri.starts_with("otpauth://totp/demo:alice?secret=")));
+    assert!(
+        view["totp_uri"]
+            .as_str()
+            .is_some_and(|uri| uri.starts_with("otpauth://totp/demo:alice?secret="))
+    );
     let accept = async |password: &str, code: String| {
-        world.call(&nobody(), "POST", &path(&newer), Some(json!({"password": password, "code": code}))).await
+        world
+            .call(
+                &nobody(),
+                "POST",
+                &path(&newer),
+                Some(json!({"password": password, "code": code})),
+            )
+            .await
     };
     accept(PASSWORD, "000000".into()).await.refused(400, "invalid");
     accept("short", world.code(&secret)).await.refused(400, "invalid");
-    accept(&"x".repeat(1025), world.code(&secret)).await.refused(413, "too_large");
+    accept(&"x".repeat(1025), world.code(&secret))
+        .await
+        .refused(413, "too_large");
     assert_eq!(accept(PASSWORD, world.code(&secret)).await.status, 204);
-    accept("another password", world.code(&secret)).await.refused(403, "refused");
+    accept("another password", world.code(&secret))
+        .await
+        .refused(403, "refused");
     let expired: InviteLink = make(60).await.read();
     world.cluster.node.pass(Duration::from_secs(61));
-    world.call(&nobody(), "GET", &path(&expired), None).await.refused(403, "refused");
-    world.call(&nobody(), "GET", "/v1/invites/guessed", None).await.refused(403, "refused");
+    world
+        .call(&nobody(), "GET", &path(&expired), None)
+        .await
+        .refused(403, "refused");
+    world
+        .call(&nobody(), "GET", "/v1/invites/guessed", None)
+        .await
+        .refused(403, "refused");
     make(8 * 86_400).await.refused(400, "invalid");
 }
 
@@ -167,21 +242,34 @@ async fn invites_work_once_until_they_run_out_or_a_newer_one_is_made() {
 async fn a_repeated_acceptance_is_accepted_once() {
     let world = World::new();
     world.add_user("alice", "admin", "root");
-    let link: InviteLink =
-        world.call(&operator(), "POST", "/v1/users/alice/invites", Some(json!({}))).await.read();
+    let link: InviteLink = world
+        .call(&operator(), "POST", "/v1/users/alice/invites", Some(json!({})))
+        .await
+        .read();
     let path = format!("/v1/invites/{}", link.token);
     let view = world.call(&nobody(), "GET", &path, None).await.json();
     let code = totp_code(view["totp_secret"].as_str().expect("a secret"), world.now());
     let body = json!({"password": PASSWORD, "code": code});
     for _ in 0..2 {
-        let answer = world.call_as(&nobody(), "POST", &path, Some(body.clone()), Some(ID)).await;
+        let answer = world
+            .call_as(&nobody(), "POST", &path, Some(body.clone()), Some(ID))
+            .await;
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
     assert_eq!(world.events("user.invite.accept").len(), 1);
     let other = "1c9a4c9e-5c5c-4f6e-9c7a-1f2e3d4c5b6a";
-    world.call_as(&nobody(), "POST", &path, Some(body), Some(other)).await.refused(403, "refused");
-    let auth = state::local_auth(world.cluster.api().consensus.kv().as_ref(), &Name::parse("alice").expect("a name"));
-    assert!(auth.expect("memory").is_some_and(|auth| auth.password_hash.starts_with("$argon2id$")));
+    world
+        .call_as(&nobody(), "POST", &path, Some(body), Some(other))
+        .await
+        .refused(403, "refused");
+    let auth = state::local_auth(
+        world.cluster.api().consensus.kv().as_ref(),
+        &Name::parse("alice").expect("a name"),
+    );
+    assert!(
+        auth.expect("memory")
+            .is_some_and(|auth| auth.password_hash.starts_with("$argon2id$"))
+    );
 }
 
 #[tokio::test]
@@ -189,15 +277,20 @@ async fn a_reset_voids_the_old_password() {
     let world = World::new();
     world.add_user("alice", "admin", "root");
     let old = world.enrol("alice").await;
-    let link: InviteLink =
-        world.call(&operator(), "POST", "/v1/users/alice/invites", Some(json!({}))).await.read();
+    let link: InviteLink = world
+        .call(&operator(), "POST", "/v1/users/alice/invites", Some(json!({})))
+        .await
+        .read();
     let path = format!("/v1/invites/{}", link.token);
     let view = world.call(&nobody(), "GET", &path, None).await.json();
     let code = world.code(view["totp_secret"].as_str().expect("a secret"));
     let body = json!({"password": "another password", "code": code});
     assert_eq!(world.call(&nobody(), "POST", &path, Some(body)).await.status, 204);
     world.cluster.node.pass(Duration::from_secs(30));
-    world.login("alice", PASSWORD, &world.code(&old)).await.refused(401, "unauthenticated");
+    world
+        .login("alice", PASSWORD, &world.code(&old))
+        .await
+        .refused(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -205,7 +298,10 @@ async fn bad_logins_are_turned_away_before_they_cost_anything() {
     let world = World::new();
     world.add_user("alice", "admin", "root");
     let before = world.cluster.node.proposals();
-    world.login("alice", &"x".repeat(1025), "000000").await.refused(413, "too_large");
+    world
+        .login("alice", &"x".repeat(1025), "000000")
+        .await
+        .refused(413, "too_large");
     let good = keys();
     for (ssh, tls) in [
         ("garbage", good.tls.as_str()),
@@ -216,7 +312,10 @@ async fn bad_logins_are_turned_away_before_they_cost_anything() {
         let body = json!({
             "user": "alice", "password": PASSWORD, "code": "000000", "ssh_public_key": ssh, "tls_public_key": tls,
         });
-        world.call(&nobody(), "POST", "/v1/login", Some(body)).await.refused(400, "invalid");
+        world
+            .call(&nobody(), "POST", "/v1/login", Some(body))
+            .await
+            .refused(400, "invalid");
     }
     assert_eq!(world.cluster.node.proposals(), before);
 }
@@ -231,13 +330,22 @@ async fn tries_from_one_address_are_limited() {
     cluster.config.token_rate = cluster.config.login_rate;
     let world = World::of(cluster);
     for _ in 0..3 {
-        world.login("nobody", PASSWORD, "000000").await.refused(401, "unauthenticated");
-        world.call(&nobody(), "GET", "/v1/invites/x", None).await.refused(403, "refused");
+        world
+            .login("nobody", PASSWORD, "000000")
+            .await
+            .refused(401, "unauthenticated");
+        world
+            .call(&nobody(), "GET", "/v1/invites/x", None)
+            .await
+            .refused(403, "refused");
     }
     let answer = world.login("nobody", PASSWORD, "000000").await;
     answer.refused(429, "rate_limited");
     assert!(answer.headers.contains_key("retry-after"));
-    world.call(&nobody(), "GET", "/v1/invites/x", None).await.refused(429, "rate_limited");
+    world
+        .call(&nobody(), "GET", "/v1/invites/x", None)
+        .await
+        .refused(429, "rate_limited");
 }
 
 #[tokio::test]
@@ -245,14 +353,26 @@ async fn without_a_quorum_nobody_logs_in() {
     let world = World::new();
     world.add_user("alice", "admin", "root");
     let secret = world.enrol("alice").await;
-    world.cluster.node.break_with(Some(Unavailable::NoQuorum("no leader".into())));
+    world
+        .cluster
+        .node
+        .break_with(Some(Unavailable::NoQuorum("no leader".into())));
     let answer = world.login("alice", PASSWORD, &world.code(&secret)).await;
     answer.refused(503, "unavailable");
     assert!(answer.headers.contains_key("retry-after"));
-    world.cluster.node.break_with(Some(Unavailable::Unknown("lost".into())));
-    world.login("alice", PASSWORD, &world.code(&secret)).await.refused(503, "unknown_outcome");
+    world
+        .cluster
+        .node
+        .break_with(Some(Unavailable::Unknown("lost".into())));
+    world
+        .login("alice", PASSWORD, &world.code(&secret))
+        .await
+        .refused(503, "unknown_outcome");
     world.cluster.node.break_with(None);
-    assert_eq!(world.login("alice", PASSWORD, &world.code(&secret)).await.status, 200);
+    assert_eq!(
+        world.login("alice", PASSWORD, &world.code(&secret)).await.status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -261,12 +381,23 @@ async fn secrets_reach_neither_the_audit_log_nor_the_state_in_clear() {
     world.add_user("alice", "admin", "root");
     let secret = world.enrol("alice").await;
     world.logged_in("alice", &secret).await;
-    let raw = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).expect("base32");
-    let stored = world.cluster.node.kv().scan(b"", None, usize::MAX, false).expect("memory");
+    let raw = data_encoding::BASE32_NOPAD
+        .decode(secret.as_bytes())
+        .expect("base32");
+    let stored = world
+        .cluster
+        .node
+        .kv()
+        .scan(b"", None, usize::MAX, false)
+        .expect("memory");
     for (key, value) in stored {
         for needle in [PASSWORD.as_bytes(), secret.as_bytes(), &raw] {
             let found = value.windows(needle.len()).any(|part| part == needle);
-            assert!(!found, "a secret is kept under {:?}", String::from_utf8_lossy(&key));
+            assert!(
+                !found,
+                "a secret is kept under {:?}",
+                String::from_utf8_lossy(&key)
+            );
         }
     }
 }

@@ -12,7 +12,10 @@ fn the_openapi_document_in_the_tree_is_the_present_one() {
         std::fs::write(&file, &now).expect("written");
     }
     let kept = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(kept == now, "web/openapi.json is stale: run this test with PALISADE_WRITE_OPENAPI=1");
+    assert!(
+        kept == now,
+        "web/openapi.json is stale: run this test with PALISADE_WRITE_OPENAPI=1"
+    );
 }
 
 #[test]

@@ -36,7 +36,12 @@ fn record(world: &World, n: u32, user: &str) {
     };
     let command = Command::StartSession {
         recording: Box::new(Record::new(name(&session(n)), spec)),
-        events: vec![Event::new(EventKind::SessionStart).user(user).host("web1").session(session(n))],
+        events: vec![
+            Event::new(EventKind::SessionStart)
+                .user(user)
+                .host("web1")
+                .session(session(n)),
+        ],
         max_sessions: None,
     };
     world.cluster.node.apply("node:1", command).done().expect("begun");
@@ -51,11 +56,23 @@ async fn recordings_are_listed_newest_first_and_their_keys_are_not_shown() {
     }
     let (mut seen, mut after) = (Vec::new(), String::new());
     loop {
-        let page = world.call(&operator(), "GET", &format!("/v1/recordings?limit=3&after={after}"), None).await;
+        let page = world
+            .call(
+                &operator(),
+                "GET",
+                &format!("/v1/recordings?limit=3&after={after}"),
+                None,
+            )
+            .await;
         assert!(!page.text().contains("5ea1ed"));
         let page = page.json();
         for item in page["items"].as_array().expect("items") {
-            seen.push(item["recording"]["session"].as_str().expect("a session").to_owned());
+            seen.push(
+                item["recording"]["session"]
+                    .as_str()
+                    .expect("a session")
+                    .to_owned(),
+            );
         }
         after = page["next"].as_str().expect("next").to_owned();
         if after.is_empty() {
@@ -64,12 +81,33 @@ async fn recordings_are_listed_newest_first_and_their_keys_are_not_shown() {
     }
     let wanted: Vec<_> = (0..7).rev().map(session).collect();
     assert_eq!(seen, wanted);
-    let row = world.call(&operator(), "GET", &format!("/v1/recordings/{}", session(3)), None).await;
+    let row = world
+        .call(
+            &operator(),
+            "GET",
+            &format!("/v1/recordings/{}", session(3)),
+            None,
+        )
+        .await;
     assert!(row.status.is_success() && !row.text().contains("5ea1ed"));
-    let row = world.call(&operator(), "GET", &format!("/v1/records/recording/{}", session(3)), None).await;
-    assert!(row.status.is_success() && !row.text().contains("5ea1ed"), "{}", row.text());
+    let row = world
+        .call(
+            &operator(),
+            "GET",
+            &format!("/v1/records/recording/{}", session(3)),
+            None,
+        )
+        .await;
+    assert!(
+        row.status.is_success() && !row.text().contains("5ea1ed"),
+        "{}",
+        row.text()
+    );
     for after in ["x", "1", "1.x", "-1.0c9a4c9e-5c5c-4f6e-9c7a-000000000001"] {
-        world.call(&operator(), "GET", &format!("/v1/recordings?after={after}"), None).await.refused(400, "invalid");
+        world
+            .call(&operator(), "GET", &format!("/v1/recordings?after={after}"), None)
+            .await
+            .refused(400, "invalid");
     }
 }
 
@@ -78,18 +116,35 @@ async fn a_condition_limits_recordings_to_ones_own() {
     let world = World::new();
     world.cluster.node.write(
         "kind: role\nmetadata: {name: own}\nspec:\n  allow:\n    logins: [root]\n    rules:\n      \
-         - {resources: [recording], verbs: [list, read], where: 'resource.metadata.labels[\"user\"] == user.metadata.name'}\n---\n\
+         - {resources: [recording], verbs: [list, read], where: 'equals(resource.labels[\"user\"], user.name)'}\n---\n\
          kind: user\nmetadata: {name: bob}\nspec: {roles: [own]}\n---\n\
          kind: user\nmetadata: {name: carol}\nspec: {roles: [own]}\n",
     );
     record(&world, 1, "bob");
     record(&world, 2, "carol");
-    let page = world.call(&world.user("bob"), "GET", "/v1/recordings", None).await.json();
+    let page = world
+        .call(&world.user("bob"), "GET", "/v1/recordings", None)
+        .await
+        .json();
     assert_eq!(page["items"].as_array().map(Vec::len), Some(1), "{page}");
-    assert_eq!(world.call(&world.user("bob"), "GET", &format!("/v1/recordings/{}/events", session(1)), None).await.status, 200);
+    assert_eq!(
+        world
+            .call(
+                &world.user("bob"),
+                "GET",
+                &format!("/v1/recordings/{}/events", session(1)),
+                None
+            )
+            .await
+            .status,
+        200
+    );
     for ending in ["", "/events", "/asciicast"] {
         let path = format!("/v1/recordings/{}{ending}", session(2));
-        world.call(&world.user("bob"), "GET", &path, None).await.refused(403, "refused");
+        world
+            .call(&world.user("bob"), "GET", &path, None)
+            .await
+            .refused(403, "refused");
     }
 }
 
@@ -100,22 +155,57 @@ async fn playing_is_audited_before_the_first_byte() {
     record(&world, 1, "alice");
     *world.cluster.ports.pieces.lock() = vec![b"one\n".to_vec(), b"two\n".to_vec()];
     let alice = world.user("alice");
-    let answer = world.call(&alice, "GET", &format!("/v1/recordings/{}/events", session(1)), None).await;
-    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "one\ntwo\n"));
+    let answer = world
+        .call(
+            &alice,
+            "GET",
+            &format!("/v1/recordings/{}/events", session(1)),
+            None,
+        )
+        .await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.text().as_str()),
+        (200, "one\ntwo\n")
+    );
     assert_eq!(answer.headers["content-type"], "application/x-ndjson");
     let played = world.events("session.play").pop().expect("audited");
     assert_eq!((played.user.as_str(), played.session), ("alice", session(1)));
-    let cast = world.call(&alice, "GET", &format!("/v1/recordings/{}/asciicast", session(1)), None).await;
+    let cast = world
+        .call(
+            &alice,
+            "GET",
+            &format!("/v1/recordings/{}/asciicast", session(1)),
+            None,
+        )
+        .await;
     assert_eq!(cast.status, 200);
     assert_eq!(world.events("session.play").len(), 2);
     // Without the event, not a byte.
     let why = palisade_core::ports::Unavailable::NoQuorum("no leader".into());
     world.cluster.node.break_with(Some(why));
-    let answer = world.call(&alice, "GET", &format!("/v1/recordings/{}/events", session(1)), None).await;
+    let answer = world
+        .call(
+            &alice,
+            "GET",
+            &format!("/v1/recordings/{}/events", session(1)),
+            None,
+        )
+        .await;
     answer.refused(503, "unavailable");
     world.cluster.node.break_with(None);
-    world.call(&alice, "GET", &format!("/v1/recordings/{}/events", session(9)), None).await.refused(404, "not_found");
-    world.call(&alice, "GET", "/v1/recordings/..%2fx/events", None).await.refused(400, "invalid");
+    world
+        .call(
+            &alice,
+            "GET",
+            &format!("/v1/recordings/{}/events", session(9)),
+            None,
+        )
+        .await
+        .refused(404, "not_found");
+    world
+        .call(&alice, "GET", "/v1/recordings/..%2fx/events", None)
+        .await
+        .refused(400, "invalid");
 }
 
 #[tokio::test]
@@ -135,7 +225,10 @@ async fn live_sessions_are_listed_and_ended() {
     assert_eq!(list["items"][0]["session"], session(1));
     let path = format!("/v1/sessions/{}", session(1));
     assert_eq!(world.call(&operator(), "DELETE", &path, None).await.status, 204);
-    world.call(&operator(), "DELETE", &path, None).await.refused(404, "not_found");
+    world
+        .call(&operator(), "DELETE", &path, None)
+        .await
+        .refused(404, "not_found");
 }
 
 #[tokio::test]
@@ -144,12 +237,18 @@ async fn the_audit_log_is_searched_with_filters_and_cursors() {
     let node = &world.cluster.node;
     for n in 0..30u32 {
         let user = if n % 3 == 0 { "alice" } else { "bob" };
-        let event = Event::new(EventKind::Exec).user(user).host("web1").message(format!("ran number {n}"));
+        let event = Event::new(EventKind::Exec)
+            .user(user)
+            .host("web1")
+            .message(format!("ran number {n}"));
         node.apply("node:1", Command::Audit { events: vec![event] });
         node.pass(Duration::from_secs(1));
     }
     let get = async |query: &str| -> AuditPage {
-        world.call(&operator(), "GET", &format!("/v1/audit/events?{query}"), None).await.read()
+        world
+            .call(&operator(), "GET", &format!("/v1/audit/events?{query}"), None)
+            .await
+            .read()
     };
     let all = get("event=session.exec&limit=1000").await;
     assert_eq!(all.items.len(), 30);
@@ -182,7 +281,10 @@ async fn the_audit_log_is_searched_with_filters_and_cursors() {
         "unknown=1".into(),
         format!("text={}", "x".repeat(300)),
     ] {
-        world.call(&operator(), "GET", &format!("/v1/audit/events?{query}"), None).await.refused(400, "invalid");
+        world
+            .call(&operator(), "GET", &format!("/v1/audit/events?{query}"), None)
+            .await
+            .refused(400, "invalid");
     }
 }
 
@@ -191,46 +293,104 @@ async fn the_export_holds_the_bytes_that_the_tree_hashes() {
     let world = World::new();
     for n in 0..1200 {
         let event = Event::new(EventKind::Exec).message(format!("{n}"));
-        world.cluster.node.apply("node:1", Command::Audit { events: vec![event] });
+        world
+            .cluster
+            .node
+            .apply("node:1", Command::Audit { events: vec![event] });
     }
     let size = world.cluster.node.events().len();
-    world.cluster.node.apply("node:1", Command::SignHead {
-        size: 5,
-        root: "aa".into(),
-        signature: "bb".into(),
-    });
+    world.cluster.node.apply(
+        "node:1",
+        Command::SignHead {
+            size: 5,
+            root: "aa".into(),
+            signature: "bb".into(),
+        },
+    );
     let answer = world.call(&operator(), "GET", "/v1/audit/export", None).await;
-    let lines: Vec<AuditExportLine> =
-        answer.text().lines().map(|line| serde_json::from_str(line).expect("a line")).collect();
-    assert!(matches!(&lines[0], AuditExportLine::Authority { cluster_id, .. } if *cluster_id == palisade_web::testing::CLUSTER_ID));
-    let events = lines.iter().filter(|line| matches!(line, AuditExportLine::Event { .. })).count();
+    let lines: Vec<AuditExportLine> = answer
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line"))
+        .collect();
+    assert!(
+        matches!(&lines[0], AuditExportLine::Authority { cluster_id, .. } if *cluster_id == palisade_web::testing::CLUSTER_ID)
+    );
+    let events = lines
+        .iter()
+        .filter(|line| matches!(line, AuditExportLine::Event { .. }))
+        .count();
     // The event of the signing itself is there as well.
     assert_eq!(events, size + 1);
-    assert!(matches!(lines.last(), Some(AuditExportLine::Head { size: 5, .. })));
+    assert!(matches!(
+        lines.last(),
+        Some(AuditExportLine::Head { size: 5, .. })
+    ));
 }
 
 #[tokio::test]
 async fn operators_manage_the_cluster() {
     let world = World::new();
-    assert_eq!(world.call(&operator(), "GET", "/v1/cluster/status", None).await.json()["cluster"], "demo");
-    assert_eq!(world.call(&operator(), "POST", "/v1/cluster/transfer", Some(json!({"to": "n2"}))).await.status, 204);
-    assert_eq!(world.call(&operator(), "DELETE", "/v1/cluster/nodes/n2", None).await.status, 204);
+    assert_eq!(
+        world
+            .call(&operator(), "GET", "/v1/cluster/status", None)
+            .await
+            .json()["cluster"],
+        "demo"
+    );
+    assert_eq!(
+        world
+            .call(
+                &operator(),
+                "POST",
+                "/v1/cluster/transfer",
+                Some(json!({"to": "n2"}))
+            )
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        world
+            .call(&operator(), "DELETE", "/v1/cluster/nodes/n2", None)
+            .await
+            .status,
+        204
+    );
     assert_eq!(*world.cluster.ports.done.lock(), ["transfer n2", "remove n2"]);
-    assert!(world.call(&operator(), "GET", "/metrics", None).await.text().contains("palisade_up 1"));
+    assert!(
+        world
+            .call(&operator(), "GET", "/metrics", None)
+            .await
+            .text()
+            .contains("palisade_up 1")
+    );
     // Without a quorum the operator at the node still sees it.
     let why = palisade_core::ports::Unavailable::NoQuorum("no leader".into());
     world.cluster.node.break_with(Some(why));
-    assert_eq!(world.call(&operator(), "GET", "/v1/cluster/status", None).await.status, 200);
+    assert_eq!(
+        world
+            .call(&operator(), "GET", "/v1/cluster/status", None)
+            .await
+            .status,
+        200
+    );
     assert_eq!(world.call(&operator(), "GET", "/metrics", None).await.status, 200);
 }
 
 #[tokio::test]
 async fn probes_answer_without_a_credential() {
     let world = World::new();
-    assert_eq!(world.call(&nobody(), "GET", "/healthz", None).await.text(), "ok\n");
+    assert_eq!(
+        world.call(&nobody(), "GET", "/healthz", None).await.text(),
+        "ok\n"
+    );
     assert_eq!(world.call(&nobody(), "GET", "/readyz", None).await.status, 200);
     *world.cluster.ports.unready.lock() = Some("the disk is full".into());
-    world.call(&nobody(), "GET", "/readyz", None).await.refused(503, "unavailable");
+    world
+        .call(&nobody(), "GET", "/readyz", None)
+        .await
+        .refused(503, "unavailable");
 }
 
 #[tokio::test]
@@ -252,9 +412,19 @@ async fn wrong_join_requests_never_reach_the_cluster() {
     ] {
         let mut request = good.clone();
         request[field] = value;
-        assert_eq!(world.call(&nobody(), "POST", "/v1/join", Some(request)).await.status, status, "{field}");
+        assert_eq!(
+            world
+                .call(&nobody(), "POST", "/v1/join", Some(request))
+                .await
+                .status,
+            status,
+            "{field}"
+        );
     }
     assert!(world.cluster.ports.joins.lock().is_empty());
-    world.call(&nobody(), "POST", "/v1/join", Some(good)).await.refused(403, "refused");
+    world
+        .call(&nobody(), "POST", "/v1/join", Some(good))
+        .await
+        .refused(403, "refused");
     assert_eq!(*world.cluster.ports.joins.lock(), ["n2"]);
 }

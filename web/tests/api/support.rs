@@ -48,7 +48,12 @@ impl Answer {
     }
 
     pub(crate) fn refused(&self, status: u16, code: &str) {
-        assert_eq!((self.status.as_u16(), self.code().as_str()), (status, code), "{}", self.text());
+        assert_eq!(
+            (self.status.as_u16(), self.code().as_str()),
+            (status, code),
+            "{}",
+            self.text()
+        );
     }
 }
 
@@ -110,7 +115,11 @@ impl World {
         request.extensions_mut().insert(peer.clone());
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.map(|b| b.to_bytes().to_vec()).unwrap_or_default();
+        let bytes = body
+            .collect()
+            .await
+            .map(|b| b.to_bytes().to_vec())
+            .unwrap_or_default();
         Answer {
             status: parts.status,
             headers: parts.headers,
@@ -130,7 +139,9 @@ impl World {
         body: Option<Value>,
         id: Option<&str>,
     ) -> Answer {
-        let mut request = Request::builder().method(method.parse::<Method>().expect("a method")).uri(path);
+        let mut request = Request::builder()
+            .method(method.parse::<Method>().expect("a method"))
+            .uri(path);
         if let Some(id) = id {
             request = request.header("x-request-id", id);
         }
@@ -164,7 +175,12 @@ impl World {
     /// Invites a user and accepts; answers the TOTP secret.
     pub(crate) async fn enrol(&self, name: &str) -> String {
         let link: InviteLink = self
-            .call(&operator(), "POST", &format!("/v1/users/{name}/invites"), Some(json!({})))
+            .call(
+                &operator(),
+                "POST",
+                &format!("/v1/users/{name}/invites"),
+                Some(json!({})),
+            )
             .await
             .read();
         let path = format!("/v1/invites/{}", link.token);
@@ -172,7 +188,12 @@ impl World {
         assert_eq!((view.user.as_str(), view.cluster.as_str()), (name, "demo"));
         let code = totp_code(&view.totp_secret, self.now());
         let accepted = self
-            .call(&nobody(), "POST", &path, Some(json!({"password": PASSWORD, "code": code})))
+            .call(
+                &nobody(),
+                "POST",
+                &path,
+                Some(json!({"password": PASSWORD, "code": code})),
+            )
             .await;
         assert_eq!(accepted.status, 204, "{}", accepted.text());
         // The code of the invite is used up.
@@ -219,7 +240,7 @@ pub(crate) fn peer_of(certificates: &Certificates) -> Peer {
     Peer {
         caller: Caller::User(Certified {
             name: Name::parse(&ca::client_cert_user(&pem.contents).expect("a user")).expect("a name"),
-            serial: u64::from_str_radix(&certificate.serial.to_str_radix(10), 10).expect("a number"),
+            serial: certificate.serial.to_str_radix(10).parse().expect("a number"),
             not_before: secs(certificate.validity().not_before),
             not_after: secs(certificate.validity().not_after),
         }),
