@@ -7,6 +7,11 @@
 //! Start with [`create_authority`] (an authority is born sealed), [`Signer::open`] (one is put to work),
 //! [`sign_user_cert`] and [`check_user_cert`] (what it is for).
 
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")
+)]
+
 mod audit;
 mod authority;
 mod cluster_key;

@@ -11,7 +11,7 @@ use super::tree::{Key, Kind, Node};
 
 /// A value being read, as serde's `Deserializer`.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a>(pub(super) &'a Node);
+pub(super) struct Reader<'a>(pub(super) &'a Node);
 
 impl<'a> Reader<'a> {
     fn any<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {

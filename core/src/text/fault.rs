@@ -46,7 +46,7 @@ impl std::error::Error for TextError {}
 /// A fault on its way up: it collects its position and path from the readers it passes through, and becomes a
 /// [`TextError`] at the top.
 #[derive(Debug)]
-pub struct Fault(Box<Inner>);
+pub(super) struct Fault(Box<Inner>);
 
 #[derive(Debug)]
 struct Inner {

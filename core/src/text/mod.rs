@@ -21,10 +21,11 @@ mod yaml;
 
 use serde::de::DeserializeOwned;
 
+use de::Reader;
+use fault::Fault;
 use tree::{Kind, Node};
 
-pub use de::Reader;
-pub use fault::{Fault, TextError};
+pub use fault::TextError;
 pub use write::to_yaml;
 
 /// The longest text that is read, in bytes.
@@ -103,13 +104,7 @@ impl Document {
 
     /// Reads the whole document into a type.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, TextError> {
-        self.decode_with(|reader| T::deserialize(reader))
-    }
-
-    /// Reads the whole document with a function that is given the deserializer, for types that are chosen by
-    /// what the document says of itself.
-    pub fn decode_with<T>(&self, read: impl FnOnce(Reader<'_>) -> Result<T, Fault>) -> Result<T, TextError> {
-        read(Reader(&self.root)).map_err(|fault| fault.at(self.root.at).into())
+        T::deserialize(Reader(&self.root)).map_err(|fault| fault.at(self.root.at).into())
     }
 
     /// The text at a field of the outermost mapping, if there is one and it is a text.

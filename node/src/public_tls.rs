@@ -1,0 +1,114 @@
+//! The node's HTTPS identity: a key made at each start that never touches the disk, certified by the cluster's TLS
+//! authority, and renewed long before the certificate ends.
+
+use crate::authorities::{self, AuthorityFault};
+use crate::config::Config;
+use palisade_ca::{ClusterKey, ServerCertRequest, SubjectSpki, Window, X509Error, generate_tls_key, sign_server_cert};
+use palisade_core::kv::Kv;
+use palisade_core::record::AuthorityType;
+use palisade_core::time::Timestamp;
+use parking_lot::Mutex;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// How long a server certificate lives. It is renewed when a third of that is left.
+const LIFE_SECS: u64 = 7 * 24 * 3600;
+/// Clocks may differ by so much.
+const BACKDATE_SECS: u64 = 300;
+
+/// The node's HTTPS identity cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PublicTlsError {
+    /// The TLS authority cannot be used.
+    #[error(transparent)]
+    Authority(#[from] AuthorityFault),
+    /// The certificate cannot be signed.
+    #[error("the HTTPS certificate cannot be signed: {0}")]
+    Sign(#[from] X509Error),
+    /// No key could be made.
+    #[error(transparent)]
+    Key(#[from] palisade_ca::KeygenError),
+    /// What was signed does not read back.
+    #[error("the HTTPS certificate cannot be used: {0}")]
+    Malformed(String),
+    /// The listener refuses it.
+    #[error(transparent)]
+    Use(#[from] palisade_web::TlsError),
+}
+
+fn certify(config: &Config, kv: &dyn Kv, key: &ClusterKey, now: Timestamp) -> Result<(Arc<ServerConfig>, Timestamp), PublicTlsError> {
+    let signer = authorities::open(kv, AuthorityType::Tls, key)?;
+    let own = generate_tls_key()?;
+    let mut dns_names = vec![config.name.to_string(), "localhost".to_owned()];
+    let mut addresses: Vec<IpAddr> = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
+    match config.advertise.parse::<IpAddr>() {
+        Ok(address) => addresses.push(address),
+        Err(_) => dns_names.push(config.advertise.to_ascii_lowercase()),
+    }
+    if !config.web_listen.ip().is_unspecified() {
+        addresses.push(config.web_listen.ip());
+    }
+    dns_names.sort();
+    dns_names.dedup();
+    dns_names.retain(|name| !name.is_empty() && name.parse::<IpAddr>().is_err());
+    addresses.sort();
+    addresses.dedup();
+    let not_after = now.secs() + LIFE_SECS;
+    let request = ServerCertRequest {
+        public_key: SubjectSpki::from_der(&own.spki_der)?,
+        dns_names,
+        addresses,
+        // Node certificates are not audited one by one: the serial only has to differ.
+        serial: now.ms().max(1),
+        window: Window { not_before: now.secs() - BACKDATE_SECS, not_after, ttl_max_secs: LIFE_SECS + BACKDATE_SECS },
+    };
+    let issued = sign_server_cert(&signer, &request)?;
+    let authority = signer.public().certificate_pem.clone().unwrap_or_default();
+    let authority = CertificateDer::from_pem_slice(authority.as_bytes()).map_err(malformed)?;
+    let private = PrivateKeyDer::from_pem_slice(own.private_pem.as_bytes()).map_err(malformed)?;
+    // The authority goes along, so that a client with nothing but a pin can find it.
+    let mut server = palisade_web::tls_config(vec![issued.der, authority.clone()], private, &[authority])?;
+    // A resumed session would carry an identity whose certificate nobody looked at again.
+    server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
+    server.max_early_data_size = 0;
+    Ok((Arc::new(server), Timestamp::from_secs(not_after)))
+}
+
+fn malformed(error: impl std::fmt::Display) -> PublicTlsError {
+    PublicTlsError::Malformed(error.to_string())
+}
+
+/// The configuration in use; connections that exist keep theirs when it is renewed.
+pub struct PublicTls {
+    current: watch::Sender<Arc<ServerConfig>>,
+    ends: Mutex<Timestamp>,
+}
+
+impl PublicTls {
+    /// Makes a key and a certificate.
+    pub fn new(config: &Config, kv: &dyn Kv, key: &ClusterKey, now: Timestamp) -> Result<Self, PublicTlsError> {
+        let (server, ends) = certify(config, kv, key, now)?;
+        Ok(PublicTls { current: watch::Sender::new(server), ends: Mutex::new(ends) })
+    }
+
+    /// What the listener serves with.
+    pub fn watch(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.current.subscribe()
+    }
+
+    /// Makes new ones if the certificate nears its end; true if it did.
+    pub fn renew_if_due(&self, config: &Config, kv: &dyn Kv, key: &ClusterKey, now: Timestamp) -> Result<bool, PublicTlsError> {
+        if self.ends.lock().since_ms(now) > LIFE_SECS * 1000 / 3 {
+            return Ok(false);
+        }
+        let (server, ends) = certify(config, kv, key, now)?;
+        self.current.send_replace(server);
+        *self.ends.lock() = ends;
+        Ok(true)
+    }
+}
