@@ -386,9 +386,8 @@ fn a_data_directory_has_one_node_and_one_owner() {
     let mut cluster = Cluster::start(1);
     // A second process on the same directory, while the first runs.
     let twin = cluster.add_node();
-    cluster.nodes[twin]
-        .data
-        .clone_from(&cluster.nodes[0].data.clone());
+    let data = cluster.nodes[0].data.clone();
+    cluster.nodes[twin].data = data;
     cluster.write_config(twin, "");
     let said = cluster.spawn_refused(twin);
     assert!(said.contains("use") || said.contains("lock"), "{said}");

@@ -435,32 +435,20 @@ impl Cluster {
 
     /// All audit events of a kind (or whose kind begins with it), oldest first, as a node has them.
     pub fn events(&self, i: usize, kind: &str) -> Vec<Value> {
-        let mut all: Vec<Value> = Vec::new();
-        let mut cursor = String::new();
-        loop {
-            let mut words = vec![
-                "audit",
-                "search",
-                "--event",
-                kind,
-                "--limit",
-                "1000",
-                "--oldest-first",
-                "--format",
-                "json",
-            ];
-            if !cursor.is_empty() {
-                words.extend(["--cursor", &cursor]);
-            }
-            let page = self.palctl(i, &words).json();
-            let items = page["items"].as_array().cloned().unwrap_or_default();
-            all.extend(items);
-            let next = page["cursor"].as_str().unwrap_or_default().to_owned();
-            if next.is_empty() || next == cursor {
-                return all;
-            }
-            cursor = next;
-        }
+        let words = [
+            "audit",
+            "search",
+            "--event",
+            kind,
+            "--all",
+            "--oldest-first",
+            "--format",
+            "json",
+        ];
+        self.palctl(i, &words).json()["items"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// A scratch folder of this cluster.
