@@ -40,7 +40,7 @@ pub mod path {
     pub const RECORDINGS: &str = "/v1/recordings";
     /// GET one.
     pub const RECORDING: &str = "/v1/recordings/{id}";
-    /// GET: newline-delimited JSON events for the player.
+    /// GET: newline-delimited [`super::PlayLine`]s, for the player.
     pub const RECORDING_EVENTS: &str = "/v1/recordings/{id}/events";
     /// GET: asciicast v2.
     pub const RECORDING_CAST: &str = "/v1/recordings/{id}/asciicast";
@@ -588,6 +588,70 @@ pub enum AuditExportLine {
         time: Timestamp,
         /// Hex signature.
         signature: String,
+    },
+}
+
+/// One line of a recording as the player reads it: the first is `start`, the last `end`. Bytes are base64.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum PlayLine {
+    /// Whose session it was.
+    Start(RecordingSpec),
+    /// Something that happened.
+    Event {
+        /// Milliseconds since the session began.
+        at_ms: u64,
+        /// Milliseconds since 1970.
+        wall_ms: u64,
+        /// What.
+        what: PlayEvent,
+    },
+    /// There is no more.
+    End {
+        /// Whether the recording holds the session to its end.
+        complete: bool,
+        /// The same in words.
+        text: String,
+    },
+}
+
+/// What happened in a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum PlayEvent {
+    /// Output, base64.
+    Output(String),
+    /// Standard error of a command without a terminal, base64.
+    ErrorOutput(String),
+    /// Input of a command without a terminal, base64.
+    Input(String),
+    /// So many bytes were typed.
+    InputSize(u64),
+    /// The terminal got this size.
+    Resize {
+        /// Columns.
+        cols: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// A remark.
+    Note(String),
+    /// A command was started.
+    Exec(String),
+    /// It ended with this status.
+    Exit(u32),
+    /// All of one direction of a command without a terminal.
+    Captured {
+        /// `input`, `output` or `error_output`.
+        direction: String,
+        /// Bytes that went by.
+        size: u64,
+        /// Bytes that were kept.
+        recorded: u64,
+        /// Hex SHA-256 of all of them.
+        sha256: String,
     },
 }
 

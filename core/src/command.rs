@@ -240,6 +240,8 @@ pub enum Command {
         size: u64,
         /// Hex root hash.
         root: String,
+        /// When it was signed; part of what is signed.
+        time: Timestamp,
         /// Hex signature.
         signature: String,
     },

@@ -18,6 +18,8 @@ pub mod pattern;
 pub mod ports;
 pub mod predicate;
 pub mod record;
+pub mod search;
+pub mod shown;
 pub mod state;
 pub mod text;
 pub mod time;

@@ -42,8 +42,8 @@ pub trait Consensus: Send + Sync + 'static {
     fn kv(&self) -> Arc<dyn Kv>;
     /// A fresh request id, for changes that no client chose one for.
     fn new_id(&self) -> RequestId;
-    /// Proposes a change on whichever node leads, across a failover if need be. Answers after it is committed and
-    /// applied on this node, so that a read that follows sees it.
+    /// Proposes a change on whichever node leads, across a failover if need be. Answers once it is committed; a
+    /// read that must see it asks for the [`Consensus::barrier`] first.
     fn propose(
         &self,
         actor: Actor,

@@ -1,1 +1,43 @@
-//! Palisade: the raft room.
+//! One node of the cluster's Raft group: the replicated log, who belongs to it, and the authenticated connections
+//! between the nodes.
+//!
+//! The rest of the product sees [`RaftNode`]: propose an entry on any node, read linearizably, ask for the lease,
+//! change membership, talk to peers. openraft and tonic stay in here.
+
+mod codec;
+mod guard;
+mod incoming;
+mod listen;
+mod members;
+mod network;
+mod node;
+mod peers;
+mod propose;
+mod read;
+mod segments;
+mod server;
+mod shared;
+mod store;
+mod tls;
+mod types;
+mod watchdog;
+mod wire;
+
+pub use members::MemberError;
+pub use node::{BootstrapError, PeerStatus, RaftConfig, RaftNode, RaftStatus, Role, StartError, Timing};
+pub use peers::{PeerError, Peers};
+pub use propose::ProposeError;
+pub use read::{LeaseLost, LeaseView, ReadError};
+pub use segments::{MAX_SEGMENT, NoSegments, SegmentBackend, SegmentFault};
+pub use server::CallHandler;
+pub use store::{Applied, AppliedAt, Apply, Fault, LogPosition, NOTIFY_BITS};
+pub use tls::{PeerIdentity, PeerTls, TlsError};
+pub use types::{MAX_ENTRY, MAX_FRAME, Member, Reply};
+
+#[cfg(test)]
+extern crate self as palisade_raft;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod tests_common;

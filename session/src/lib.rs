@@ -1,1 +1,9 @@
-//! Palisade: the session room.
+//! What a session is at either end, written once. So far: recordings.
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")
+)]
+
+pub mod recording;
+pub mod ssh;

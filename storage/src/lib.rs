@@ -1,1 +1,30 @@
 //! Palisade: the storage room.
+//!
+//! What a node keeps on its disk: the Raft log and vote ([`LogStore`]), the state machine and its snapshots
+//! ([`StateStore`]), encrypted segments ([`SegmentStore`]) and who it is ([`Identity`]). It knows sled and files,
+//! and neither Raft nor an async runtime: plain threads, and callbacks when something is durable.
+
+mod engine;
+mod error;
+mod files;
+mod generation;
+mod kv;
+mod log;
+mod state;
+
+pub use error::{Damage, OpenError, REPAIR_COMMAND, ReadError, WriteError, escaped};
+pub use files::{DirLock, FreeSpace};
+pub use kv::{Change, Kv, KvFault, Pair};
+pub use log::{Done, LogOptions, LogRecord, LogStore, MAX_RECORD, OnFatal, OnFull, SyncStats};
+pub use state::{
+    IncomingSnapshot, MAX_KEY, MAX_VALUE, SnapshotError, SnapshotFault, SnapshotFile, StateOptions,
+    StateStore,
+};
+
+/// What a panic said.
+pub(crate) fn panic_text(p: &(dyn std::any::Any + Send)) -> String {
+    p.downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| p.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}

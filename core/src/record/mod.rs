@@ -18,6 +18,7 @@ pub use role::{Conditions, Grant, RoleOptions, RoleSpec, Rule, Verb};
 pub use user::UserSpec;
 
 use crate::name::Name;
+use crate::text;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -121,9 +122,9 @@ macro_rules! kinds {
             pub fn to_json(&self) -> serde_json::Value {
                 match self { $(AnyRecord::$variant(r) => document($text, r),)* }
             }
-            /// Reads one document of this kind with any deserializer that keeps positions.
-            pub fn deserialize_kind<'de, D: serde::Deserializer<'de>>(kind: Kind, d: D) -> Result<AnyRecord, D::Error> {
-                match kind { $(Kind::$variant => Document::<$spec>::deserialize(d).map(|d| AnyRecord::$variant(d.into())),)* }
+            /// Reads one document of this kind.
+            fn read(kind: Kind, document: &text::Document) -> Result<AnyRecord, text::TextError> {
+                match kind { $(Kind::$variant => document.decode::<Written<$spec>>().map(|d| AnyRecord::$variant(d.into())),)* }
             }
         }
 
@@ -207,7 +208,7 @@ impl<S> Record<S> {
 /// A record as it is written: with its kind beside it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document<S> {
+struct Written<S> {
     #[expect(dead_code, reason = "read before, to choose the type")]
     kind: Kind,
     #[serde(default)]
@@ -216,8 +217,8 @@ struct Document<S> {
     spec: S,
 }
 
-impl<S> From<Document<S>> for Record<S> {
-    fn from(d: Document<S>) -> Self {
+impl<S> From<Written<S>> for Record<S> {
+    fn from(d: Written<S>) -> Self {
         Record {
             version: d.version,
             metadata: d.metadata,
@@ -257,30 +258,18 @@ pub struct UnknownKind {
 impl UnknownKind {
     fn new(found: &str) -> Self {
         let found: String = found.chars().take(40).collect();
-        let nearest = nearest(&found, Kind::ALL.iter().map(|k| k.as_str())).unwrap_or("user");
+        let nearest = text::nearest(&found, Kind::ALL.iter().map(|k| k.as_str())).unwrap_or("user");
         UnknownKind { found, nearest }
     }
 }
 
-/// The valid word most like the one found, for error messages.
-pub fn nearest<'a>(found: &str, valid: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    valid
-        .map(|word| (strsim::damerau_levenshtein(found, word), word))
-        .min()
-        .map(|(_, word)| word)
-}
-
-/// Reads records from YAML (several documents may follow one another) or JSON, strictly.
-pub fn parse_records(text: &str) -> Result<Vec<AnyRecord>, crate::text::TextError> {
+/// Reads records from YAML (several documents may follow one another) or JSON, strictly: an unknown field, kind,
+/// verb or a bad expression is refused with its place and the nearest valid name.
+pub fn parse_records(text: &str) -> Result<Vec<AnyRecord>, text::TextError> {
     #[derive(Deserialize)]
     struct Head {
         kind: Kind,
     }
-    crate::text::documents(text)?
-        .iter()
-        .map(|doc| {
-            let head: Head = doc.decode()?;
-            doc.decode_with(|d| AnyRecord::deserialize_kind(head.kind, d))
-        })
-        .collect()
+    let read = |document: &text::Document| AnyRecord::read(document.decode::<Head>()?.kind, document);
+    text::documents(text)?.iter().map(read).collect()
 }

@@ -208,8 +208,14 @@ impl Run<'_> {
             Command::SignHead {
                 size,
                 root,
+                time,
                 signature,
-            } => self.sign_head(size, root, signature),
+            } => self.sign_head(SignedHead {
+                size,
+                root,
+                time,
+                signature,
+            }),
             Command::JoinNode {
                 token,
                 secret_sha256,
@@ -633,28 +639,19 @@ impl Run<'_> {
 
     // The audit log.
 
-    fn sign_head(&mut self, size: u64, root: String, signature: String) -> Result<Verdict, KvFault> {
-        if super::last_head(&self.state)?.is_some_and(|last| last.size >= size)
-            || size > super::audit_frontier(&self.state)?.size()
-        {
+    fn sign_head(&mut self, head: SignedHead) -> Result<Verdict, KvFault> {
+        let newer = super::last_head(&self.state)?.is_some_and(|last| last.size >= head.size);
+        if newer || head.size > super::audit_frontier(&self.state)?.size() {
             return Ok(Err(RefusedCommand::Invalid(
                 "a newer head is signed already".into(),
             )));
         }
-        self.put(
-            keys::head(size),
-            &SignedHead {
-                size,
-                root: root.clone(),
-                time: self.now,
-                signature,
-            },
-        );
         self.event(
             Event::new(EventKind::AuditHead)
-                .with("size", size)
-                .with("root", root),
+                .with("size", head.size)
+                .with("root", &head.root),
         );
+        self.put(keys::head(head.size), &head);
         Ok(Ok(()))
     }
 

@@ -1,0 +1,144 @@
+//! `pal`: for people.
+
+mod config;
+mod invite;
+mod login;
+mod ls;
+mod ssh;
+
+use crate::errors::Failure;
+use crate::output::Format;
+use crate::profile::{self, Profile};
+use crate::tls::CaPin;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use palisade_core::time::Ttl;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "pal", version, about = "Log in to a Palisade cluster and reach its hosts", max_term_width = 100)]
+#[command(after_help = "Begin with: pal login --proxy node1.example.com:3080 --user alice --ca-pin sha256:...")]
+pub struct Pal {
+    /// Address of a node, or several with commas; for other commands than login, which saved login to use
+    #[arg(long, global = true, env = "PAL_PROXY", value_name = "ADDR[,ADDR...]")]
+    proxy: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Log in: get certificates that run out by themselves
+    Login(LoginArgs),
+    /// Log out: delete keys and certificates
+    Logout,
+    /// Show who is logged in where, and until when
+    Status {
+        /// How to show it
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// List the hosts that you may reach
+    Ls {
+        /// How to show them
+        #[arg(long, short, value_enum, default_value_t)]
+        format: Format,
+        /// Only hosts with this text in name, address or a label, or with these labels: env=prod,role=db
+        search: Option<String>,
+    },
+    /// Open a session on a host, or run a command there
+    Ssh(Box<ssh::SshArgs>),
+    /// Copy files to or from a host
+    Scp(ssh::ScpArgs),
+    /// Print what to put into ~/.ssh/config
+    Config {
+        /// Go through one node with ProxyJump, without pal
+        #[arg(long)]
+        jump: bool,
+    },
+    /// Use an invite: choose a password and set up the second factor
+    #[command(subcommand)]
+    Invite(InviteCommand),
+    /// Print a completion script
+    #[command(hide = true)]
+    Completion {
+        /// For this shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    #[command(hide = true)]
+    Man {
+        /// Write one page for every command into this directory
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// How the first contact with a cluster is checked.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ContactArgs {
+    /// Pin of the cluster's TLS authority, from the invite or from `palctl status`
+    #[arg(long, value_name = "sha256:HEX")]
+    ca_pin: Option<CaPin>,
+    /// Authority of the operator's own TLS certificate, in PEM
+    #[arg(long, value_name = "FILE", conflicts_with = "ca_pin")]
+    ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct LoginArgs {
+    /// Who you are in the cluster [default: your account's name]
+    #[arg(long, short = 'u', env = "PAL_USER", alias = "auth-user")]
+    user: Option<String>,
+    /// How long the certificates shall live: 8h, 30m [default: as long as your roles allow]
+    #[arg(long, value_parser = Ttl::parse)]
+    ttl: Option<Ttl>,
+    #[command(flatten)]
+    contact: ContactArgs,
+    /// Read the password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// The code of the second factor [default: asked for]
+    #[arg(long, alias = "otp")]
+    code: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum InviteCommand {
+    /// Accept an invite or a reset
+    Accept(invite::AcceptArgs),
+}
+
+impl Pal {
+    /// The definition, for completion and man pages.
+    pub fn definition() -> clap::Command {
+        Pal::command()
+    }
+
+    /// Runs it.
+    pub async fn run(self) -> Result<ExitCode, Failure> {
+        let proxy = self.proxy.as_deref();
+        match self.command {
+            Command::Login(args) => login::login(proxy, args).await.map(|()| ExitCode::SUCCESS),
+            Command::Logout => login::logout(proxy).await.map(|()| ExitCode::SUCCESS),
+            Command::Status { format } => login::status(proxy, format),
+            Command::Ls { format, search } => ls::ls(&load(proxy)?, format, search.as_deref()).await.map(|()| ExitCode::SUCCESS),
+            Command::Ssh(args) => ssh::ssh(&load(proxy)?, *args),
+            Command::Scp(args) => ssh::scp(&load(proxy)?, args),
+            Command::Config { jump } => config::config(&load(proxy)?, jump).await.map(|()| ExitCode::SUCCESS),
+            Command::Invite(InviteCommand::Accept(args)) => {
+                invite::accept(proxy, args).await.map(|()| ExitCode::SUCCESS)
+            }
+            Command::Completion { shell } => {
+                crate::pages::completion(Pal::command(), shell).map(|()| ExitCode::SUCCESS)
+            }
+            Command::Man { dir } => crate::pages::man(Pal::command(), dir.as_deref()).map(|()| ExitCode::SUCCESS),
+        }
+    }
+}
+
+/// The saved login to use.
+fn load(proxy: Option<&str>) -> Result<Profile, Failure> {
+    Profile::load(&profile::home()?, proxy)
+}

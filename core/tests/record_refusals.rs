@@ -1,0 +1,117 @@
+//! Real records, written wrongly: what an operator sees.
+
+use palisade_core::record::parse_records;
+use palisade_core::text;
+
+const ROLE: &str = r#"kind: role
+version: v1
+metadata:
+  name: dev
+spec:
+  options:
+    max_session_ttl: 8h
+    port_forwarding: true
+    record_session: strict
+  allow:
+    logins: [root, '{{internal.logins}}']
+    host_labels:
+      env: [test, '^dev-.*$']
+      '*': '*'
+    rules:
+      - resources: [recording]
+        verbs: [list, read]
+        where: has_prefix(resource.name, user.name)
+  deny:
+    logins: [admin]
+"#;
+
+#[test]
+fn a_role_is_read_and_written_back_the_same() {
+    let records = parse_records(ROLE).expect("good");
+    assert_eq!(records.len(), 1);
+    let yaml = text::to_yaml(&records[0].to_json()).expect("writes");
+    assert_eq!(parse_records(&yaml).expect("own text"), records, "{yaml}");
+    let json = serde_json::to_string(&records[0].to_json()).expect("writes");
+    assert_eq!(parse_records(&json).expect("own text"), records);
+}
+
+#[test]
+fn each_fault_of_a_record_is_named_with_its_place() {
+    let cases = [
+        (
+            "kind: role",
+            "kind: rule",
+            r#"line 1, column 7: kind: unknown value "rule": did you mean "role"?"#,
+        ),
+        (
+            "  options:",
+            "  optoins:",
+            r#"line 6, column 3: unknown field "optoins" in spec: did you mean "options"?"#,
+        ),
+        (
+            "logins: [root",
+            "login: [root",
+            r#"line 11, column 5: unknown field "login" in spec.allow: did you mean "logins"?"#,
+        ),
+        (
+            "[root,",
+            "['*',",
+            "line 11, column 14: spec.allow.logins[0]: patterns are not accepted here: name each login, or use a template such as {{internal.logins}}",
+        ),
+        (
+            "internal.logins",
+            "internal.login",
+            "line 11, column 20: spec.allow.logins[1]: at character 3: unknown internal trait \"login\": did you mean \"logins\"?",
+        ),
+        (
+            "dev-.*",
+            "dev-(*",
+            "line 13, column 19: spec.allow.host_labels.env[1]: bad regular expression: repetition operator missing expression",
+        ),
+        (
+            "[list, read]",
+            "[list, reed]",
+            r#"line 17, column 23: spec.allow.rules[0].verbs[1]: unknown value "reed": did you mean "read"?"#,
+        ),
+        (
+            "[recording]",
+            "[recordings]",
+            r#"line 16, column 21: spec.allow.rules[0].resources[0]: unknown value "recordings": did you mean "recording"?"#,
+        ),
+        (
+            "(resource.name",
+            "(resource.nam",
+            "line 18, column 16: spec.allow.rules[0].where: at character 12: unknown name \"resource.nam\": did you mean \"resource.name\"?",
+        ),
+        (
+            "strict",
+            "strickt",
+            r#"line 9, column 21: spec.options.record_session: unknown value "strickt": did you mean "strict"?"#,
+        ),
+        (
+            "port_forwarding: true",
+            "port_forwarding: yes",
+            r#"line 8, column 22: spec.options.port_forwarding: expected true or false, found "yes": write true"#,
+        ),
+        (
+            "name: dev",
+            "name: 'de v'",
+            "line 4, column 9: metadata.name: \"de v\" is not a valid name: only ASCII letters, digits and . _ @ - are allowed",
+        ),
+        (
+            "8h",
+            "8",
+            "line 7, column 22: spec.options.max_session_ttl: expected a text, found a number: put it in quotes",
+        ),
+    ];
+    let mut wrong = String::new();
+    for (find, put, wanted) in cases {
+        let yaml = ROLE.replacen(find, put, 1);
+        assert_ne!(yaml, ROLE, "{find:?} is in the text");
+        let got = parse_records(&yaml).map_or_else(|e| e.to_string(), |_| "accepted".to_owned());
+        if got != wanted {
+            wrong.push_str(&format!("{put:?}\n    got {got}\n wanted {wanted}\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}

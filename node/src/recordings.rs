@@ -1,0 +1,217 @@
+//! The [`Recordings`] port: encrypted chunks on a majority of nodes, and their way back out.
+//!
+//! A chunk is acknowledged once a majority of the voters has it on disk; the others get it when they can
+//! ([`repair`]). Playing gathers chunks from whichever nodes have them, so that a recording outlives the node
+//! that made it.
+
+use crate::consensus::NodeConsensus;
+use bytes::Bytes;
+use palisade_ca::{ClusterKey, Seal as _, SealContext};
+use palisade_core::name::SessionId;
+use palisade_core::ports::{ByteSource, Pending, PlayFormat, Recordings, Unavailable};
+use palisade_core::record::{AnyRecord, Completeness, Kind, Record, RecordingSpec};
+use palisade_core::state;
+use palisade_raft::{SegmentBackend, SegmentFault};
+use palisade_session::recording::{AsciicastWriter, ChunkReader, DataKey, EventLine, Header};
+use palisade_storage::{SegmentName, SegmentStore};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How long another node may take to store or hand out a chunk.
+const PEER_FOR: Duration = Duration::from_secs(5);
+
+/// The segments on this node's disk, as the other nodes reach them.
+pub struct LocalSegments(pub SegmentStore);
+
+impl SegmentBackend for LocalSegments {
+    fn put(&self, session: &str, seq: u64, data: Bytes) -> Result<String, SegmentFault> {
+        let seq = u32::try_from(seq).map_err(|_| SegmentFault::Refused("the sequence number is too large".into()))?;
+        self.0.put(session, seq, &data).map(|name| name.to_string()).map_err(segment_fault)
+    }
+
+    fn get(&self, name: &str) -> Result<Bytes, SegmentFault> {
+        let name = SegmentName::parse(name).map_err(|e| SegmentFault::Refused(e.to_string()))?;
+        self.0.get(&name).map(Bytes::from).map_err(segment_fault)
+    }
+
+    fn list(&self, session: &str) -> Result<Vec<String>, SegmentFault> {
+        let names = if session.is_empty() {
+            let sessions = self.0.sessions().map_err(segment_fault)?;
+            let lists: Result<Vec<_>, _> = sessions.iter().map(|s| self.0.list(s)).collect();
+            lists.map_err(segment_fault)?.concat()
+        } else {
+            self.0.list(session).map_err(segment_fault)?
+        };
+        Ok(names.iter().map(ToString::to_string).collect())
+    }
+}
+
+fn segment_fault(error: palisade_storage::SegmentError) -> SegmentFault {
+    SegmentFault::Failed(error.to_string())
+}
+
+/// The port.
+pub struct NodeRecordings {
+    consensus: Arc<NodeConsensus>,
+    segments: SegmentStore,
+    key: Arc<ClusterKey>,
+    cluster_id: String,
+}
+
+impl NodeRecordings {
+    /// On the node's segment store.
+    pub fn new(consensus: Arc<NodeConsensus>, segments: SegmentStore, key: Arc<ClusterKey>, cluster_id: &str) -> Arc<Self> {
+        Arc::new(NodeRecordings { consensus, segments, key, cluster_id: cluster_id.to_owned() })
+    }
+
+    fn context(&self, session: &SessionId) -> SealContext {
+        SealContext::new(&self.cluster_id, &format!("recording/{session}"), 1)
+    }
+
+    fn row(&self, session: &SessionId) -> Result<Record<RecordingSpec>, Unavailable> {
+        let found = state::any_record(self.consensus.store(), Kind::Recording, session.as_str());
+        match found.map_err(fault)? {
+            Some(AnyRecord::Recording(row)) => Ok(row),
+            _ => Err(Unavailable::Fault(format!("there is no recording of session {session}"))),
+        }
+    }
+
+    fn others(&self) -> Vec<u64> {
+        self.consensus.raft().peers().others()
+    }
+
+    /// Where each chunk of a session can be had: on this node (`None`) or on another.
+    async fn locate(&self, session: &SessionId) -> Result<BTreeMap<SegmentName, Option<u64>>, Unavailable> {
+        let local = self.segments.list(session.as_str()).map_err(fault)?;
+        let mut found: BTreeMap<_, _> = local.into_iter().map(|name| (name, None)).collect();
+        let mut asked = JoinSet::new();
+        for node in self.others() {
+            let (consensus, session) = (self.consensus.clone(), session.to_string());
+            asked.spawn(async move {
+                let peers = consensus.raft().peers();
+                (node, peers.segment_list(node, &session, PEER_FOR).await.unwrap_or_default())
+            });
+        }
+        while let Some(answer) = asked.join_next().await {
+            let Ok((node, names)) = answer else { continue };
+            for name in names.iter().filter_map(|name| SegmentName::parse(name).ok()) {
+                if name.session() == session.as_str() {
+                    found.entry(name).or_insert(Some(node));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn fetch(&self, name: &SegmentName, node: Option<u64>) -> Result<Vec<u8>, Unavailable> {
+        let Some(node) = node else { return self.segments.get(name).map_err(fault) };
+        let peers = self.consensus.raft().peers();
+        let bytes = peers.segment_get(node, &name.to_string(), PEER_FOR).await;
+        bytes.map(|b| b.to_vec()).map_err(|e| Unavailable::NoQuorum(e.to_string()))
+    }
+
+    /// The chunks of a session that form an unbroken row from the first on, with the hash of the last: what can be
+    /// played after its node died.
+    pub async fn gathered(&self, session: &SessionId) -> Result<(u32, String), Unavailable> {
+        let found = self.locate(session).await?;
+        let (mut next, mut last) = (0u32, String::new());
+        for name in found.keys() {
+            if name.seq() == next {
+                next += 1;
+                last = hex::encode(name.hash());
+            }
+        }
+        Ok((next, last))
+    }
+
+    /// Fetches chunks that this node lacks and others have. Answers how many.
+    pub async fn repair(&self) -> Result<u32, Unavailable> {
+        let mut fetched = 0;
+        let mut after: Option<String> = None;
+        loop {
+            let rows = state::any_records(self.consensus.store(), Kind::Recording, after.as_deref(), 256).map_err(fault)?;
+            let Some(last) = rows.last() else { return Ok(fetched) };
+            after = Some(last.metadata().name.to_string());
+            for row in rows {
+                let AnyRecord::Recording(row) = row else { continue };
+                let held = self.segments.list(row.spec.session.as_str()).map_err(fault)?.len();
+                // A live session's newest chunks are still on their way: its node sends them to everybody.
+                if row.spec.completeness == Completeness::Live || held >= row.spec.chunks as usize {
+                    continue;
+                }
+                for (name, node) in self.locate(&row.spec.session).await? {
+                    let Some(node) = node else { continue };
+                    let bytes = self.fetch(&name, Some(node)).await?;
+                    let stored = self.segments.put(name.session(), name.seq(), &bytes).map_err(fault)?;
+                    if stored == name {
+                        fetched += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn fault(error: impl std::fmt::Display) -> Unavailable {
+    Unavailable::Fault(error.to_string())
+}
+
+impl Recordings for NodeRecordings {
+    fn seal_key(&self, session: &SessionId, key: &[u8]) -> Result<Vec<u8>, Unavailable> {
+        self.key.seal(self.context(session).as_str(), key).map_err(fault)
+    }
+
+    fn ship<'a>(&'a self, session: &'a SessionId, seq: u32, bytes: Vec<u8>) -> Pending<'a, Result<(), Unavailable>> {
+        Box::pin(async move {
+            let voters = self.consensus.raft().status().voters();
+            let needed = voters.len() / 2 + 1;
+            let own = self.consensus.raft().status().id;
+            let bytes = Bytes::from(bytes);
+            let mut stores = JoinSet::new();
+            let (segments, name, local) = (self.segments.clone(), session.to_string(), bytes.clone());
+            stores.spawn(async move {
+                let stored = tokio::task::spawn_blocking(move || segments.put(&name, seq, &local)).await;
+                let outcome = stored.map_err(|e| e.to_string()).and_then(|r| r.map_err(|e| e.to_string()));
+                (own, outcome.map(|_| ()))
+            });
+            for node in self.others() {
+                let (consensus, name, bytes) = (self.consensus.clone(), session.to_string(), bytes.clone());
+                stores.spawn(async move {
+                    let peers = consensus.raft().peers();
+                    let sent = peers.segment_put(node, &name, u64::from(seq), bytes, PEER_FOR).await;
+                    (node, sent.map(|_| ()).map_err(|e| e.to_string()))
+                });
+            }
+            let (mut acks, mut why) = (BTreeSet::new(), String::new());
+            while let Some(stored) = stores.join_next().await {
+                match stored {
+                    Ok((node, Ok(()))) if voters.contains(&node) => {
+                        acks.insert(node);
+                    }
+                    Ok((_, Ok(()))) => {}
+                    Ok((node, Err(e))) => why = format!("node {node}: {e}"),
+                    Err(e) => why = e.to_string(),
+                }
+                if acks.len() >= needed {
+                    // The rest goes on by itself: a chunk on every node is worth more than on a majority.
+                    stores.detach_all();
+                    return Ok(());
+                }
+            }
+            Err(Unavailable::NoQuorum(format!("{} of {needed} nodes stored the recording ({why})", acks.len())))
+        })
+    }
+
+    fn play<'a>(&'a self, session: &'a SessionId, format: PlayFormat) -> Pending<'a, Result<Box<dyn ByteSource>, Unavailable>> {
+        Box::pin(async move {
+            let row = self.row(session)?;
+            let sealed = hex::decode(&row.spec.sealed_key).map_err(fault)?;
+            let key = self.key.open(self.context(session).as_str(), &sealed).map_err(fault)?;
+            let key = DataKey::from_bytes(&key).map_err(fault)?;
+            let chunks: Vec<_> = self.locate(session).await?.into_iter().collect();
+            Ok(Box::new(Playing { row, key, chunks: chunks.into_iter(), format, state: None, recordings: PlayingFrom::new(self) }) as Box<dyn ByteSource>)
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! The listener: takes connections, bounds them, and ends them in order.
+
+use crate::ports::{Authorities, Recorders};
+use crate::ssh::auth::Door;
+use crate::ssh::limits::{Limits, Place};
+use crate::ssh::live::{Live, Stop};
+use crate::ssh::node::{Config, HostIdentities, Node};
+use crate::ssh::outer::Outer;
+use palisade_core::ports::Consensus;
+use palisade_session::ssh::config;
+use palisade_session::ssh::russh;
+use palisade_session::ssh::stream::{Egress, Transport};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// How long sessions get to read why they end when the node stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The SSH proxy of one node.
+#[derive(Clone)]
+pub struct Proxy {
+    node: Arc<Node>,
+}
+
+impl Proxy {
+    /// A proxy over the node's ports. Nothing runs until [`Proxy::serve`].
+    pub fn new(
+        consensus: Arc<dyn Consensus>,
+        authorities: Arc<dyn Authorities>,
+        recorders: Arc<dyn Recorders>,
+        config: Config,
+    ) -> Self {
+        let limits = Limits::new(config.unauthenticated_per_address, config.unauthenticated, config.connections);
+        Proxy { node: Arc::new(Node { consensus, authorities, recorders, config, limits, live: Arc::default(), identities: HostIdentities::default() }) }
+    }
+
+    /// Sessions that run here now: to list and to end.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.node.live
+    }
+
+    /// Serves until `shutdown` is ready; then tells every session why it ends, and ends it.
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
+        tokio::pin!(shutdown);
+        let stop = Stop::default();
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(_) = connections.join_next(), if !connections.is_empty() => {}
+                taken = listener.accept() => match taken {
+                    Ok((stream, peer)) => {
+                        let Some(place) = self.node.limits.connection() else { continue };
+                        connections.spawn(connection(Arc::clone(&self.node), stream, peer, place, stop.clone()));
+                    }
+                    Err(error) => {
+                        // Out of descriptors, most likely: others finish, so this passes.
+                        tracing::warn!(error = %error, "an SSH connection could not be accepted");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        stop.stop("this node is stopping: connect again, another node will take you");
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(FAREWELL, ended).await.is_err() {
+            connections.shutdown().await;
+        }
+    }
+}
+
+async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, _place: Place, stop: Stop) {
+    let Some(waiting) = node.limits.unauthenticated(peer.ip()) else {
+        tracing::debug!(client.addr = %peer, "too many unauthenticated connections");
+        return;
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(client.addr = %peer, error = %error, "connection lost before it began");
+        return;
+    }
+    let identity = node.host_identity(&node.config.names).await;
+    let (key, certificate) = match identity {
+        Ok(identity) => identity,
+        Err(error) => {
+            tracing::error!(error = %error, "no host certificate for this node's own SSH port");
+            return;
+        }
+    };
+    let door = Door::new(Arc::clone(&node), peer, Some(waiting));
+    let passed = door.passed();
+    let transport = Transport::new(stream);
+    let egress = transport.egress();
+    let handler = Outer::new(Arc::clone(&node), door, Arc::clone(&egress), stop.clone());
+    run(config::server(key, certificate), transport, handler, egress, passed, node.config.login_grace, &stop).await;
+}
+
+/// Runs one served connection to its end, within the login grace until somebody has authenticated.
+pub(crate) async fn run<S, H>(
+    config: russh::server::Config,
+    transport: Transport<S>,
+    handler: H,
+    egress: Arc<Egress>,
+    passed: Arc<AtomicBool>,
+    grace: Duration,
+    stop: &Stop,
+) where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    H: russh::server::Handler<Error = russh::Error> + Send + 'static,
+{
+    let kill = KillOnDrop(egress);
+    let deadline = tokio::time::sleep(grace);
+    tokio::pin!(deadline);
+    let started = tokio::select! {
+        started = russh::server::run_stream(Arc::new(config), transport, handler) => started,
+        () = &mut deadline => return,
+    };
+    let Ok(mut session) = started else { return };
+    let mut in_time = false;
+    loop {
+        tokio::select! {
+            ended = &mut session => {
+                if let Err(error) = ended {
+                    tracing::debug!(error = %error, "SSH connection ended");
+                }
+                return;
+            }
+            () = &mut deadline, if !in_time => {
+                if !passed.load(Ordering::SeqCst) {
+                    return;
+                }
+                in_time = true;
+            }
+            reason = stop.stopped() => {
+                // Whoever has something to say to the user says it before this.
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                let goodbye = session.handle();
+                let said = goodbye.disconnect(russh::Disconnect::ByApplication, reason, "en".into());
+                let _ = tokio::time::timeout(Duration::from_millis(200), said).await;
+                let _ = tokio::time::timeout(Duration::from_millis(500), &mut session).await;
+                drop(kill);
+                return;
+            }
+        }
+    }
+}
+
+/// Breaks the transport when the connection's task is over, however it ended.
+struct KillOnDrop(Arc<Egress>);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}

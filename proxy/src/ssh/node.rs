@@ -1,0 +1,214 @@
+//! What every connection at this node shares: ports, limits, live sessions; and the one way to a decision.
+
+use crate::ports::{Authorities, Holder, Recorders};
+use crate::ssh::limits::Limits;
+use crate::ssh::live::Live;
+use palisade_core::access::{self, Ability, Ask, Permit, Refusal, View};
+use palisade_core::command::{Actor, Command, RefusedCommand, Reply};
+use palisade_core::event::{Event, EventKind};
+use palisade_core::name::Login;
+use palisade_core::ports::{Consensus, Unavailable};
+use palisade_core::record::{HostSpec, Record};
+use palisade_core::state;
+use palisade_session::ssh::keys::PrivateKey;
+use palisade_session::ssh::keys::ssh_key::Certificate;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A presented certificate is renewed when it has less than this left.
+const RENEW_BEFORE_SECS: u64 = 3600;
+
+/// What is decided by this node's operator rather than by the cluster.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Names and addresses under which people reach this node's SSH port.
+    pub names: Vec<String>,
+    /// How long a client may take to authenticate.
+    pub login_grace: Duration,
+    /// Connections that may be unauthenticated at a time, from one address.
+    pub unauthenticated_per_address: usize,
+    /// And from all addresses.
+    pub unauthenticated: usize,
+    /// Connections in all.
+    pub connections: usize,
+    /// How long a host may take to answer and to let us in.
+    pub host_timeout: Duration,
+}
+
+impl Default for Config {
+    /// For a node of a few hundred people.
+    fn default() -> Self {
+        Config {
+            names: Vec::new(),
+            login_grace: palisade_session::ssh::config::LOGIN_GRACE,
+            unauthenticated_per_address: 64,
+            unauthenticated: 512,
+            connections: 10_000,
+            host_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+pub(crate) struct Node {
+    pub(crate) consensus: Arc<dyn Consensus>,
+    pub(crate) authorities: Arc<dyn Authorities>,
+    pub(crate) recorders: Arc<dyn Recorders>,
+    pub(crate) config: Config,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) identities: HostIdentities,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone)]
+pub(crate) struct Who {
+    pub(crate) holder: Holder,
+    pub(crate) peer: SocketAddr,
+}
+
+impl Who {
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { name: self.holder.user.to_string(), addr: self.peer.to_string() }
+    }
+
+    pub(crate) fn event(&self, kind: EventKind) -> Event {
+        Event::new(kind).user(self.holder.user.as_str()).addr(self.peer.to_string())
+    }
+}
+
+/// Why something is not done for a user. The text may be shown to them.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error(transparent)]
+    Policy(#[from] Refusal),
+    #[error(transparent)]
+    Command(#[from] RefusedCommand),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error("your certificate does not carry {0}: run `pal login` again")]
+    Extension(&'static str),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Node {
+    /// What is known about a user now.
+    pub(crate) fn view(&self, who: &Who) -> Result<View, Refused> {
+        self.consensus.may_decide()?;
+        let kv = self.consensus.kv();
+        let view = View::load(&*kv, &who.holder.user).map_err(|e| Unavailable::Fault(e.to_string()))?;
+        view.ok_or_else(|| Refusal::NoUser(who.holder.user.to_string()).into())
+    }
+
+    /// The one decision about anything on a host.
+    pub(crate) fn decide(
+        &self,
+        who: &Who,
+        login: &Login,
+        host: &Record<HostSpec>,
+        ability: Ability,
+    ) -> Result<Permit, Refused> {
+        let view = self.view(who)?;
+        // The record as it is now: a host that was removed or relabelled is not reached by an old connection.
+        let kv = self.consensus.kv();
+        let current = state::record::<HostSpec>(&*kv, &host.metadata.name)
+            .map_err(|e| Unavailable::Fault(e.to_string()))?
+            .filter(|now| now.spec == host.spec)
+            .ok_or_else(|| Refused::Other(format!("host {} was removed or changed", host.metadata.name)))?;
+        if let Some(needed) = extension_for(ability)
+            && !who.holder.extensions.iter().any(|e| e == needed)
+        {
+            return Err(Refused::Extension(needed));
+        }
+        let ask = Ask {
+            credential: &who.holder.credential,
+            client: Some(who.peer.ip()),
+            login,
+            host: &current,
+            ability,
+        };
+        Ok(access::decide(&ask, &view, self.consensus.now())?)
+    }
+
+    /// The host a user means by `name:port`, if they may reach it as anybody. Unknown and forbidden look the same.
+    pub(crate) fn find_host(&self, who: &Who, name: &str, port: u32) -> Result<Record<HostSpec>, Refused> {
+        let view = self.view(who)?;
+        if let Some(lock) = view.lock(None, None, self.consensus.now()) {
+            return Err(Refusal::Locked(access::lock_text(lock)).into());
+        }
+        let kv = self.consensus.kv();
+        let hosts = state::records::<HostSpec>(&*kv).map_err(|e| Unavailable::Fault(e.to_string()))?;
+        let wanted = name.trim_matches(['[', ']']).to_ascii_lowercase();
+        let by_name = |h: &&Record<HostSpec>| {
+            h.metadata.name.as_str() == wanted && (port == 22 || port == u32::from(h.spec.addr.port()))
+        };
+        let by_addr =
+            |h: &&Record<HostSpec>| h.spec.addr.host() == wanted && u32::from(h.spec.addr.port()) == port;
+        let found = hosts.iter().find(by_name).or_else(|| hosts.iter().find(by_addr));
+        let allowed = found.filter(|host| !view.logins_on(host, self.consensus.now()).is_empty());
+        allowed.cloned().ok_or_else(|| {
+            let shown: String = wanted.chars().filter(|c| c.is_ascii_graphic()).take(80).collect();
+            Refused::Other(format!("you have no access to a host {shown}:{port}: `pal ls` shows yours"))
+        })
+    }
+
+    /// Proposes a command for a user; a refusal by the state machine is an error here.
+    pub(crate) async fn propose(&self, who: &Who, command: Command) -> Result<u64, Refused> {
+        let reply: Reply = self.consensus.propose(who.actor(), self.consensus.new_id(), command).await?;
+        Ok(reply.done()?)
+    }
+
+    /// Commits an event of something that was refused or happened.
+    pub(crate) async fn audit(&self, who: &Who, event: Event) -> Result<(), Refused> {
+        self.propose(who, Command::Audit { events: vec![event] }).await.map(drop)
+    }
+
+    /// Commits a refusal. The refusal stands whether or not the log can be written; a loss is logged.
+    pub(crate) async fn audit_refusal(&self, who: &Who, event: Event) {
+        if let Err(error) = self.audit(who, event).await {
+            tracing::warn!(user = %who.holder.user, error = %error, "a refusal could not be audited");
+        }
+    }
+}
+
+/// What is presented to users, by the first of its names.
+#[derive(Default)]
+pub(crate) struct HostIdentities(tokio::sync::Mutex<HashMap<String, (PrivateKey, Certificate)>>);
+
+impl Node {
+    /// The node's key under a certificate for these names. Kept and renewed; each new one is audited first.
+    pub(crate) async fn host_identity(&self, names: &[String]) -> Result<(PrivateKey, Certificate), Refused> {
+        let first = names.first().cloned().unwrap_or_default();
+        let now = self.consensus.now();
+        let mut kept = self.identities.0.lock().await;
+        if let Some((key, certificate)) = kept.get(&first)
+            && certificate.valid_before() > now.secs() + RENEW_BEFORE_SECS
+            && names.iter().all(|name| certificate.valid_principals().iter().any(|p| p.eq_ignore_ascii_case(name)))
+        {
+            return Ok((key.clone(), certificate.clone()));
+        }
+        let identity = self.authorities.host_identity(names, now).map_err(|e| Refused::Other(e.to_string()))?;
+        let event = Event::new(EventKind::HostCertIssue)
+            .target(&*first)
+            .with("purpose", "proxy")
+            .with("principals", names.join(","))
+            .with("serial", identity.1.serial());
+        let actor = Actor::node(self.consensus.node_id());
+        let reply = self.consensus.propose(actor, self.consensus.new_id(), Command::Audit { events: vec![event] });
+        reply.await?.done()?;
+        kept.insert(first, identity.clone());
+        Ok(identity)
+    }
+}
+
+/// OpenSSH's extensions that a certificate must carry for an ability.
+fn extension_for(ability: Ability) -> Option<&'static str> {
+    match ability {
+        Ability::LocalForward | Ability::RemoteForward | Ability::StreamLocal => Some("permit-port-forwarding"),
+        Ability::AgentForward => Some("permit-agent-forwarding"),
+        Ability::X11 => Some("permit-X11-forwarding"),
+        Ability::Connect | Ability::Shell | Ability::Exec | Ability::Sftp | Ability::Subsystem => None,
+    }
+}

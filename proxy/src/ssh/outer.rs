@@ -1,0 +1,153 @@
+//! The connection that a client makes to the node itself: it says who they are and opens streams to hosts, no more.
+
+use crate::ssh::auth::Door;
+use crate::ssh::inner;
+use crate::ssh::live::Stop;
+use crate::ssh::node::{Node, Refused, Who};
+use palisade_core::event::EventKind;
+use palisade_session::ssh::channel_io::ChannelIo;
+use palisade_session::ssh::config::MAX_CHANNELS;
+use palisade_session::ssh::keys::ssh_key::Certificate;
+use palisade_session::ssh::russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Session};
+use palisade_session::ssh::russh::{Channel, ChannelOpenFailure, Error};
+use palisade_session::ssh::stream::Egress;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub(crate) struct Outer {
+    node: Arc<Node>,
+    door: Door,
+    egress: Arc<Egress>,
+    stop: Stop,
+    who: Option<Who>,
+    channels: Arc<AtomicUsize>,
+}
+
+impl Outer {
+    pub(crate) fn new(node: Arc<Node>, door: Door, egress: Arc<Egress>, stop: Stop) -> Self {
+        Outer { node, door, egress, stop, who: None, channels: Arc::default() }
+    }
+
+    async fn refuse(&self, kind: &str, reply: ChannelOpenHandle) -> Result<(), Error> {
+        let reason = format!("this is a Palisade node: {kind} is not served here, go through it to a host (ssh -J)");
+        if let Some(who) = &self.who {
+            self.node.audit_refusal(who, who.event(EventKind::ChannelRefused).target(kind).message(&*reason)).await;
+        }
+        reply.reject(prohibited(&reason)).await;
+        Ok(())
+    }
+}
+
+/// A refusal whose reason the user reads.
+pub(crate) fn prohibited(reason: &str) -> ChannelOpenFailure {
+    // Code 1 is "administratively prohibited"; the library has no other way to give a text of our own.
+    ChannelOpenFailure::Other { code: 1, reason: reason.to_owned() }
+}
+
+/// Holds a place among a connection's channels.
+pub(crate) struct ChannelPlace(Arc<AtomicUsize>);
+
+impl ChannelPlace {
+    pub(crate) fn take(count: &Arc<AtomicUsize>) -> Option<Self> {
+        let taken = count.fetch_add(1, Ordering::Relaxed);
+        let place = ChannelPlace(Arc::clone(count));
+        (taken < MAX_CHANNELS).then_some(place)
+    }
+}
+
+impl Drop for ChannelPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Handler for Outer {
+    type Error = Error;
+
+    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Error> {
+        self.who = self.door.knock(certificate, user).await;
+        Ok(if self.who.is_some() { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Error> {
+        let Some(who) = self.who.clone() else { return Ok(()) };
+        let Some(place) = ChannelPlace::take(&self.channels) else {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        };
+        let record = match self.node.find_host(&who, host, port) {
+            Ok(record) => record,
+            Err(refused) => {
+                refuse_host(&self.node, &who, host, port, &refused).await;
+                reply.reject(prohibited(&refused.to_string())).await;
+                return Ok(());
+            }
+        };
+        reply.accept().await;
+        let (node, stop) = (Arc::clone(&self.node), self.stop.clone());
+        let stream = ChannelIo::new(channel, Arc::clone(&self.egress));
+        tokio::spawn(async move {
+            inner::serve(node, who, record, stream, stop).await;
+            drop(place);
+        });
+        Ok(())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Error> {
+        self.refuse("a shell", reply).await
+    }
+
+    async fn channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Error> {
+        self.refuse("X11", reply).await
+    }
+
+    async fn channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Error> {
+        self.refuse("a forwarded connection", reply).await
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Error> {
+        self.refuse("a socket", reply).await
+    }
+}
+
+async fn refuse_host(node: &Node, who: &Who, host: &str, port: u32, refused: &Refused) {
+    let shown: String = host.chars().take(128).collect::<String>().escape_debug().to_string();
+    let event = who.event(EventKind::SessionRefused).host(format!("{shown}:{port}")).message(refused.to_string());
+    node.audit_refusal(who, event).await;
+}
