@@ -178,7 +178,8 @@ impl Ask {
             .propose(self.actor(&user), id, command(terms.clone()))
             .await?;
         if self.may_be_repeated() {
-            // The entry may be that of an earlier, equal request: what is signed is what it says.
+            // The entry may be that of an earlier, equal request: what is signed is what it says, once it is here.
+            self.fresh(Fresh::Linear).await?;
             let found = issued::find_newest(self.kv().as_ref(), serial)?;
             terms = repeated(terms, found)?;
         }

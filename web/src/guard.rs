@@ -4,12 +4,12 @@
 use crate::api::App;
 use crate::error::Failure;
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
@@ -66,7 +66,18 @@ fn foreign(headers: &HeaderMap) -> bool {
 }
 
 async fn headers(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    // The route, never the path: that may hold an invite's token.
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
+    tracing::debug!(
+        %method,
+        route = route.as_ref().map(MatchedPath::as_str).unwrap_or_default(),
+        status = response.status().as_u16(),
+        took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "answered"
+    );
     let headers = response.headers_mut();
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

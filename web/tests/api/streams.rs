@@ -303,6 +303,7 @@ async fn the_export_holds_the_bytes_that_the_tree_hashes() {
         "node:1",
         Command::SignHead {
             size: 5,
+            time: world.now(),
             root: "aa".into(),
             signature: "bb".into(),
         },
