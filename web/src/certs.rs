@@ -178,9 +178,13 @@ impl Ask {
             .propose(self.actor(&user), id, command(terms.clone()))
             .await?;
         if self.may_be_repeated() {
-            // The entry may be that of an earlier, equal request: what is signed is what it says, once it is here.
-            self.fresh(Fresh::Linear).await?;
-            let found = issued::find_newest(self.kv().as_ref(), serial)?;
+            // The entry may be that of an earlier, equal request: what is signed is what it says.
+            let mut found = issued::find_newest(self.kv().as_ref(), serial)?;
+            if found.is_none() {
+                // It has committed, but is not applied here yet.
+                self.fresh(Fresh::Linear).await?;
+                found = issued::find_newest(self.kv().as_ref(), serial)?;
+            }
             terms = repeated(terms, found)?;
         }
         self.remember(serial, Issued::of(&terms));

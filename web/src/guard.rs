@@ -8,6 +8,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use palisade_core::ports::Unavailable;
 use std::any::Any;
 use std::time::{Duration, Instant};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -36,9 +37,7 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 async fn within_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(ANSWER, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            Failure::unavailable("this took too long; whether it happened is not known").into_response()
-        }
+        Err(_) => Failure::from(Unavailable::Unknown("it took too long".into())).into_response(),
     }
 }
 
