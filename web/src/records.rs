@@ -4,6 +4,7 @@
 use crate::ask::{Ask, Fresh, Who};
 use crate::body::{Path, Query, RecordText};
 use crate::error::Failure;
+use crate::sessions::row_labels;
 use axum::http::StatusCode;
 use palisade_core::access::{Refusal, RulePermit, View, check_grant};
 use palisade_core::api::Page;
@@ -106,9 +107,8 @@ pub(crate) async fn list(
         let whole = found.len() < limit;
         for record in found {
             looked_at += 1;
-            let metadata = record.metadata();
-            after = metadata.name.to_string();
-            if who.sees(&permit, metadata.name.as_str(), &metadata.labels, now) {
+            after = record.metadata().name.to_string();
+            if who.sees(&permit, &after, &labels_of(Some(&record)), now) {
                 items.push(shown(record));
             }
             if items.len() == limit {
@@ -131,8 +131,13 @@ fn missing(kind: Kind, name: &str) -> Failure {
     Failure::not_found(format!("there is no {kind} {name:?}"))
 }
 
+/// What conditions of rules can ask about a record: of a recording, the same as where recordings are played.
 fn labels_of(record: Option<&AnyRecord>) -> Labels {
-    record.map(|r| r.metadata().labels.clone()).unwrap_or_default()
+    match record {
+        None => Labels::new(),
+        Some(AnyRecord::Recording(row)) => row_labels(&row.spec),
+        Some(other) => other.metadata().labels.clone(),
+    }
 }
 
 /// `GET /v1/records/{kind}/{name}`.

@@ -246,14 +246,15 @@ async fn bad_json_is_refused_and_bounded() {
 }
 
 #[tokio::test]
-async fn other_sites_change_nothing() {
+async fn other_sites_change_and_read_nothing() {
     let world = World::new();
-    for (name, value) in [
-        ("sec-fetch-site", "cross-site"),
-        ("origin", "https://evil.example"),
+    for (method, name, value) in [
+        ("GET", "sec-fetch-site", "cross-site"),
+        ("DELETE", "sec-fetch-site", "cross-site"),
+        ("DELETE", "origin", "https://evil.example"),
     ] {
         let request = Request::builder()
-            .method("DELETE")
+            .method(method)
             .uri("/v1/records/host/web1")
             .header(name, value)
             .header("host", "pal.example")
