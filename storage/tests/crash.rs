@@ -1,6 +1,9 @@
 //! A process that is killed, and a machine whose power is cut, lose nothing that was acknowledged.
+//!
+//! `CUT_SEED=n` makes other cuts, `CUT_TIMES=n` makes n times as many.
 
 #[path = "crash/plan.rs"]
+#[allow(dead_code)] // the victim uses the rest
 mod plan;
 #[path = "crash/power.rs"]
 mod power;
@@ -27,6 +30,13 @@ struct Heard {
     opened: bool,
 }
 
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(default)
+}
+
 struct Scene {
     dir: tempfile::TempDir,
     shim: PathBuf,
@@ -38,6 +48,7 @@ struct Scene {
 
 impl Scene {
     fn new(kind: &'static str, seed: u64, skip: bool) -> Scene {
+        let seed = seed + 1_000_000 * setting("CUT_SEED", 0);
         let dir = tempfile::tempdir().expect("tempdir");
         let shim = power::build_shim(dir.path());
         Scene {
@@ -242,7 +253,7 @@ fn log_cuts(seed: u64, cuts: usize, loss: Option<Loss>) {
     let mut scene = Scene::new("log", seed * 1000, false);
     let mut model = LogModel::default();
     let mut total = 0;
-    for i in 0..cuts {
+    for i in 0..cuts * setting("CUT_TIMES", 1) as usize {
         let (found, done) = cut_log(&mut scene, model, loss)
             .unwrap_or_else(|e| panic!("seed {seed}, cut {i}, {loss:?}: {e}"));
         model = found;
@@ -366,7 +377,7 @@ fn state_cut(scene: &mut Scene, start: u64, loss: Loss) -> Result<u64, String> {
 fn state_cuts(seed: u64, cuts: usize, loss: Loss) {
     let mut scene = Scene::new("state", seed * 1000, false);
     let mut version = 0;
-    for i in 0..cuts {
+    for i in 0..cuts * setting("CUT_TIMES", 1) as usize {
         version = state_cut(&mut scene, version, loss)
             .unwrap_or_else(|e| panic!("seed {seed}, cut {i}, {loss:?}: {e}"));
     }
