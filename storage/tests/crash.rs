@@ -69,9 +69,10 @@ impl Scene {
         self.dir.path().join("undo.log")
     }
 
-    fn spawn(&mut self) -> Child {
+    fn command(&mut self) -> Command {
         self.seed += 1;
-        Command::new(env!("CARGO_BIN_EXE_storage-torture"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_storage-torture"));
+        command
             .args([
                 self.kind,
                 &self.data().display().to_string(),
@@ -81,9 +82,12 @@ impl Scene {
             .env("LD_PRELOAD", &self.shim)
             .env("UNDO_DIR", self.data())
             .env("UNDO_LOG", self.undo_log())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the victim starts")
+            .stdout(Stdio::piped());
+        command
+    }
+
+    fn spawn(&mut self) -> Child {
+        self.command().spawn().expect("the victim starts")
     }
 
     /// Lets a victim work for a moment and kills it.
@@ -296,6 +300,36 @@ fn the_power_cut_test_fails_when_our_fdatasync_is_left_out() {
         }
     }
     panic!("without fdatasync nothing was lost: the test cannot tell");
+}
+
+#[test]
+fn nothing_is_acknowledged_after_a_failed_fsync() {
+    for syncs in [20, 21, 40] {
+        let mut scene = Scene::new("log", 7000 + syncs, false);
+        let out = scene
+            .command()
+            .env("UNDO_FAIL_SYNC", syncs.to_string())
+            .output()
+            .expect("the victim runs");
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert_eq!(out.status.code(), Some(1), "{text}");
+        let lines: Vec<&str> = text.lines().collect();
+        let fatal = lines
+            .iter()
+            .position(|l| l.starts_with("F "))
+            .expect("it said that it failed");
+        assert!(lines[fatal].contains("fdatasync"), "{}", lines[fatal]);
+        assert!(
+            lines[fatal..].iter().all(|l| !l.starts_with("D ")),
+            "acknowledged after the failure: {text}"
+        );
+        let submitted = lines.iter().filter(|l| l.starts_with("S ")).count();
+        let answered = lines
+            .iter()
+            .filter(|l| l.starts_with("D ") || l.starts_with("E "))
+            .count();
+        assert_eq!(submitted, answered, "everybody was told");
+    }
 }
 
 type State = BTreeMap<Vec<u8>, Vec<u8>>;
