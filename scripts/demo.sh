@@ -319,9 +319,14 @@ contains first-session-marker
 must pal play --format text "$second_id"
 contains still-typing-2 "the recording of the dead node plays to where a second before the kill"
 
-title "The audit log, checked offline"
-must palctl --socket "$(control "${survivors[0]}")" audit search --limit 12
-must palctl --socket "$(control "${survivors[0]}")" audit verify
+title "The audit log, checked by the cluster and offline"
+first=${survivors[0]}
+must palctl --socket "$(control "$first")" audit search --limit 12
+must palctl --socket "$(control "$first")" audit verify
+must palctl --socket "$(control "$first")" audit export --out "$run/audit.jsonl"
+typed palctl --socket "$(control "$first")" auth export --type audit '>' "$run/audit_ca.pub"
+palctl --socket "$(control "$first")" auth export --type audit >"$run/audit_ca.pub" || bad "no audit authority"
+must palctl audit verify "$run/audit.jsonl" --authority "$run/audit_ca.pub"
 good "chain and signed heads hold"
 
 title "Done"
@@ -332,7 +337,6 @@ if [ -n "${ONCE:-}" ]; then
     exit 0
 fi
 
-first=${survivors[0]}
 cat <<TRY
 
 It stays up. In another terminal, in $repo:
