@@ -297,6 +297,7 @@ impl RaftNode {
             log: log.clone(),
             state: state.clone(),
             draining: AtomicBool::new(false),
+            suspecting: AtomicBool::new(false),
             stop: CancellationToken::new(),
         });
         shared.peers.attach(&shared);

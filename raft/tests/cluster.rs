@@ -68,7 +68,7 @@ async fn a_killed_leader_is_replaced_and_nothing_acknowledged_is_lost() {
         cluster.settled(3).await;
     }
     gaps.sort_unstable();
-    println!("leader killed -> next committed write, ms: {gaps:?}");
+    println!("leader killed, its process gone -> next committed write, ms: {gaps:?}");
     assert!(gaps.last().unwrap() < &3000, "{gaps:?}");
     for running in cluster.nodes.values() {
         running.node.read_barrier(soon(5)).await.unwrap();
