@@ -4,6 +4,7 @@ mod config;
 mod invite;
 mod login;
 mod ls;
+mod proxy;
 mod ssh;
 
 use crate::errors::Failure;
@@ -51,6 +52,9 @@ enum Command {
     Ssh(Box<ssh::SshArgs>),
     /// Copy files to or from a host
     Scp(ssh::ScpArgs),
+    /// Connections for other programs
+    #[command(subcommand)]
+    Proxy(ProxyCommand),
     /// Print what to put into ~/.ssh/config
     Config {
         /// Go through one node with ProxyJump, without pal
@@ -105,6 +109,12 @@ struct LoginArgs {
 }
 
 #[derive(Debug, Subcommand)]
+enum ProxyCommand {
+    /// Carry an SSH connection on standard input and output, as a ProxyCommand
+    Ssh(proxy::ProxySshArgs),
+}
+
+#[derive(Debug, Subcommand)]
 enum InviteCommand {
     /// Accept an invite or a reset
     Accept(invite::AcceptArgs),
@@ -126,6 +136,9 @@ impl Pal {
             Command::Ls { format, search } => ls::ls(&load(proxy)?, format, search.as_deref()).await.map(|()| ExitCode::SUCCESS),
             Command::Ssh(args) => ssh::ssh(&load(proxy)?, *args),
             Command::Scp(args) => ssh::scp(&load(proxy)?, args),
+            Command::Proxy(ProxyCommand::Ssh(args)) => {
+                proxy::proxy_ssh(&load(proxy)?, &args).await.map(|()| ExitCode::SUCCESS)
+            }
             Command::Config { jump } => config::config(&load(proxy)?, jump).await.map(|()| ExitCode::SUCCESS),
             Command::Invite(InviteCommand::Accept(args)) => {
                 invite::accept(proxy, args).await.map(|()| ExitCode::SUCCESS)
