@@ -5,9 +5,11 @@ mod invite;
 mod login;
 mod ls;
 mod proxy;
+mod recordings;
 mod ssh;
 
 use crate::errors::Failure;
+use crate::http::Nodes;
 use crate::output::Format;
 use crate::profile::{self, Profile};
 use crate::tls::CaPin;
@@ -61,6 +63,14 @@ enum Command {
         #[arg(long)]
         jump: bool,
     },
+    /// Play a recorded session
+    Play(recordings::PlayArgs),
+    /// Recorded sessions
+    #[command(subcommand)]
+    Recordings(recordings::RecordingsCommand),
+    /// Live sessions
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
     /// Use an invite: choose a password and set up the second factor
     #[command(subcommand)]
     Invite(InviteCommand),
@@ -115,6 +125,16 @@ enum ProxyCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum SessionsCommand {
+    /// List live sessions
+    Ls {
+        /// How to show them
+        #[arg(long, short, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum InviteCommand {
     /// Accept an invite or a reset
     Accept(invite::AcceptArgs),
@@ -140,6 +160,13 @@ impl Pal {
                 proxy::proxy_ssh(&load(proxy)?, &args).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Config { jump } => config::config(&load(proxy)?, jump).await.map(|()| ExitCode::SUCCESS),
+            Command::Play(args) => recordings::play(|| load(proxy), args).await.map(|()| ExitCode::SUCCESS),
+            Command::Recordings(command) => {
+                recordings::run(&load(proxy)?, command).await.map(|()| ExitCode::SUCCESS)
+            }
+            Command::Sessions(SessionsCommand::Ls { format }) => {
+                crate::live::ls(&Nodes::of_profile(&load(proxy)?)?, format).await.map(|()| ExitCode::SUCCESS)
+            }
             Command::Invite(InviteCommand::Accept(args)) => {
                 invite::accept(proxy, args).await.map(|()| ExitCode::SUCCESS)
             }
