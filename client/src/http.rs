@@ -329,9 +329,7 @@ fn failed(addr: &str, error: &reqwest::Error) -> Attempt {
     let mut last = error.to_string();
     while let Some(one) = cause {
         last = one.to_string();
-        let io = one.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = one.downcast_ref::<rustls::Error>().or_else(|| io.and_then(|inner| inner.downcast_ref()));
-        if let Some(rustls::Error::InvalidCertificate(why)) = tls {
+        if let Some(rustls::Error::InvalidCertificate(why)) = one.downcast_ref::<rustls::Error>() {
             let pin = match why {
                 rustls::CertificateError::Other(other) => other.0.is::<PinMismatch>(),
                 _ => false,
@@ -343,7 +341,12 @@ fn failed(addr: &str, error: &reqwest::Error) -> Attempt {
             };
             return Attempt::Final(CallError::Untrusted { addr: addr.to_owned(), why, pin });
         }
-        cause = one.source();
+        // An I/O error calls what it holds not its source but itself, and may hold another of its kind.
+        let held = one.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = match held {
+            Some(inner) => Some(inner),
+            None => one.source(),
+        };
     }
     Attempt::Retry { why: format!("{addr}: {last}"), maybe_done: !error.is_connect() }
 }
