@@ -260,3 +260,56 @@ fn audit_heads_verify_and_every_change_is_refused() {
         HeadError::PublicKey
     );
 }
+
+/// The stored form of release 0.1, kept for good: a later release must still open it.
+#[test]
+fn authorities_of_format_1_still_open() {
+    let key = fixture_key();
+    let stored = include_str!("data/authorities_v1.txt");
+    let mut kinds = Vec::new();
+    for line in stored.lines() {
+        let fields: Vec<&str> = line.split('|').collect();
+        let [kind, pin, ssh, pem, sealed] = fields[..] else {
+            panic!("{line}")
+        };
+        let kind: AuthorityType = kind.parse().unwrap();
+        let public = AuthorityPublic {
+            kind,
+            ssh_public_key: (!ssh.is_empty()).then(|| ssh.to_owned()),
+            certificate_pem: (!pem.is_empty()).then(|| pem.replace('_', "\n")),
+            pin: pin.to_owned(),
+        };
+        let sealed: Vec<u8> = (0..sealed.len() / 2)
+            .map(|n| u8::from_str_radix(&sealed[2 * n..2 * n + 2], 16).unwrap())
+            .collect();
+        Signer::open(kind, CLUSTER, &sealed, &public, &key).unwrap();
+        kinds.push(kind);
+    }
+    assert_eq!(kinds, AuthorityType::ALL);
+}
+
+fn fixture_key() -> ClusterKey {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cluster.key");
+    std::fs::write(&path, [42; 32]).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    ClusterKey::from_file(&path).unwrap()
+}
+
+#[test]
+#[ignore = "prints the fixture, for a new format version"]
+fn print_fixture() {
+    let cluster = Cluster { key: fixture_key() };
+    for kind in AuthorityType::ALL {
+        let (new, _) = cluster.authority(kind);
+        let sealed: String = new
+            .sealed_private
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let ssh = new.public.ssh_public_key.unwrap_or_default();
+        let pem = new.public.certificate_pem.unwrap_or_default().replace('\n', "_");
+        println!("fixture {kind}|{}|{ssh}|{pem}|{sealed}", new.public.pin);
+    }
+}

@@ -15,7 +15,7 @@ const MEMBERSHIP: u8 = 2;
 
 /// A stored or received value that cannot be what this program wrote.
 #[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
+pub(crate) enum DecodeError {
     /// Written by a later version.
     #[error("{what} has format version {found}, this program knows {V1}")]
     Version {

@@ -1,6 +1,7 @@
 //! Receiving a snapshot: piece by piece into a file that counts for nothing until all of it is there and its hash
 //! is right.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -60,7 +61,7 @@ pub(crate) async fn receive(
         }
         hash.update(&chunk.data);
         offset += chunk.data.len() as u64;
-        incoming = tokio::task::spawn_blocking(move || incoming.write(&chunk.data).map(|()| incoming))
+        incoming = tokio::task::spawn_blocking(move || incoming.write_all(&chunk.data).map(|()| incoming))
             .await
             .map_err(|e| store_failed(&e))?
             .map_err(|e| store_failed(&e))?;

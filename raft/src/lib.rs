@@ -30,6 +30,14 @@ pub use propose::ProposeError;
 pub use read::{LeaseLost, LeaseView, ReadError};
 pub use segments::{MAX_SEGMENT, NoSegments, SegmentBackend, SegmentFault};
 pub use server::CallHandler;
-pub use store::{Applied, AppliedAt, Apply, Fault, LogPosition, LogStore, NOTIFY_BITS, StateStore};
+pub use store::{Applied, AppliedAt, Apply, Fault, LogPosition, NOTIFY_BITS};
 pub use tls::{PeerIdentity, PeerTls, TlsError};
 pub use types::{MAX_ENTRY, MAX_FRAME, Member, Reply};
+
+#[cfg(test)]
+extern crate self as palisade_raft;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod tests_common;

@@ -246,7 +246,7 @@ impl RaftNetworkV2<C> for Link {
         let wire_vote = wire::WireVote::from(&vote);
         // When reading fails the stream ends without its last message, and the other end refuses what it got.
         tokio::task::spawn_blocking(move || {
-            if let Err(e) = send_chunks(&data, from, to, wire_vote, Bytes::from(meta), &tx) {
+            if let Err(e) = send_chunks(data, from, to, wire_vote, Bytes::from(meta), &tx) {
                 tracing::error!(error = %e, to, "the snapshot cannot be read");
             }
         });
@@ -309,7 +309,7 @@ impl Link {
 
 /// Reads the snapshot and sends it piece by piece, the hash of all of it in the last.
 fn send_chunks(
-    data: &SnapshotData,
+    data: SnapshotData,
     from: u64,
     to: u64,
     vote: wire::WireVote,
@@ -317,7 +317,7 @@ fn send_chunks(
     tx: &tokio::sync::mpsc::Sender<wire::SnapshotChunk>,
 ) -> std::io::Result<()> {
     use std::io::Read as _;
-    let mut file = data.reader()?;
+    let mut file = data.into_reader()?;
     let mut hash = Sha256::new();
     let mut offset = 0u64;
     let first = wire::SnapshotChunk { from, to, vote: Some(vote), meta, ..Default::default() };

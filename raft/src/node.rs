@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::{Config, ServerState, SnapshotPolicy};
+use palisade_storage::{LogStore, StateStore};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -27,7 +28,7 @@ use crate::read::{self, LeaseLost, LeaseView, ReadError};
 use crate::segments::SegmentBackend;
 use crate::server::{CallHandler, Handlers, PeerService};
 use crate::shared::{FatalHook, LeaseClock, Shared};
-use crate::store::{AppliedAt, Apply, Log, LogStore, StateMachine, StateStore};
+use crate::store::{AppliedAt, Apply, Log, StateMachine};
 use crate::tls::{PeerIdentity, PeerTls, TlsError, TlsState};
 use crate::types::{MAX_FRAME, Member, Raft, Reply};
 use crate::wire::peer::peer_server::PeerServer;
@@ -290,7 +291,7 @@ impl RaftNode {
             identity,
             raft: OnceLock::new(),
             is_tombstoned: Arc::clone(&cfg.is_tombstoned),
-            fatal: FatalHook::new(Arc::clone(&cfg.fatal)),
+            fatal: Arc::new(FatalHook::new(Arc::clone(&cfg.fatal))),
             lease: LeaseClock::default(),
             peers: Peers::new(),
             log: log.clone(),
@@ -300,7 +301,7 @@ impl RaftNode {
         });
         shared.peers.attach(&shared);
         let (applied_tx, applied) = watch::channel(AppliedAt::default());
-        let machine = StateMachine::new(state, apply, applied_tx, Arc::clone(&shared))
+        let machine = StateMachine::new(state, apply, applied_tx, Arc::clone(&shared.fatal))
             .map_err(|e| StartError::Damaged(e.to_string()))?;
         let factory = Factory { shared: Arc::clone(&shared) };
         let raft = openraft::Raft::build(cfg.node_id, config, factory, Log::new(log), machine)
@@ -480,7 +481,7 @@ impl RaftNode {
             leader: m.current_leader,
             last_log,
             committed: index(&m.local_committed),
-            applied: index(&m.last_applied),
+            applied: self.applied.borrow().index,
             snapshot: index(&m.snapshot),
             purged: index(&m.purged),
             joint: membership.get_joint_config().len() > 1,

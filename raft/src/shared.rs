@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use palisade_storage::{LogStore, StateStore};
+
 use crate::peers::Peers;
-use crate::store::{LogStore, StateStore};
 use crate::tls::{PeerIdentity, TlsState};
 use crate::types::{Member, Raft};
 
@@ -66,7 +67,7 @@ pub(crate) struct Shared {
     pub(crate) tls: TlsState,
     pub(crate) raft: OnceLock<Raft>,
     pub(crate) is_tombstoned: Arc<dyn Fn(u64) -> bool + Send + Sync>,
-    pub(crate) fatal: FatalHook,
+    pub(crate) fatal: Arc<FatalHook>,
     pub(crate) lease: LeaseClock,
     pub(crate) peers: Peers,
     pub(crate) log: LogStore,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 openraft::declare_raft_types!(
     /// The type configuration of a Palisade cluster.
-    pub TypeConfig:
+    pub(crate) TypeConfig:
         D = Entry,
         R = Reply,
         Node = Member,
@@ -47,9 +47,9 @@ impl fmt::Debug for Member {
 
 /// One command of the application, opaque to this room. Debug output shows its size only: commands carry sealed secrets.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The encoded command.
-    pub bytes: Bytes,
+    pub(crate) bytes: Bytes,
 }
 
 impl fmt::Debug for Entry {

@@ -1,4 +1,4 @@
-//! Palisade: the session room.
+//! What a session is at either end, written once: SSH channels, and the recordings of them.
 
 #![cfg_attr(
     test,

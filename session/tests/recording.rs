@@ -489,7 +489,7 @@ fn a_recording_is_searched_and_exported_through_its_chunks() {
         timestamp: WALL / 1000,
         title: None,
     };
-    write_asciicast(&header, events, &mut cast).unwrap();
+    write_asciicast(header, events, &mut cast).unwrap();
     let cast = String::from_utf8(cast).unwrap();
     assert_eq!(
         cast,

@@ -5,9 +5,9 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use palisade_storage::{Done, LogRecord, LogStore, WriteError};
 use tokio::sync::oneshot;
 
-use super::stub::{LogRecord, LogStore, WriteError};
 use crate::codec;
 use crate::types::{LogId, RaftEntry, TypeConfig, Vote};
 
@@ -35,7 +35,7 @@ impl Log {
     }
 
     /// Submits a write and waits until it is on the disk.
-    async fn durable(&self, submit: impl FnOnce(super::stub::Done)) -> io::Result<()> {
+    async fn durable(&self, submit: impl FnOnce(Done)) -> io::Result<()> {
         let (tx, rx) = oneshot::channel::<Result<(), WriteError>>();
         submit(Box::new(move |result| {
             let _ = tx.send(result);

@@ -2,27 +2,33 @@
 
 mod log;
 mod state;
-pub(crate) mod stub;
+#[cfg(test)]
+mod suite;
 
+use std::fs::File;
 use std::io;
+
+use palisade_storage::{IncomingSnapshot, SnapshotFile};
 
 pub(crate) use log::Log;
 pub use state::{Applied, AppliedAt, Apply, Fault, LogPosition, NOTIFY_BITS};
 pub(crate) use state::StateMachine;
-pub use stub::{LogStore, StateStore};
-
-use stub::{Incoming, SnapshotFile};
 
 /// A snapshot: one of ours, or one that was received and is complete.
 pub(crate) enum SnapshotData {
-    Stored(SnapshotFile),
-    Received(Incoming),
+    Stored(File),
+    Received(IncomingSnapshot),
 }
 
 impl SnapshotData {
-    pub(crate) fn reader(&self) -> io::Result<std::fs::File> {
+    /// Opened at once: the file is replaced when there is a newer one.
+    pub(crate) fn stored(file: &SnapshotFile) -> io::Result<Self> {
+        Ok(Self::Stored(file.open()?))
+    }
+
+    pub(crate) fn into_reader(self) -> io::Result<File> {
         match self {
-            Self::Stored(file) => std::fs::File::open(&file.path),
+            Self::Stored(file) => Ok(file),
             Self::Received(_) => Err(io::Error::other("a received snapshot is installed before it is sent on")),
         }
     }

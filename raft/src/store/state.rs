@@ -3,18 +3,19 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _};
 use openraft::EntryPayload;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use palisade_core::kv::{Change, Kv, Overlay};
+use palisade_storage::{SnapshotError, SnapshotFile, StateStore, WriteError};
 use tokio::sync::watch;
 
 use super::SnapshotData;
-use super::stub::StateStore;
 use crate::codec;
-use crate::shared::Shared;
+use crate::shared::FatalHook;
 use crate::types::{LogId, Reply, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// How many kinds of notification there are.
@@ -70,23 +71,28 @@ pub(crate) struct StateMachine {
     store: StateStore,
     apply: Arc<dyn Apply>,
     applied: watch::Sender<AppliedAt>,
-    shared: Arc<Shared>,
-    membership: StoredMembership,
+    fatal: Arc<FatalHook>,
 }
 
 fn other(e: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::other(e)
 }
 
-fn read_applied(store: &StateStore) -> io::Result<Option<LogId>> {
-    store.applied().map_err(other)?.map(|id| codec::decode_log_id(&id).map_err(other)).transpose()
+fn read_markers(store: &StateStore) -> io::Result<(Option<LogId>, StoredMembership)> {
+    let (applied, membership) = store.applied().map_err(other)?;
+    let applied = applied.map(|id| codec::decode_log_id(&id)).transpose().map_err(other)?;
+    let membership = membership.map(|m| codec::decode_stored_membership(&m)).transpose().map_err(other)?;
+    Ok((applied, membership.unwrap_or_default()))
 }
 
-fn read_membership(store: &StateStore) -> io::Result<StoredMembership> {
-    match store.membership().map_err(other)? {
-        Some(bytes) => codec::decode_stored_membership(&bytes).map_err(other),
-        None => Ok(StoredMembership::default()),
-    }
+/// How long to wait before the disk is tried again after it was found full.
+const FULL: Duration = Duration::from_millis(200);
+
+/// What a stored snapshot holds: the applied marker is the store's, the membership was given to it as meta.
+fn describe(file: &SnapshotFile) -> io::Result<SnapshotMeta> {
+    let last = file.applied.as_deref().map(codec::decode_log_id).transpose().map_err(other)?;
+    let membership = codec::decode_stored_membership(&file.meta).map_err(other)?;
+    Ok(SnapshotMeta { last_log_id: last, last_membership: membership })
 }
 
 impl StateMachine {
@@ -94,11 +100,11 @@ impl StateMachine {
         store: StateStore,
         apply: Arc<dyn Apply>,
         applied: watch::Sender<AppliedAt>,
-        shared: Arc<Shared>,
+        fatal: Arc<FatalHook>,
     ) -> io::Result<Self> {
-        let membership = read_membership(&store)?;
-        let this = Self { store, apply, applied, shared, membership };
-        this.publish(read_applied(&this.store)?, 0, false);
+        let (last, _) = read_markers(&store)?;
+        let this = Self { store, apply, applied, fatal };
+        this.publish(last, 0, false);
         Ok(this)
     }
 
@@ -119,12 +125,30 @@ impl StateMachine {
 
     /// Whatever goes wrong here must end the process: an entry that one node skips is a fork of the state.
     fn fatal(&self, why: &str) -> io::Error {
-        self.shared.fatal.fire(why);
+        self.fatal.fire(why);
         io::Error::other(why.to_owned())
     }
 
-    fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<(), String> {
-        let Some(last) = batch.last().map(|(entry, _)| entry.log_id) else { return Ok(()) };
+    async fn apply_batch(&self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<(), String> {
+        let Some(done) = self.compute(batch)? else { return Ok(()) };
+        let marker = codec::encode_log_id(&done.last);
+        // What the log took must be applied: a full disk is waited out, as the log does.
+        loop {
+            match self.store.apply(done.changes.clone(), marker.clone(), done.membership.clone()) {
+                Ok(()) => break,
+                Err(WriteError::NoSpace { .. }) => tokio::time::sleep(FULL).await,
+                Err(e) => return Err(format!("the state cannot be written: {e}")),
+            }
+        }
+        self.publish(Some(done.last), done.notify, false);
+        for (responder, reply) in done.replies {
+            responder.send(reply);
+        }
+        Ok(())
+    }
+
+    fn compute(&self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<Option<Batch>, String> {
+        let Some(last) = batch.last().map(|(entry, _)| entry.log_id) else { return Ok(None) };
         let mut overlay = Overlay::new(&self.store);
         let mut replies: Vec<(ApplyResponder<TypeConfig>, Reply)> = Vec::with_capacity(batch.len());
         let mut notify = 0;
@@ -156,22 +180,21 @@ impl StateMachine {
             }
         }
         let changes = overlay.into_changes();
-        let stored = match &membership {
+        let membership = match &membership {
             Some(m) => Some(codec::encode_stored_membership(m).map_err(|e| e.to_string())?),
             None => None,
         };
-        self.store
-            .apply(changes, codec::encode_log_id(&last), stored)
-            .map_err(|e| format!("the state cannot be written: {e}"))?;
-        if let Some(m) = membership {
-            self.membership = m;
-        }
-        self.publish(Some(last), notify, false);
-        for (responder, reply) in replies {
-            responder.send(reply);
-        }
-        Ok(())
+        Ok(Some(Batch { last, changes, membership, notify, replies }))
     }
+}
+
+/// What a batch of entries comes to, ready to be written in one go.
+struct Batch {
+    last: LogId,
+    changes: Vec<Change>,
+    membership: Option<Vec<u8>>,
+    notify: u32,
+    replies: Vec<(ApplyResponder<TypeConfig>, Reply)>,
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -179,7 +202,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
-        Ok((read_applied(&self.store)?, read_membership(&self.store)?))
+        read_markers(&self.store)
     }
 
     async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
@@ -190,7 +213,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         while let Some(item) = entries.try_next().await? {
             batch.push(item);
         }
-        self.apply_batch(batch).map_err(|why| self.fatal(&why))
+        self.apply_batch(batch).await.map_err(|why| self.fatal(&why))
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
@@ -198,30 +221,33 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
-        let encoded = codec::encode_snapshot_meta(meta).map_err(other)?;
         let store = self.store.clone();
-        let installed = tokio::task::spawn_blocking(move || match snapshot {
-            SnapshotData::Received(incoming) => store.install_snapshot(&incoming.path, encoded),
-            SnapshotData::Stored(file) => store.install_snapshot(&file.path, encoded),
-        })
-        .await
-        .map_err(other)?;
-        if let Err(e) = installed {
-            return Err(self.fatal(&format!("the snapshot cannot be installed: {e}")));
-        }
-        self.membership = read_membership(&self.store)?;
-        let applied = read_applied(&self.store)?;
-        if applied != meta.last_log_id {
+        let installed = tokio::task::spawn_blocking(move || {
+            let incoming = match snapshot {
+                SnapshotData::Received(incoming) => incoming,
+                SnapshotData::Stored(mut file) => {
+                    let mut incoming = store.new_incoming()?;
+                    io::copy(&mut file, incoming.file())?;
+                    incoming
+                }
+            };
+            store.install_snapshot(incoming)
+        });
+        let file = match installed.await.map_err(other)? {
+            Ok(file) => file,
+            Err(e) => return Err(self.fatal(&format!("the snapshot cannot be installed: {e}"))),
+        };
+        if describe(&file)? != *meta {
             return Err(self.fatal("the installed snapshot is not the one that was announced"));
         }
-        self.publish(applied, 0, true);
+        self.publish(meta.last_log_id, 0, true);
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        let Some(file) = self.store.current_snapshot().map_err(other)? else { return Ok(None) };
-        let meta = codec::decode_snapshot_meta(&file.meta).map_err(other)?;
-        Ok(Some(Snapshot { meta, snapshot: SnapshotData::Stored(file) }))
+        let Some(file) = self.store.current_snapshot() else { return Ok(None) };
+        let meta = describe(&file)?;
+        Ok(Some(Snapshot { meta, snapshot: SnapshotData::stored(&file)? }))
     }
 }
 
@@ -234,17 +260,26 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let store = self.store.clone();
-        let built = tokio::task::spawn_blocking(move || {
-            let meta = SnapshotMeta {
-                last_log_id: read_applied(&store)?,
-                last_membership: read_membership(&store)?,
-            };
-            let encoded = codec::encode_snapshot_meta(&meta).map_err(other)?;
-            let file = store.build_snapshot(encoded).map_err(other)?;
-            Ok::<_, io::Error>((meta, file))
-        });
-        let (meta, file) = built.await.map_err(other)??;
-        Ok(Snapshot { meta, snapshot: SnapshotData::Stored(file) })
+        loop {
+            let store = self.store.clone();
+            let built = tokio::task::spawn_blocking(move || {
+                let (_, before) = read_markers(&store)?;
+                let meta = codec::encode_stored_membership(&before).map_err(other)?;
+                let file = match store.build_snapshot(meta) {
+                    Ok(file) => file,
+                    Err(SnapshotError::Write(WriteError::NoSpace { .. })) => return Ok(None),
+                    Err(e) => return Err(other(e)),
+                };
+                // Applying went on meanwhile. The store says itself how far the snapshot reaches; that the
+                // membership given to it is the one of that point is only sure if it did not change at all.
+                let (_, after) = read_markers(&store)?;
+                Ok((before == after).then_some(file))
+            });
+            if let Some(file) = built.await.map_err(other)?? {
+                let meta = describe(&file)?;
+                return Ok(Snapshot { meta, snapshot: SnapshotData::stored(&file)? });
+            }
+            tokio::time::sleep(FULL).await;
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A cluster in one process: real TCP on loopback, real mutual TLS, real stores.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, missing_docs)]
 
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use palisade_core::kv::{Change, Kv};
 use palisade_raft::{
-    Applied, Apply, Fault, LogPosition, LogStore, NoSegments, PeerIdentity, PeerTls, RaftConfig, RaftNode, Role,
-    SegmentBackend, StartError, StateStore, Timing,
+    Applied, Apply, Fault, LogPosition, NoSegments, PeerIdentity, PeerTls, RaftConfig, RaftNode, Role,
+    SegmentBackend, StartError, Timing,
 };
+use palisade_storage::{LogOptions, LogStore, StateOptions, StateStore};
 use parking_lot::Mutex;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -92,6 +94,7 @@ impl Apply for TestApply {
 pub struct Running {
     pub node: Arc<RaftNode>,
     pub state: StateStore,
+    pub log: LogStore,
     pub fatal: Arc<Mutex<Vec<String>>>,
 }
 
@@ -209,9 +212,9 @@ impl Cluster {
         let cfg = self.config(id, &fatal);
         let (log, state) = open_stores(&self.node_dir(id));
         let tls = self.authority.tls(CLUSTER, id, &incarnation(id));
-        let node = RaftNode::start(cfg, tls, log, state.clone(), Arc::new(TestApply), segments).await?;
+        let node = RaftNode::start(cfg, tls, log.clone(), state.clone(), Arc::new(TestApply), segments).await?;
         self.addrs.insert(id, node.local_addr());
-        self.nodes.insert(id, Running { node: Arc::new(node), state, fatal });
+        self.nodes.insert(id, Running { node: Arc::new(node), state, log, fatal });
         Ok(())
     }
 

@@ -19,62 +19,103 @@ pub struct CastHeader {
     pub title: Option<String>,
 }
 
-/// Writes `events` as asciicast v2. A resize at the very start becomes the size in the header.
+/// Writes asciicast v2 as events come.
 ///
 /// The bytes are those of the session: it is for the program that plays them to be careful with escape sequences.
-pub fn write_asciicast(
-    header: &CastHeader,
-    events: impl IntoIterator<Item = Played>,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let mut events = events.into_iter().peekable();
-    let (mut cols, mut rows) = (header.cols, header.rows);
-    while let Some(EventKind::Resize { cols: c, rows: r }) = events.peek().map(|played| &played.event.kind) {
-        (cols, rows) = (*c, *r);
-        events.next();
-    }
-    let mut first = json!({"version": 2, "width": cols, "height": rows, "timestamp": header.timestamp});
-    if let (Some(title), Some(fields)) = (&header.title, first.as_object_mut()) {
-        fields.insert("title".into(), Value::from(title.as_str()));
-    }
-    writeln!(out, "{first}")?;
-
+#[derive(Debug)]
+pub struct CastWriter {
+    /// Still to be written; a resize before anything else changes it.
+    header: Option<CastHeader>,
     // Two streams may be cut in the middle of a character independently.
-    let (mut output, mut error_output) = (Utf8Stream::default(), Utf8Stream::default());
-    let mut last_ms = 0;
-    for Played { event, .. } in events {
-        last_ms = event.at_ms;
-        let (code, text) = match event.kind {
-            EventKind::Output(bytes) => ("o", output.push(&bytes)),
-            EventKind::ErrorOutput(bytes) => ("o", error_output.push(&bytes)),
+    output: Utf8Stream,
+    error_output: Utf8Stream,
+    last_ms: u64,
+}
+
+impl CastWriter {
+    /// A writer; the header comes out with the first event.
+    pub fn new(header: CastHeader) -> Self {
+        Self {
+            header: Some(header),
+            output: Utf8Stream::default(),
+            error_output: Utf8Stream::default(),
+            last_ms: 0,
+        }
+    }
+
+    /// Appends what `event` becomes to `out`. A resize at the very start becomes the size in the header.
+    pub fn push(&mut self, event: &EventKind, at_ms: u64, out: &mut String) {
+        if let (Some(header), EventKind::Resize { cols, rows }) = (&mut self.header, event) {
+            (header.cols, header.rows) = (*cols, *rows);
+            return;
+        }
+        self.begin(out);
+        self.last_ms = at_ms;
+        let (code, text) = match event {
+            EventKind::Output(bytes) => ("o", self.output.push(bytes)),
+            EventKind::ErrorOutput(bytes) => ("o", self.error_output.push(bytes)),
             EventKind::Resize { cols, rows } => ("r", format!("{cols}x{rows}")),
-            EventKind::Note(text) => ("m", text),
+            EventKind::Note(text) => ("m", text.clone()),
             EventKind::ExecStart { command } => ("m", format!("exec: {command}")),
             EventKind::Exit { status } => ("m", format!("exit status {status}")),
             // What was typed is not part of what was seen.
-            EventKind::Input(_) | EventKind::InputSize(_) | EventKind::Captured { .. } => continue,
+            EventKind::Input(_) | EventKind::InputSize(_) | EventKind::Captured { .. } => return,
         };
         // A character that is not complete yet shows nothing.
         if code != "o" || !text.is_empty() {
-            line(out, event.at_ms, code, &text)?;
+            line(out, at_ms, code, &text);
         }
     }
-    for rest in [output.finish(), error_output.finish()] {
-        if !rest.is_empty() {
-            line(out, last_ms, "o", rest)?;
+
+    /// Appends what is left at the end.
+    pub fn finish(mut self, out: &mut String) {
+        self.begin(out);
+        for rest in [self.output.finish(), self.error_output.finish()] {
+            if !rest.is_empty() {
+                line(out, self.last_ms, "o", rest);
+            }
         }
     }
-    Ok(())
+
+    fn begin(&mut self, out: &mut String) {
+        let Some(CastHeader {
+            cols,
+            rows,
+            timestamp,
+            title,
+        }) = self.header.take()
+        else {
+            return;
+        };
+        let mut first = json!({"version": 2, "width": cols, "height": rows, "timestamp": timestamp});
+        if let (Some(title), Some(fields)) = (title, first.as_object_mut()) {
+            fields.insert("title".into(), Value::from(title));
+        }
+        out.push_str(&first.to_string());
+        out.push('\n');
+    }
 }
 
-fn line(out: &mut impl Write, at_ms: u64, code: &str, text: &str) -> io::Result<()> {
-    writeln!(
-        out,
-        "[{}.{:03},\"{code}\",{}]",
-        at_ms / 1000,
-        at_ms % 1000,
-        Value::from(text)
-    )
+/// Writes `events` as asciicast v2.
+pub fn write_asciicast(
+    header: CastHeader,
+    events: impl IntoIterator<Item = Played>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut writer = CastWriter::new(header);
+    let mut text = String::new();
+    for Played { event, .. } in events {
+        writer.push(&event.kind, event.at_ms, &mut text);
+        out.write_all(text.as_bytes())?;
+        text.clear();
+    }
+    writer.finish(&mut text);
+    out.write_all(text.as_bytes())
+}
+
+fn line(out: &mut String, at_ms: u64, code: &str, text: &str) {
+    let (secs, ms) = (at_ms / 1000, at_ms % 1000);
+    out.push_str(&format!("[{secs}.{ms:03},\"{code}\",{}]\n", Value::from(text)));
 }
 
 #[cfg(test)]
@@ -94,7 +135,7 @@ mod tests {
             wall_ms: 0,
         });
         let mut out = Vec::new();
-        write_asciicast(&header, events, &mut out).unwrap();
+        write_asciicast(header, events, &mut out).unwrap();
         String::from_utf8(out)
             .unwrap()
             .lines()

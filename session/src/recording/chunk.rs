@@ -38,6 +38,21 @@ pub type ChunkHash = [u8; 32];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub [u8; 16]);
 
+impl From<&palisade_core::name::SessionId> for SessionId {
+    fn from(id: &palisade_core::name::SessionId) -> Self {
+        let mut bytes = [0; 16];
+        let digits = id
+            .as_str()
+            .bytes()
+            .filter_map(|byte| char::from(byte).to_digit(16));
+        for (nth, digit) in digits.take(32).enumerate() {
+            // A digit is below 16.
+            bytes[nth / 2] = bytes[nth / 2] << 4 | digit as u8;
+        }
+        Self(bytes)
+    }
+}
+
 /// A chunk ready to be stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Chunk {
@@ -228,6 +243,15 @@ mod tests {
         let mut bytes = header.to_bytes().to_vec();
         bytes.extend([0; 48]);
         assert_eq!(Header::parse(&bytes).unwrap(), header);
+    }
+
+    #[test]
+    fn the_id_is_that_of_the_session() {
+        let id = palisade_core::name::SessionId::parse("0c9a4c9e-5c5c-4f6e-9c7a-1f2e3d4c5b6a").unwrap();
+        let bytes = [
+            0x0c, 0x9a, 0x4c, 0x9e, 0x5c, 0x5c, 0x4f, 0x6e, 0x9c, 0x7a, 0x1f, 0x2e, 0x3d, 0x4c, 0x5b, 0x6a,
+        ];
+        assert_eq!(SessionId::from(&id), SessionId(bytes));
     }
 
     #[test]

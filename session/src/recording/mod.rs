@@ -24,14 +24,14 @@ mod vt;
 mod writer;
 
 pub use capture::{CAPTURE_BYTES_MAX, CappedCapture};
-pub use cast::{CastHeader, write_asciicast};
+pub use cast::{CastHeader, CastWriter, write_asciicast};
 pub use chunk::{
     CHUNK_BYTES_MAX, Chunk, ChunkError, ChunkFault, ChunkHash, Header, PLAIN_BYTES_MAX, SessionId,
 };
 pub use event::{Direction, Event, EventKind};
 pub use key::{DataKey, DataKeyError};
-pub use line::{LineError, played};
-pub use playback::{Completeness, Playback, Played, Stop};
+pub use line::{LineError, event_line, read_line};
+pub use playback::{Chain, Completeness, Playback, Played, Stop};
 pub use player::{PlayError, PlayOptions, Player, Show, Step};
 pub use reader::ChunkReader;
 pub use safe::SafeOutput;

@@ -6,20 +6,24 @@ use super::key::DataKey;
 use super::reader::ChunkReader;
 use std::fmt;
 
-/// The events of a recording, from its chunks in order. Ends at the first chunk that is missing or wrong: what was
-/// yielded until then is proven, and [`Playback::completeness`] says how it ended.
-pub struct Playback<'a, I> {
+/// Takes the chunks of one recording in order and gives their events, each chunk checked against the one before. For
+/// whoever fetches chunks by waiting for them; [`Playback`] is the same over an iterator.
+pub struct Chain<'a> {
     reader: ChunkReader<'a>,
-    chunks: I,
     /// What the next chunk must be.
     seq: u64,
     prev_hash: ChunkHash,
     covers_ms: u64,
-    events: std::vec::IntoIter<Event>,
-    /// Wall clock minus session time, of the chunk being yielded.
-    first_at_ms: u64,
-    wall_ms: u64,
     ended: bool,
+    stopped: Option<Stop>,
+}
+
+/// The events of a recording, from its chunks in order. Ends at the first chunk that is missing or wrong: what was
+/// yielded until then is proven, and [`Playback::completeness`] says how it ended.
+pub struct Playback<'a, I> {
+    chain: Chain<'a>,
+    chunks: I,
+    events: std::vec::IntoIter<Played>,
     outcome: Option<Completeness>,
 }
 
@@ -84,34 +88,60 @@ impl fmt::Display for Completeness {
     }
 }
 
-impl<'a, I> Playback<'a, I> {
-    /// Reads `chunks`, all of one session in order.
-    pub fn new(session: SessionId, key: &'a DataKey, chunks: I) -> Self {
+impl<'a> Chain<'a> {
+    /// A chain that begins with chunk 0 of `session`.
+    pub fn new(session: SessionId, key: &'a DataKey) -> Self {
+        let reader = ChunkReader::new(session, key);
         Self {
-            reader: ChunkReader::new(session, key),
-            chunks,
+            reader,
             seq: 0,
             prev_hash: [0; 32],
             covers_ms: 0,
-            events: Vec::new().into_iter(),
-            first_at_ms: 0,
-            wall_ms: 0,
             ended: false,
-            outcome: None,
+            stopped: None,
         }
     }
 
-    /// How the recording ended; none while there is more to read.
-    pub fn completeness(&self) -> Option<&Completeness> {
-        self.outcome.as_ref()
+    /// The number of the chunk that comes next.
+    pub fn next_seq(&self) -> u64 {
+        self.seq
     }
 
-    /// Up to when the chunks read so far cover the session, in milliseconds since it began.
+    /// Up to when the chunks so far cover the session, in milliseconds since it began.
     pub fn covers_ms(&self) -> u64 {
         self.covers_ms
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    /// Whether the last chunk has been taken.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Takes the next chunk. After an error nothing more is taken: what follows a gap is not proven.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Played>, Stop> {
+        let taken = match &self.stopped {
+            Some(stop) => Err(stop.clone()),
+            None => self.take(bytes),
+        };
+        taken.inspect_err(|stop| self.stopped = Some(stop.clone()))
+    }
+
+    /// How the recording ended, when there are no more chunks.
+    pub fn finish(&self) -> Completeness {
+        match &self.stopped {
+            Some(why) => Completeness::StopsAt {
+                seq: self.seq,
+                why: why.clone(),
+            },
+            None if self.ended => Completeness::Complete { chunks: self.seq },
+            None => Completeness::StopsAt {
+                seq: self.seq,
+                why: Stop::NotEnded,
+            },
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<Vec<Played>, Stop> {
         if self.ended {
             return Err(Stop::AfterEnd);
         }
@@ -131,11 +161,37 @@ impl<'a, I> Playback<'a, I> {
         self.seq += 1;
         self.prev_hash = sha256(bytes);
         self.covers_ms = header.last_at_ms;
-        self.first_at_ms = header.first_at_ms;
-        self.wall_ms = header.wall_ms;
         self.ended = header.last;
-        self.events = events.into_iter();
-        Ok(())
+        let played = |event: Event| {
+            let since = event.at_ms.saturating_sub(header.first_at_ms);
+            Played {
+                event,
+                wall_ms: header.wall_ms.saturating_add(since),
+            }
+        };
+        Ok(events.into_iter().map(played).collect())
+    }
+}
+
+impl<'a, I> Playback<'a, I> {
+    /// Reads `chunks`, all of one session in order.
+    pub fn new(session: SessionId, key: &'a DataKey, chunks: I) -> Self {
+        Self {
+            chain: Chain::new(session, key),
+            chunks,
+            events: Vec::new().into_iter(),
+            outcome: None,
+        }
+    }
+
+    /// How the recording ended; none while there is more to read.
+    pub fn completeness(&self) -> Option<&Completeness> {
+        self.outcome.as_ref()
+    }
+
+    /// Up to when the chunks read so far cover the session, in milliseconds since it began.
+    pub fn covers_ms(&self) -> u64 {
+        self.chain.covers_ms()
     }
 }
 
@@ -148,25 +204,13 @@ where
 
     fn next(&mut self) -> Option<Played> {
         while self.outcome.is_none() {
-            if let Some(event) = self.events.next() {
-                let since = event.at_ms.saturating_sub(self.first_at_ms);
-                return Some(Played {
-                    event,
-                    wall_ms: self.wall_ms.saturating_add(since),
-                });
+            if let Some(played) = self.events.next() {
+                return Some(played);
             }
-            let why = match self.chunks.next() {
-                Some(bytes) => match self.take(bytes.as_ref()) {
-                    Ok(()) => continue,
-                    Err(why) => why,
-                },
-                None if self.ended => {
-                    self.outcome = Some(Completeness::Complete { chunks: self.seq });
-                    break;
-                }
-                None => Stop::NotEnded,
-            };
-            self.outcome = Some(Completeness::StopsAt { seq: self.seq, why });
+            match self.chunks.next().map(|bytes| self.chain.feed(bytes.as_ref())) {
+                Some(Ok(events)) => self.events = events.into_iter(),
+                Some(Err(_)) | None => self.outcome = Some(self.chain.finish()),
+            }
         }
         None
     }

@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(times(&[b"x", b"hello", b"y", b"hello"], "hello", false), [10, 30]);
         assert_eq!(times(&[b"gr\xc3", b"\xbcn"], "grün", false), [0]);
         assert_eq!(times(&[b"HeLLo"], "hEllO", true), [0]);
-        assert_eq!(times(&[b"HeLLo"], "hello", false), []);
+        assert!(times(&[b"HeLLo"], "hello", false).is_empty());
     }
 
     #[test]
@@ -191,13 +191,13 @@ mod tests {
     #[test]
     fn text_of_different_lines_or_places_is_not_joined() {
         for broken in [&b"he\r\nllo"[..], b"he\x1b[5;5Hllo", b"he\rllo", b"he\x1b[2Jllo"] {
-            assert_eq!(times(&[broken], "hello", false), [], "{broken:?}");
+            assert!(times(&[broken], "hello", false).is_empty(), "{broken:?}");
         }
     }
 
     #[test]
     fn titles_are_not_what_was_shown() {
-        assert_eq!(times(&[b"\x1b]0;hello\x07"], "hello", false), []);
+        assert!(times(&[b"\x1b]0;hello\x07"], "hello", false).is_empty());
     }
 
     #[test]

@@ -120,9 +120,9 @@ impl ChunkWriter {
         }
         let at_ms = event.at_ms.max(self.last_at_ms);
         match event.kind {
-            EventKind::Output(bytes) => self.append_runs(&bytes, at_ms, wall_ms, EventKind::Output),
-            EventKind::ErrorOutput(bytes) => self.append_runs(&bytes, at_ms, wall_ms, EventKind::ErrorOutput),
-            EventKind::Input(bytes) => self.append_runs(&bytes, at_ms, wall_ms, EventKind::Input),
+            EventKind::Output(bytes) => self.append_runs(bytes, at_ms, wall_ms, EventKind::Output),
+            EventKind::ErrorOutput(bytes) => self.append_runs(bytes, at_ms, wall_ms, EventKind::ErrorOutput),
+            EventKind::Input(bytes) => self.append_runs(bytes, at_ms, wall_ms, EventKind::Input),
             kind => self.append(kind, at_ms, wall_ms),
         }
     }
@@ -173,7 +173,7 @@ impl ChunkWriter {
 
     fn append_runs(
         &mut self,
-        bytes: &[u8],
+        bytes: Vec<u8>,
         at_ms: u64,
         wall_ms: u64,
         kind: fn(Vec<u8>) -> EventKind,

@@ -137,7 +137,7 @@ impl StateStore {
         let lock = DirLock::take(&generations.lock_path())?;
         let found = generations.find(opts.must_exist)?;
         let dir = generations.dir(found.number);
-        let engine = Engine::open(&dir, opts.cache, opts.skip_fdatasync)?;
+        let engine = Engine::open(&dir, found.fresh, opts.cache, opts.skip_fdatasync)?;
         let seq = read_seq(&engine).map_err(|e| match e {
             ReadError::Damaged(d) => OpenError::from(d),
             ReadError::Failed(why) => Damage::new(&dir, "the applied marker", why).into(),
@@ -241,6 +241,25 @@ impl StateStore {
     /// Makes everything applied so far durable.
     pub fn sync(&self) -> Result<(), WriteError> {
         self.inner.sync()
+    }
+
+    /// Reads every value: how many there are, and which are damaged.
+    pub fn verify(&self) -> (u64, Vec<(Vec<u8>, ReadError)>) {
+        let live = self.inner.live.read();
+        let (mut count, mut damaged) = (0, Vec::new());
+        let scanned = live
+            .engine
+            .scan(&[DATA], Some(&[DATA + 1]), false, |head, stored| {
+                count += 1;
+                if let Err(e) = value::load(&live.engine, head, stored) {
+                    damaged.push((head[1..].to_vec(), e));
+                }
+                Ok(true)
+            });
+        if let Err(e) = scanned {
+            damaged.push((Vec::new(), e));
+        }
+        (count, damaged)
     }
 
     /// Bytes the state takes on the disk, without snapshots.

@@ -1,0 +1,39 @@
+# `make demo` shows the main job on this machine; `make test` runs every test there is.
+# Build output goes to CARGO_TARGET_DIR, by default ~/.cache/palisade/target: outside the checkout.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/palisade/target
+CARGO ?= cargo
+export CARGO
+
+.PHONY: help build demo test check fix bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@echo "build output: $(CARGO_TARGET_DIR)"
+
+build: ## the programs: palisade, pal, palctl
+	@scripts/setup.sh build
+	$(CARGO) build --locked --workspace --bins
+	@echo "built: $(CARGO_TARGET_DIR)/debug/{palisade,pal,palctl}"
+
+demo: ## the main job on three nodes and a stock sshd; ONCE=1 ends by itself, non-zero if a step failed
+	@ONCE=$(ONCE) scripts/demo.sh
+
+test: ## every test; the last line is "N passed, N failed"
+	@scripts/test.sh
+
+check: ## reads only: format, lints, house rules, licences and bans, shell scripts
+	@scripts/check.sh
+
+fix: ## writes: formats, and applies what clippy can
+	$(CARGO) fmt --all
+	$(CARGO) clippy --locked --fix --allow-dirty --allow-staged --workspace --all-targets
+
+bench: ## measurements beside etcd and OpenSSH
+	@scripts/bench.sh $(BENCH)
+
+clean: ## removes the build output and what the demo left
+	rm -rf "$(CARGO_TARGET_DIR)" demo-run

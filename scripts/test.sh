@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs every test there is, prints failures once more at the end, and ends with one line: "N passed, N failed".
+# Extra arguments go to cargo test: scripts/test.sh -p palisade-core
+set -uo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+cd "$repo" || exit 1
+
+scripts/setup.sh test || exit 1
+# The OpenSSH and Ansible tests find these here.
+export PALISADE_TEST_VENV=$venv
+
+mkdir -p "$CARGO_TARGET_DIR"
+log=$CARGO_TARGET_DIR/test-output.txt
+say "build output: $CARGO_TARGET_DIR"
+say "test output:  $log"
+
+began=$SECONDS
+# The whole-cluster tests start pal and palctl as well, so all programs are built first.
+"$cargo" build --locked --workspace --bins || die "the programs do not build"
+say "built in $((SECONDS - began)) s"
+
+began=$SECONDS
+"$cargo" test --locked --no-fail-fast "${@:---workspace}" 2>&1 | tee "$log"
+code=${PIPESTATUS[0]}
+say "tested in $((SECONDS - began)) s"
+python3 scripts/summary.py "$code" "$log"
