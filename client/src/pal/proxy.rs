@@ -156,8 +156,7 @@ async fn enter(
             Ok(ChannelIo::new(channel, egress).keeping(Arc::new(connection)))
         }
         Err(russh::Error::ChannelOpenFailure(failure)) => {
-            let said = connection.last_refusal().unwrap_or_else(|| failure.description().to_owned());
-            Err(ConnectError::Refused(said))
+            Err(ConnectError::Refused(failure.description().to_owned()))
         }
         Err(source) => Err(ConnectError::Ssh { addr: format!("{host}:{port}"), source }),
     }
