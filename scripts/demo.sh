@@ -308,15 +308,15 @@ must pal recordings ls
 first_id='' second_id=''
 rows=$(pal recordings ls --format json)
 for id in $(printf '%s' "$rows" | jq -r '.. | .session? // empty' | sort -u); do
-    text=$(pal play --format text "$id" 2>/dev/null)
+    text=$(pal play --no-wait "$id" 2>/dev/null)
     case $text in *first-session-marker*) first_id=$id ;; esac
     case $text in *second-session-42*) second_id=$id ;; esac
 done
 [ -n "$first_id" ] || bad "no recording shows the first session"
 [ -n "$second_id" ] || bad "no recording shows the session that died with its node"
-must pal play --format text "$first_id"
+must pal play --no-wait "$first_id"
 contains first-session-marker
-must pal play --format text "$second_id"
+must pal play --no-wait "$second_id"
 contains still-typing-2 "the recording of the dead node plays to where a second before the kill"
 
 title "The audit log, checked by the cluster and offline"

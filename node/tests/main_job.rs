@@ -11,7 +11,7 @@ const BOUND: Duration = Duration::from_secs(60);
 
 /// What `pal play` shows of a recording, as plain text.
 fn played(person: &palisade_testkit::Person, session: &str) -> String {
-    person.pal(&["play", "--format", "text", session]).ok()
+    person.pal(&["play", "--no-wait", session]).ok()
 }
 
 /// The ids of all recordings whose text contains the marker.
@@ -33,7 +33,7 @@ fn recordings_with(person: &palisade_testkit::Person, marker: &str) -> Vec<Strin
     let ids = rows.iter().filter_map(id);
     ids.filter(|id| {
         person
-            .pal(&["play", "--format", "text", id])
+            .pal(&["play", "--no-wait", id])
             .text()
             .contains(marker)
     })
