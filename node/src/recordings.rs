@@ -13,10 +13,9 @@ use palisade_core::ports::{ByteSource, Pending, PlayFormat, Recordings, Unavaila
 use palisade_core::record::{AnyRecord, Completeness, Kind, Record, RecordingSpec};
 use palisade_core::state;
 use palisade_raft::{SegmentBackend, SegmentFault};
-use palisade_session::recording::{CastHeader, Chain, DataKey, Played, event_line, write_asciicast};
+use palisade_session::recording::{CastHeader, CastWriter, Chain, DataKey, Played, event_line};
 use palisade_storage::{SegmentName, SegmentStore};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -244,8 +243,7 @@ struct Playing {
 
 impl Playing {
     fn run(self, waiter: &tokio::runtime::Handle) {
-        let id = session_bytes(&self.row.spec.session);
-        let mut chain = Chain::new(id, &self.key);
+        let mut chain = Chain::new((&self.row.spec.session).into(), &self.key);
         let played = match self.format {
             PlayFormat::Events => self.events(&mut chain, waiter),
             PlayFormat::Asciicast => self.asciicast(&mut chain, waiter),
@@ -303,18 +301,20 @@ impl Playing {
     }
 
     fn asciicast(&self, chain: &mut Chain<'_>, waiter: &tokio::runtime::Handle) -> Result<(), Ended> {
-        let mut all = Vec::new();
-        self.each(chain, waiter, |events| {
-            all.extend(events);
-            Ok(())
-        })?;
         let spec = &self.row.spec;
         let title = format!("{} as {} on {}", spec.user, spec.login, spec.host);
         let header = CastHeader { cols: 80, rows: 24, timestamp: spec.started.secs(), title: Some(title) };
-        let mut writer = PieceWriter { piece: Vec::new(), playing: self };
-        write_asciicast(&header, all, &mut writer).map_err(|_| Ended::NobodyReads)?;
-        let rest = std::mem::take(&mut writer.piece);
-        self.send(rest)
+        let mut writer = CastWriter::new(header);
+        self.each(chain, waiter, |events| {
+            let mut lines = String::new();
+            for Played { event, .. } in &events {
+                writer.push(&event.kind, event.at_ms, &mut lines);
+            }
+            self.send(lines.into_bytes())
+        })?;
+        let mut rest = String::new();
+        writer.finish(&mut rest);
+        self.send(rest.into_bytes())
     }
 }
 
@@ -330,37 +330,10 @@ fn json_line(line: &PlayLine) -> Result<Vec<u8>, Ended> {
     Ok(bytes)
 }
 
-/// Hands what is written over in pieces.
-struct PieceWriter<'a> {
-    piece: Vec<u8>,
-    playing: &'a Playing,
-}
-
-impl io::Write for PieceWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.piece.extend_from_slice(bytes);
-        if self.piece.len() >= 64 * 1024 {
-            let piece = std::mem::take(&mut self.piece);
-            self.playing.send(piece).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 struct Received(mpsc::Receiver<Result<Vec<u8>, Unavailable>>);
 
 impl ByteSource for Received {
     fn next(&mut self) -> Pending<'_, Option<Result<Vec<u8>, Unavailable>>> {
         Box::pin(self.0.recv())
     }
-}
-
-/// A session's id as the recording room writes it into chunks.
-fn session_bytes(session: &SessionId) -> palisade_session::recording::SessionId {
-    let uuid = uuid::Uuid::parse_str(session.as_str()).unwrap_or_default();
-    palisade_session::recording::SessionId(*uuid.as_bytes())
 }
