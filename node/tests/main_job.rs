@@ -46,7 +46,7 @@ fn recordings_with(person: &palisade_testkit::Person, marker: &str) -> Vec<Strin
 fn the_main_job_survives_the_loss_of_the_leader() {
     let cluster = Cluster::start(3);
     let host = Sshd::start(&cluster, "web1");
-    let alice = cluster.person("alice", "access");
+    let alice = cluster.person("alice", "access,auditor");
     alice.login(&cluster.nodes[0].web_addr()).ok();
 
     let certificate = alice.certificate();
@@ -150,7 +150,7 @@ fn the_main_job_survives_the_loss_of_the_leader() {
 #[test]
 fn a_planned_stop_of_the_leader_loses_no_request() {
     let cluster = Cluster::start(3);
-    let editor = cluster.person("ed", "editor");
+    let editor = cluster.person("ed", "admin");
     editor.login(&cluster.nodes[0].web_addr()).ok();
     let leader = cluster.leader();
     let stop = std::sync::atomic::AtomicBool::new(false);
