@@ -1,5 +1,6 @@
 //! The [`Operations`] port: what operators do with the cluster itself, and how it is doing.
 
+use crate::appliance::Skew;
 use crate::authorities;
 use crate::config::Config;
 use crate::consensus::{NodeConsensus, now};
@@ -48,8 +49,9 @@ pub struct NodeOperations {
     pub(crate) consensus: Arc<NodeConsensus>,
     pub(crate) key: Arc<ClusterKey>,
     pub(crate) log: LogStore,
-    pub(crate) segments: SegmentStore,
+    pub(crate) segments: Arc<SegmentStore>,
     pub(crate) sessions: Arc<NodeSessions>,
+    pub(crate) skew: Arc<Skew>,
 }
 
 fn failed(error: impl std::fmt::Display) -> OperationFailed {
@@ -227,13 +229,13 @@ impl NodeOperations {
             nodes,
             advice: Vec::new(),
         };
-        report.advice = advice(&report, stats.no_space);
+        report.advice = advice(&report, stats.no_space, self.skew.worst_ms());
         report
     }
 }
 
 /// The next action, in words.
-fn advice(status: &ClusterStatus, no_space: bool) -> Vec<String> {
+fn advice(status: &ClusterStatus, no_space: bool, skew_ms: u64) -> Vec<String> {
     let mut advice = Vec::new();
     if !status.quorum {
         advice.push("there is no quorum: start the nodes that are down; running sessions go on, new ones are refused".into());
@@ -248,6 +250,9 @@ fn advice(status: &ClusterStatus, no_space: bool) -> Vec<String> {
         1 => advice.push("one voter survives no failure: join two more nodes".into()),
         2 | 4 => advice.push("an even number of voters survives no more failures than one fewer: join one more node".into()),
         _ => {}
+    }
+    if skew_ms > 1_000 {
+        advice.push(format!("the clocks of two nodes differ by {} s: set them by NTP", skew_ms / 1000));
     }
     if no_space {
         advice.push("this node's disk is nearly full and takes no changes: free some space, it recovers by itself".into());

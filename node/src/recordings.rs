@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 const PEER_FOR: Duration = Duration::from_secs(5);
 
 /// The segments on this node's disk, as the other nodes reach them.
-pub struct LocalSegments(pub SegmentStore);
+pub struct LocalSegments(pub Arc<SegmentStore>);
 
 impl SegmentBackend for LocalSegments {
     fn put(&self, session: &str, seq: u64, data: Bytes) -> Result<String, SegmentFault> {
@@ -57,7 +57,7 @@ fn segment_fault(error: palisade_storage::SegmentError) -> SegmentFault {
 /// The port.
 pub struct NodeRecordings {
     consensus: Arc<NodeConsensus>,
-    segments: SegmentStore,
+    segments: Arc<SegmentStore>,
     key: Arc<ClusterKey>,
     cluster_id: String,
     this: Weak<NodeRecordings>,
@@ -65,7 +65,7 @@ pub struct NodeRecordings {
 
 impl NodeRecordings {
     /// On the node's segment store.
-    pub fn new(consensus: Arc<NodeConsensus>, segments: SegmentStore, key: Arc<ClusterKey>, cluster_id: &str) -> Arc<Self> {
+    pub fn new(consensus: Arc<NodeConsensus>, segments: Arc<SegmentStore>, key: Arc<ClusterKey>, cluster_id: &str) -> Arc<Self> {
         Arc::new_cyclic(|this| NodeRecordings { consensus, segments, key, cluster_id: cluster_id.to_owned(), this: this.clone() })
     }
 
