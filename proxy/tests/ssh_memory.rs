@@ -25,7 +25,10 @@ async fn stalled_readers_hold_no_more_than_their_windows() {
     }
     // Until nothing moves any more.
     let carried = || world.recordings.all().len();
-    support::until("all sessions run", || (carried() as u64 == READERS + 1).then_some(())).await;
+    support::until("all sessions run", || {
+        (carried() as u64 == READERS + 1).then_some(())
+    })
+    .await;
     let mut last = resident_kib();
     let mut quiet = 0;
     while quiet < 10 {

@@ -32,10 +32,21 @@ pub(crate) async fn carry(link: Arc<Link>, channel: Channel<Msg>, reply: Channel
         return reply.reject(prohibited("the host opens no session")).await;
     };
     reply.accept().await;
-    let user = End { channel, egress: Arc::clone(&link.egress) };
-    let far = End { channel: far, egress: host.egress() };
+    let user = End {
+        channel,
+        egress: Arc::clone(&link.egress),
+    };
+    let far = End {
+        channel: far,
+        egress: host.egress(),
+    };
     let stop = Stop::default();
-    let session = Session { link: Arc::clone(&link), stop: stop.clone(), terminal: None, running: None };
+    let session = Session {
+        link: Arc::clone(&link),
+        stop: stop.clone(),
+        terminal: None,
+        running: None,
+    };
     let progress = Progress::default();
     let ended = async {
         tokio::select! {
@@ -91,7 +102,11 @@ impl Session {
         if self.running.is_some() {
             return Err("this channel has a program already".into());
         }
-        let permit = self.link.ask(ability, command).await.map_err(|refused| refused.to_string())?;
+        let permit = self
+            .link
+            .ask(ability, command)
+            .await
+            .map_err(|refused| refused.to_string())?;
         let started = self.start(&permit, kind, command).await;
         match started {
             Ok(running) => {
@@ -109,8 +124,12 @@ impl Session {
         let other = |_| Refused::Other("no session id could be made".into());
         let id = SessionId::parse(&uuid::Uuid::new_v4().to_string()).map_err(other)?;
         let mode = permit.options().record_session;
-        let (recorder, sealed_key) =
-            Recorder::begin(Arc::clone(consensus), Arc::clone(&link.node.recordings), &id, mode)?;
+        let (recorder, sealed_key) = Recorder::begin(
+            Arc::clone(consensus),
+            Arc::clone(&link.node.recordings),
+            &id,
+            mode,
+        )?;
         let started = consensus.now();
         let row = RecordingSpec {
             session: id.clone(),
@@ -133,19 +152,39 @@ impl Session {
         let name = Name::parse(id.as_str()).map_err(|e| Refused::Other(e.to_string()))?;
         let recording = Box::new(Record::new(name, row));
         let word = kind_word(kind);
-        let event = link.event(EventKind::SessionStart).session(id.as_str()).with("kind", word);
-        let event = event.with("recording", format!("{mode:?}").to_lowercase()).with("cert_serial", link.who.holder.serial);
+        let event = link
+            .event(EventKind::SessionStart)
+            .session(id.as_str())
+            .with("kind", word);
+        let event = event
+            .with("recording", format!("{mode:?}").to_lowercase())
+            .with("cert_serial", link.who.holder.serial);
         let mut events = vec![event];
         if kind == SessionKind::Exec {
-            events.push(link.event(EventKind::Exec).session(id.as_str()).target(cut(command)));
+            events.push(
+                link.event(EventKind::Exec)
+                    .session(id.as_str())
+                    .target(cut(command)),
+            );
         }
         let max_sessions = permit.options().max_sessions;
-        link.node.propose(&link.who, Command::StartSession { recording, events, max_sessions }).await?;
+        link.node
+            .propose(
+                &link.who,
+                Command::StartSession {
+                    recording,
+                    events,
+                    max_sessions,
+                },
+            )
+            .await?;
         if let Some((columns, rows)) = self.terminal {
             recorder.note(resize(columns, rows));
         }
         if !command.is_empty() {
-            recorder.note(RecordedEvent::ExecStart { command: cut(command) });
+            recorder.note(RecordedEvent::ExecStart {
+                command: cut(command),
+            });
         }
         let live = LiveSession {
             session: id.to_string(),
@@ -164,7 +203,13 @@ impl Session {
             // File contents are not recorded: size and hash of the streams are.
             SessionKind::Sftp | SessionKind::Forward => Some(Capped::new(0)),
         };
-        Ok(Running { id, kind, recorder, capped, entry })
+        Ok(Running {
+            id,
+            kind,
+            recorder,
+            capped,
+            entry,
+        })
     }
 }
 
@@ -179,7 +224,10 @@ fn kind_word(kind: SessionKind) -> &'static str {
 
 fn resize(columns: u32, rows: u32) -> RecordedEvent {
     let bounded = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-    RecordedEvent::Resize { cols: bounded(columns), rows: bounded(rows) }
+    RecordedEvent::Resize {
+        cols: bounded(columns),
+        rows: bounded(rows),
+    }
 }
 
 /// A command as it is kept: long ones are cut, control characters are escaped where they are shown.
@@ -192,15 +240,25 @@ impl Inspect for Session {
         Box::pin(async move {
             self.link.touch();
             match request {
-                ChannelMsg::RequestPty { col_width, row_height, .. } => {
+                ChannelMsg::RequestPty {
+                    col_width,
+                    row_height,
+                    ..
+                } => {
                     let permitted = self.link.who.holder.extensions.iter().any(|e| e == "permit-pty");
                     if !permitted {
-                        return Err("your certificate does not carry permit-pty: run `pal login` again".into());
+                        return Err(
+                            "your certificate does not carry permit-pty: run `pal login` again".into(),
+                        );
                     }
                     self.terminal = Some((*col_width, *row_height));
                     Ok(())
                 }
-                ChannelMsg::WindowChange { col_width, row_height, .. } => {
+                ChannelMsg::WindowChange {
+                    col_width,
+                    row_height,
+                    ..
+                } => {
                     self.terminal = Some((*col_width, *row_height));
                     if let Some(running) = &mut self.running {
                         running.recorder.note(resize(*col_width, *row_height));
@@ -220,12 +278,18 @@ impl Inspect for Session {
                     };
                     self.begin(kind, ability, &name).await
                 }
-                ChannelMsg::AgentForward { .. } => {
-                    self.link.ask(Ability::AgentForward, "").await.map(drop).map_err(|r| r.to_string())
-                }
-                ChannelMsg::RequestX11 { .. } => {
-                    self.link.ask(Ability::X11, "").await.map(drop).map_err(|r| r.to_string())
-                }
+                ChannelMsg::AgentForward { .. } => self
+                    .link
+                    .ask(Ability::AgentForward, "")
+                    .await
+                    .map(drop)
+                    .map_err(|r| r.to_string()),
+                ChannelMsg::RequestX11 { .. } => self
+                    .link
+                    .ask(Ability::X11, "")
+                    .await
+                    .map(drop)
+                    .map_err(|r| r.to_string()),
                 ChannelMsg::SetEnv { .. } | ChannelMsg::Signal { .. } => Ok(()),
                 _ => Err("this request is not known".into()),
             }
@@ -234,12 +298,17 @@ impl Inspect for Session {
 
     fn output<'a>(&'a mut self, data: &'a [Chunk]) -> Boxed2<'a, Result<(), String>> {
         Box::pin(async move {
-            let Some(running) = &mut self.running else { return Ok(()) };
+            let Some(running) = &mut self.running else {
+                return Ok(());
+            };
             // Output of an interactive session says nothing about the person; a long transfer does.
             if running.kind != SessionKind::Interactive {
                 self.link.touch();
             }
-            running.output(data).await.map_err(|e| format!("the session cannot be recorded: {e}"))
+            running
+                .output(data)
+                .await
+                .map_err(|e| format!("the session cannot be recorded: {e}"))
         })
     }
 
@@ -254,7 +323,11 @@ impl Inspect for Session {
 
 impl Session {
     fn kind(&self) -> SessionKind {
-        if self.terminal.is_some() { SessionKind::Interactive } else { SessionKind::Exec }
+        if self.terminal.is_some() {
+            SessionKind::Interactive
+        } else {
+            SessionKind::Exec
+        }
     }
 }
 
@@ -262,7 +335,13 @@ impl Running {
     async fn output(&mut self, data: &[Chunk]) -> Result<(), palisade_core::ports::Unavailable> {
         let Some(capped) = &mut self.capped else {
             // Everything a terminal shows is one stream.
-            return self.recorder.output(data.iter().map(|chunk| RecordedEvent::Output(chunk.data.to_vec()))).await;
+            return self
+                .recorder
+                .output(
+                    data.iter()
+                        .map(|chunk| RecordedEvent::Output(chunk.data.to_vec())),
+                )
+                .await;
         };
         let kept = data.iter().filter_map(|chunk| match chunk.ext {
             None => capped.output.event(&chunk.data),
@@ -291,7 +370,13 @@ impl Running {
         if let Some(capped) = self.capped {
             for capture in [capped.input, capped.output, capped.error_output] {
                 let total = capture.finish();
-                if let RecordedEvent::Captured { size, sha256, direction: Direction::Output, .. } = &total {
+                if let RecordedEvent::Captured {
+                    size,
+                    sha256,
+                    direction: Direction::Output,
+                    ..
+                } = &total
+                {
                     hash = Some((*size, hex(sha256)));
                 }
                 self.recorder.note(total);
@@ -304,10 +389,19 @@ impl Running {
         if let Some(status) = outcome.exit_status {
             self.recorder.note(RecordedEvent::Exit { status });
         }
-        let Recorded { completeness, chunks, last_chunk } = self.recorder.finish().await;
+        let Recorded {
+            completeness,
+            chunks,
+            last_chunk,
+        } = self.recorder.finish().await;
         let output_bytes = outcome.output_bytes;
-        let mut event = link.event(EventKind::SessionEnd).session(self.id.as_str()).with("kind", kind_word(self.kind));
-        event = event.with("input_bytes", outcome.input_bytes).with("output_bytes", outcome.output_bytes);
+        let mut event = link
+            .event(EventKind::SessionEnd)
+            .session(self.id.as_str())
+            .with("kind", kind_word(self.kind));
+        event = event
+            .with("input_bytes", outcome.input_bytes)
+            .with("output_bytes", outcome.output_bytes);
         if let Some(status) = outcome.exit_status {
             event = event.with("exit_status", status);
         }
@@ -322,18 +416,33 @@ impl Running {
             event = event.message(reason.as_str());
         }
         if let Some(reason) = ours {
-            let cut_off = link.event(EventKind::SessionTerminated).session(self.id.as_str()).message(reason);
+            let cut_off = link
+                .event(EventKind::SessionTerminated)
+                .session(self.id.as_str())
+                .message(reason);
             events.push(cut_off);
         }
         events.push(event);
-        let end = Command::EndSession { session: self.id, completeness, chunks, output_bytes, last_chunk, events };
+        let end = Command::EndSession {
+            session: self.id,
+            completeness,
+            chunks,
+            output_bytes,
+            last_chunk,
+            events,
+        };
         let (link, id) = (Arc::clone(link), link.node.consensus.new_id());
         tokio::spawn(async move {
             let started = tokio::time::Instant::now();
             let mut pause = Duration::from_millis(100);
             loop {
                 // The same id each time: an end that was committed unseen is not committed twice.
-                match link.node.consensus.propose(link.who.actor(), id.clone(), end.clone()).await {
+                match link
+                    .node
+                    .consensus
+                    .propose(link.who.actor(), id.clone(), end.clone())
+                    .await
+                {
                     Ok(_) => return,
                     Err(error) if started.elapsed() > END_PATIENCE => {
                         tracing::error!(user = %link.who.holder.user, error = %error, "the end of a session was not written");
