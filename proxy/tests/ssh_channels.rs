@@ -1,6 +1,12 @@
 //! Every way to a host, and every one through the decision. Uses our own SSH client, to ask for what stock ssh never
 //! asks for.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    reason = "a test that cannot go on should stop"
+)]
+
 mod support;
 
 use palisade_ca::ssh_key::{Certificate, PrivateKey, PublicKey};
@@ -39,19 +45,25 @@ async fn connect(world: &World) -> Result<Connection<Nothing>, client::ConnectEr
 }
 
 /// What a program on a channel says until it is over.
-async fn drain(mut channel: palisade_session::ssh::russh::Channel<palisade_session::ssh::russh::client::Msg>) -> (String, Option<u32>) {
+async fn drain(
+    mut channel: palisade_session::ssh::russh::Channel<palisade_session::ssh::russh::client::Msg>,
+) -> (String, Option<u32>) {
     let (mut said, mut status) = (Vec::new(), None);
     let read = async {
         while let Some(msg) = channel.wait().await {
             match msg {
-                ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => said.extend_from_slice(&data),
+                ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => {
+                    said.extend_from_slice(&data)
+                }
                 ChannelMsg::ExitStatus { exit_status } => status = Some(exit_status),
                 ChannelMsg::Close => break,
                 _ => {}
             }
         }
     };
-    tokio::time::timeout(WITHIN, read).await.expect("the channel ends");
+    tokio::time::timeout(WITHIN, read)
+        .await
+        .expect("the channel ends");
     (String::from_utf8_lossy(&said).into_owned(), status)
 }
 
@@ -94,15 +106,32 @@ async fn attempt(world: &World, connection: &Connection<Nothing>, ability: Abili
             channel.request_subsystem(true, "netconf").await.unwrap();
             program(drain(channel).await)
         }
-        Ability::LocalForward => opened(handle.channel_open_direct_tcpip("127.0.0.1", port, "127.0.0.1", 1).await),
-        Ability::RemoteForward => handle.tcpip_forward("127.0.0.1", 0).await.map(drop).map_err(|e| e.to_string()),
+        Ability::LocalForward => opened(
+            handle
+                .channel_open_direct_tcpip("127.0.0.1", port, "127.0.0.1", 1)
+                .await,
+        ),
+        Ability::RemoteForward => handle
+            .tcpip_forward("127.0.0.1", 0)
+            .await
+            .map(drop)
+            .map_err(|e| e.to_string()),
         Ability::StreamLocal => {
             let path = world.path("host.sock");
             let _ = std::fs::remove_file(&path);
             let _socket = tokio::net::UnixListener::bind(&path).unwrap();
             // The other way, a socket listener on the host, is carried for nobody.
-            assert!(handle.streamlocal_forward(world.path("remote.sock").to_str().unwrap()).await.is_err());
-            opened(handle.channel_open_direct_streamlocal(path.to_str().unwrap()).await)
+            assert!(
+                handle
+                    .streamlocal_forward(world.path("remote.sock").to_str().unwrap())
+                    .await
+                    .is_err()
+            );
+            opened(
+                handle
+                    .channel_open_direct_streamlocal(path.to_str().unwrap())
+                    .await,
+            )
         }
         Ability::AgentForward => {
             let mut channel = handle.channel_open_session().await.unwrap();
@@ -113,7 +142,10 @@ async fn attempt(world: &World, connection: &Connection<Nothing>, ability: Abili
             // X11 channels from the user's side are refused as a kind.
             assert!(handle.channel_open_x11("127.0.0.1", 1).await.is_err());
             let mut channel = handle.channel_open_session().await.unwrap();
-            channel.request_x11(true, true, "MIT-MAGIC-COOKIE-1", "00", 0).await.unwrap();
+            channel
+                .request_x11(true, true, "MIT-MAGIC-COOKIE-1", "00", 0)
+                .await
+                .unwrap();
             answer(&mut channel).await
         }
     }
@@ -124,14 +156,22 @@ async fn answer(
 ) -> Result<(), String> {
     let mut said = String::new();
     loop {
-        match tokio::time::timeout(WITHIN, channel.wait()).await.expect("an answer") {
+        match tokio::time::timeout(WITHIN, channel.wait())
+            .await
+            .expect("an answer")
+        {
             Some(ChannelMsg::Success) => return Ok(()),
             Some(ChannelMsg::ExtendedData { data, .. }) => said.push_str(&String::from_utf8_lossy(&data)),
             Some(ChannelMsg::Failure) => {
                 // The reason may come before the answer or after it.
                 while said.is_empty() {
-                    match tokio::time::timeout(WITHIN, channel.wait()).await.expect("a reason") {
-                        Some(ChannelMsg::ExtendedData { data, .. }) => said.push_str(&String::from_utf8_lossy(&data)),
+                    match tokio::time::timeout(WITHIN, channel.wait())
+                        .await
+                        .expect("a reason")
+                    {
+                        Some(ChannelMsg::ExtendedData { data, .. }) => {
+                            said.push_str(&String::from_utf8_lossy(&data))
+                        }
                         Some(_) => {}
                         None => break,
                     }
@@ -152,7 +192,11 @@ async fn every_ability_is_carried_only_with_a_decision() {
         let carried = attempt(&world, &connection, ability).await;
         // Nobody may have these two yet, whatever the role says.
         let never = matches!(ability, Ability::Subsystem | Ability::X11);
-        assert_eq!(carried.is_ok(), !never, "{ability:?} with every permit: {carried:?}");
+        assert_eq!(
+            carried.is_ok(),
+            !never,
+            "{ability:?} with every permit: {carried:?}"
+        );
     }
     let events = world.consensus.events().len();
     // Now no decision can be made: nothing new is carried, though the connection lives.
@@ -168,7 +212,9 @@ async fn every_ability_is_carried_only_with_a_decision() {
     }
     assert_eq!(world.consensus.events().len(), events, "nothing was committed");
     world.consensus.no_quorum.store(false, Ordering::Relaxed);
-    attempt(&world, &connection, Ability::Exec).await.expect("carried again");
+    attempt(&world, &connection, Ability::Exec)
+        .await
+        .expect("carried again");
     world.stop().await;
 }
 
@@ -195,7 +241,10 @@ async fn a_flood_of_channels_is_capped() {
                 Ok(channel) => held.push(channel),
                 Err(error) => {
                     refused += 1;
-                    assert!(format!("{error:?}").contains("more than 256 channels"), "{error:?}");
+                    assert!(
+                        format!("{error:?}").contains("more than 256 channels"),
+                        "{error:?}"
+                    );
                 }
             }
         }
@@ -221,8 +270,19 @@ async fn a_certificate_whose_key_is_not_held_opens_nothing() {
     let mut stolen = identity(&world);
     // The certificate is good and offered; the signature is by another key.
     stolen.key = Arc::new(palisade_ca::generate_ssh_key().unwrap());
-    let refused = dial_through(world.addr, check(&world, "node1"), &stolen, "web1", 22, WITHIN).await.unwrap_err();
-    assert!(matches!(refused, client::ConnectError::Denied { .. } | client::ConnectError::Ssh { .. }), "{refused:?}");
-    assert!(world.consensus.events_of(EventKind::CertIssue).is_empty(), "no host was dialled");
+    let refused = dial_through(world.addr, check(&world, "node1"), &stolen, "web1", 22, WITHIN)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            client::ConnectError::Denied { .. } | client::ConnectError::Ssh { .. }
+        ),
+        "{refused:?}"
+    );
+    assert!(
+        world.consensus.events_of(EventKind::CertIssue).is_empty(),
+        "no host was dialled"
+    );
     world.stop().await;
 }
