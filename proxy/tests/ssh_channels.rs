@@ -1,6 +1,12 @@
 //! Every way to a host, and every one through the decision. Uses our own SSH client, to ask for what stock ssh never
 //! asks for.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    reason = "a test that cannot go on should stop"
+)]
+
 mod support;
 
 use palisade_ca::ssh_key::{Certificate, PrivateKey, PublicKey};

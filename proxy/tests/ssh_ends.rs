@@ -1,5 +1,11 @@
 //! What ends a session that runs, and that the user and the audit log learn why.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    reason = "a test that cannot go on should stop"
+)]
+
 mod support;
 
 use palisade_core::event::EventKind;

@@ -1,5 +1,11 @@
 //! Bulk data in both directions: nothing may stall, whatever the other directions and channels do.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    reason = "a test that cannot go on should stop"
+)]
+
 mod support;
 
 use std::time::Duration;

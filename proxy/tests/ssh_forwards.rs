@@ -1,5 +1,11 @@
 //! -L, -D, -R and the agent, where the role allows them and where it does not.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    reason = "a test that cannot go on should stop"
+)]
+
 mod support;
 
 use palisade_core::event::EventKind;

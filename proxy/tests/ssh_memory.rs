@@ -1,5 +1,11 @@
 //! A reader that stopped reading must not grow the node. Alone in this file: it looks at the whole process.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    reason = "a test that cannot go on should stop"
+)]
+
 mod support;
 
 use support::World;

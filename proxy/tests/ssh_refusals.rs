@@ -1,5 +1,11 @@
 //! What a node does not let through, and that it says so.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    reason = "a test that cannot go on should stop"
+)]
+
 mod support;
 
 use palisade_ca::ssh_key::certificate::{Builder, CertType};

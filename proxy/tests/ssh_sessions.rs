@@ -1,5 +1,11 @@
 //! Sessions of stock OpenSSH through a node to a stock sshd.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    reason = "a test that cannot go on should stop"
+)]
+
 mod support;
 
 use palisade_core::event::EventKind;
@@ -187,6 +193,32 @@ async fn scp_and_sftp_carry_files_both_ways() {
         .unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert!(std::fs::read(world.path("put")).unwrap() == data);
+    let transfers = support::until("three transfers", || {
+        let transfers = world.consensus.events_of(EventKind::FileTransfer);
+        (transfers.len() >= 3).then_some(transfers)
+    })
+    .await;
+    let of = |name: &str, key: &str| {
+        let found = transfers
+            .iter()
+            .find(|e| e.target.ends_with(name) && e.data.contains_key(key));
+        found.and_then(|e| e.data.get(key).cloned())
+    };
+    assert_eq!(
+        of("there", "bytes_written").as_deref(),
+        Some("3000000"),
+        "{transfers:?}"
+    );
+    assert_eq!(
+        of("there", "bytes_read").as_deref(),
+        Some("3000000"),
+        "{transfers:?}"
+    );
+    assert_eq!(
+        of("put", "bytes_written").as_deref(),
+        Some("3000000"),
+        "{transfers:?}"
+    );
     world.stop().await;
 }
 

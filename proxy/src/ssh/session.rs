@@ -5,19 +5,23 @@ use crate::ssh::link::Link;
 use crate::ssh::live::{Entry, Stop};
 use crate::ssh::node::Refused;
 use crate::ssh::outer::prohibited;
+use crate::ssh::sftp;
 use bytes::Bytes;
 use palisade_core::access::{Ability, Permit};
 use palisade_core::api::LiveSession;
 use palisade_core::command::Command;
-use palisade_core::event::EventKind;
-use palisade_core::name::{Name, SessionId};
-use palisade_core::record::{Completeness, Record, RecordingSpec, SessionKind};
+use palisade_core::event::{Event, EventKind};
+use palisade_core::name::{Name, RequestId, SessionId};
+use palisade_core::record::{Completeness, Record, RecordingMode, RecordingSpec, SessionKind};
 use palisade_session::recording::{CappedCapture, Direction, EventKind as RecordedEvent};
 use palisade_session::ssh::relay::{Boxed2, Chunk, End, Inspect, Outcome, Progress, relay};
 use palisade_session::ssh::russh::server::{ChannelOpenHandle, Msg};
 use palisade_session::ssh::russh::{Channel, ChannelMsg};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// File transfers that are audited in one log entry while a session lasts.
+const TRANSFERS_AT_ONCE: usize = 32;
 
 /// How long the end of a session is tried to be written while the cluster has no quorum.
 const END_PATIENCE: Duration = Duration::from_secs(600);
@@ -76,6 +80,8 @@ struct Running {
     recorder: Recorder,
     /// What is kept of each direction, where it is not all of the output.
     capped: Option<Capped>,
+    /// Looks on while files are transferred.
+    files: Option<sftp::Watch>,
     entry: Entry,
 }
 
@@ -157,7 +163,7 @@ impl Session {
             .session(id.as_str())
             .with("kind", word);
         let event = event
-            .with("recording", format!("{mode:?}").to_lowercase())
+            .with("recording", mode_word(mode))
             .with("cert_serial", link.who.holder.serial);
         let mut events = vec![event];
         if kind == SessionKind::Exec {
@@ -203,13 +209,22 @@ impl Session {
             // File contents are not recorded: size and hash of the streams are.
             SessionKind::Sftp | SessionKind::Forward => Some(Capped::new(0)),
         };
+        let files = (kind == SessionKind::Sftp).then(sftp::Watch::default);
         Ok(Running {
             id,
             kind,
             recorder,
             capped,
+            files,
             entry,
         })
+    }
+}
+
+fn mode_word(mode: RecordingMode) -> &'static str {
+    match mode {
+        RecordingMode::BestEffort => "best_effort",
+        RecordingMode::Strict => "strict",
     }
 }
 
@@ -305,6 +320,11 @@ impl Inspect for Session {
             if running.kind != SessionKind::Interactive {
                 self.link.touch();
             }
+            running.files(
+                &self.link,
+                data.iter().map(|chunk| &chunk.data),
+                sftp::Watch::reply,
+            );
             running
                 .output(data)
                 .await
@@ -315,6 +335,7 @@ impl Inspect for Session {
     fn input<'a>(&'a mut self, data: &'a Bytes) -> Boxed2<'a, Result<(), String>> {
         self.link.touch();
         if let Some(running) = &mut self.running {
+            running.files(&self.link, std::iter::once(data), sftp::Watch::request);
             running.input(data);
         }
         Box::pin(std::future::ready(Ok(())))
@@ -332,6 +353,23 @@ impl Session {
 }
 
 impl Running {
+    /// Shows passing bytes to whoever watches the transfers, and audits those that are finished.
+    fn files<'a>(
+        &mut self,
+        link: &Arc<Link>,
+        data: impl Iterator<Item = &'a Bytes>,
+        show: fn(&mut sftp::Watch, &[u8]),
+    ) {
+        let Some(watch) = &mut self.files else { return };
+        data.for_each(|bytes| show(watch, bytes));
+        if watch.waiting() < TRANSFERS_AT_ONCE {
+            return;
+        }
+        let events = transfer_events(link, &self.id, watch.done());
+        let (link, id) = (Arc::clone(link), link.node.consensus.new_id());
+        tokio::spawn(async move { commit(&link, id, Command::Audit { events }).await });
+    }
+
     async fn output(&mut self, data: &[Chunk]) -> Result<(), palisade_core::ports::Unavailable> {
         let Some(capped) = &mut self.capped else {
             // Everything a terminal shows is one stream.
@@ -411,7 +449,10 @@ impl Running {
         if let Some((size, hash)) = hash {
             event = event.with("stdout_bytes", size).with("stdout_sha256", hash);
         }
-        let mut events = Vec::new();
+        let mut events = match self.files {
+            Some(watch) => transfer_events(link, &self.id, watch.finish()),
+            None => Vec::new(),
+        };
         if let Some(reason) = ours.as_ref().or(outcome.broken.as_ref()) {
             event = event.message(reason.as_str());
         }
@@ -432,26 +473,51 @@ impl Running {
             events,
         };
         let (link, id) = (Arc::clone(link), link.node.consensus.new_id());
-        tokio::spawn(async move {
-            let started = tokio::time::Instant::now();
-            let mut pause = Duration::from_millis(100);
-            loop {
-                // The same id each time: an end that was committed unseen is not committed twice.
-                match link
-                    .node
-                    .consensus
-                    .propose(link.who.actor(), id.clone(), end.clone())
-                    .await
-                {
-                    Ok(_) => return,
-                    Err(error) if started.elapsed() > END_PATIENCE => {
-                        tracing::error!(user = %link.who.holder.user, error = %error, "the end of a session was not written");
-                        return;
-                    }
-                    Err(_) => tokio::time::sleep(pause).await,
-                }
-                pause = (pause * 2).min(Duration::from_secs(5));
-            }
-        });
+        tokio::spawn(async move { commit(&link, id, end).await });
     }
+}
+
+/// Commits what has happened, with patience: it cannot be undone, so it must be written.
+async fn commit(link: &Link, id: RequestId, command: Command) {
+    let started = tokio::time::Instant::now();
+    let mut pause = Duration::from_millis(100);
+    loop {
+        // The same id each time: what was committed unseen is not committed twice.
+        match link
+            .node
+            .consensus
+            .propose(link.who.actor(), id.clone(), command.clone())
+            .await
+        {
+            Ok(_) => return,
+            Err(error) if started.elapsed() > END_PATIENCE => {
+                let what = command.word();
+                tracing::error!(user = %link.who.holder.user, error = %error, what, "audit events were not written");
+                return;
+            }
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+fn transfer_events(link: &Link, id: &SessionId, transfers: Vec<sftp::Transfer>) -> Vec<Event> {
+    let event = |file: sftp::Transfer| {
+        let event = link
+            .event(EventKind::FileTransfer)
+            .session(id.as_str())
+            .target(file.path)
+            .with("action", file.action);
+        let event = if file.read > 0 {
+            event.with("bytes_read", file.read)
+        } else {
+            event
+        };
+        if file.written > 0 {
+            event.with("bytes_written", file.written)
+        } else {
+            event
+        }
+    };
+    transfers.into_iter().map(event).collect()
 }

@@ -1,5 +1,11 @@
 //! A node with everything in memory, and a real OpenSSH server and client on loopback.
-#![allow(dead_code, missing_docs, clippy::unwrap_used)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses a part of this, and a test that cannot go on should stop"
+)]
 
 pub mod memory;
 pub mod openssh;
