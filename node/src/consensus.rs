@@ -134,10 +134,11 @@ impl Consensus for NodeConsensus {
     fn policy_changed(&self, seen: u64) -> Pending<'static, u64> {
         let mut policy = self.policy.clone();
         Box::pin(async move {
-            match policy.wait_for(|version| *version != seen).await {
-                Ok(version) => *version,
+            let changed = policy.wait_for(|version| *version != seen).await.map(|version| *version).ok();
+            match changed {
+                Some(version) => version,
                 // The node is stopping: nothing will change any more, and whoever waits is stopped as well.
-                Err(_) => std::future::pending().await,
+                None => std::future::pending().await,
             }
         })
     }

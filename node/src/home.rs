@@ -27,6 +27,8 @@ pub struct Identity {
     pub name: String,
     /// Made anew with each data directory.
     pub incarnation: u64,
+    /// Whether the stores have been opened once: from then on a missing one is a loss, not a beginning.
+    pub started: bool,
 }
 
 /// The format that this program writes.
@@ -126,13 +128,22 @@ impl Home {
         self.write("peer.key", peer.private_key.as_bytes())?;
         self.write("peer.crt", peer.certificate.as_bytes())?;
         self.write("peer-ca.crt", peer.authorities.as_bytes())?;
+        self.write_identity(identity)
+    }
+
+    /// Remembers that the stores are there.
+    pub fn mark_started(&self, identity: &Identity) -> Result<(), HomeError> {
+        self.write_identity(&Identity { started: true, ..identity.clone() })
+    }
+
+    fn write_identity(&self, identity: &Identity) -> Result<(), HomeError> {
         let text = serde_json::to_vec_pretty(identity).map_err(|e| file_error(&self.dir, io::Error::other(e)))?;
         self.write("identity.json", &text)
     }
 
     /// An identity in this program's format.
     pub fn new_identity(cluster_id: ClusterId, node_id: u64, name: &str, incarnation: u64) -> Identity {
-        Identity { format: FORMAT, cluster_id, node_id, name: name.to_owned(), incarnation }
+        Identity { format: FORMAT, cluster_id, node_id, name: name.to_owned(), incarnation, started: false }
     }
 
     /// The peer certificate and key, as the Raft room takes them.

@@ -7,13 +7,13 @@ use palisade_ca::{ClusterKey, ServerCertRequest, SubjectSpki, Window, X509Error,
 use palisade_core::kv::Kv;
 use palisade_core::record::AuthorityType;
 use palisade_core::time::Timestamp;
+use parking_lot::Mutex;
+use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig};
 use std::net::IpAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// How long a server certificate lives. It is renewed when a third of that is left.
 const LIFE_SECS: u64 = 7 * 24 * 3600;
@@ -32,24 +32,15 @@ pub enum PublicTlsError {
     /// No key could be made.
     #[error(transparent)]
     Key(#[from] palisade_ca::KeygenError),
-    /// rustls refused it.
+    /// What was signed does not read back.
     #[error("the HTTPS certificate cannot be used: {0}")]
-    Rustls(String),
+    Malformed(String),
+    /// The listener refuses it.
+    #[error(transparent)]
+    Use(#[from] palisade_web::TlsError),
 }
 
-/// Holds the certificate in use; connections that exist keep theirs when it is renewed.
-#[derive(Debug)]
-pub struct PublicTls {
-    current: RwLock<(Arc<CertifiedKey>, Timestamp)>,
-}
-
-impl ResolvesServerCert for PublicTls {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.current.read().ok().map(|current| current.0.clone())
-    }
-}
-
-fn certify(config: &Config, kv: &dyn Kv, key: &ClusterKey, now: Timestamp) -> Result<(Arc<CertifiedKey>, Timestamp), PublicTlsError> {
+fn certify(config: &Config, kv: &dyn Kv, key: &ClusterKey, now: Timestamp) -> Result<(Arc<ServerConfig>, Timestamp), PublicTlsError> {
     let signer = authorities::open(kv, AuthorityType::Tls, key)?;
     let own = generate_tls_key()?;
     let mut dns_names = vec![config.name.to_string(), "localhost".to_owned()];
@@ -77,56 +68,47 @@ fn certify(config: &Config, kv: &dyn Kv, key: &ClusterKey, now: Timestamp) -> Re
     };
     let issued = sign_server_cert(&signer, &request)?;
     let authority = signer.public().certificate_pem.clone().unwrap_or_default();
-    let authority = CertificateDer::from_pem_slice(authority.as_bytes()).map_err(rustls_error)?;
-    let private = PrivateKeyDer::from_pem_slice(own.private_pem.as_bytes()).map_err(rustls_error)?;
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let authority = CertificateDer::from_pem_slice(authority.as_bytes()).map_err(malformed)?;
+    let private = PrivateKeyDer::from_pem_slice(own.private_pem.as_bytes()).map_err(malformed)?;
     // The authority goes along, so that a client with nothing but a pin can find it.
-    let certified = CertifiedKey::from_der(vec![issued.der, authority], private, &provider).map_err(rustls_error)?;
-    Ok((Arc::new(certified), Timestamp::from_secs(not_after)))
+    let mut server = palisade_web::tls_config(vec![issued.der, authority.clone()], private, &[authority])?;
+    // A resumed session would carry an identity whose certificate nobody looked at again.
+    server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
+    server.max_early_data_size = 0;
+    Ok((Arc::new(server), Timestamp::from_secs(not_after)))
 }
 
-fn rustls_error(error: impl std::fmt::Display) -> PublicTlsError {
-    PublicTlsError::Rustls(error.to_string())
+fn malformed(error: impl std::fmt::Display) -> PublicTlsError {
+    PublicTlsError::Malformed(error.to_string())
+}
+
+/// The configuration in use; connections that exist keep theirs when it is renewed.
+pub struct PublicTls {
+    current: watch::Sender<Arc<ServerConfig>>,
+    ends: Mutex<Timestamp>,
 }
 
 impl PublicTls {
     /// Makes a key and a certificate.
-    pub fn new(config: &Config, kv: &dyn Kv, key: &ClusterKey, now: Timestamp) -> Result<Arc<Self>, PublicTlsError> {
-        Ok(Arc::new(PublicTls { current: RwLock::new(certify(config, kv, key, now)?) }))
+    pub fn new(config: &Config, kv: &dyn Kv, key: &ClusterKey, now: Timestamp) -> Result<Self, PublicTlsError> {
+        let (server, ends) = certify(config, kv, key, now)?;
+        Ok(PublicTls { current: watch::Sender::new(server), ends: Mutex::new(ends) })
+    }
+
+    /// What the listener serves with.
+    pub fn watch(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.current.subscribe()
     }
 
     /// Makes new ones if the certificate nears its end; true if it did.
     pub fn renew_if_due(&self, config: &Config, kv: &dyn Kv, key: &ClusterKey, now: Timestamp) -> Result<bool, PublicTlsError> {
-        let ends = self.current.read().map_err(rustls_error)?.1;
-        if ends.since_ms(now) > LIFE_SECS * 1000 / 3 {
+        if self.ends.lock().since_ms(now) > LIFE_SECS * 1000 / 3 {
             return Ok(false);
         }
-        let fresh = certify(config, kv, key, now)?;
-        *self.current.write().map_err(rustls_error)? = fresh;
+        let (server, ends) = certify(config, kv, key, now)?;
+        self.current.send_replace(server);
+        *self.ends.lock() = ends;
         Ok(true)
-    }
-
-    /// The server configuration: TLS 1.2 and 1.3, client certificates of the TLS authority welcome, none needed.
-    pub fn server_config(self: &Arc<Self>, kv: &dyn Kv) -> Result<Arc<ServerConfig>, PublicTlsError> {
-        let spec = authorities::public(kv, AuthorityType::Tls)?;
-        let mut roots = RootCertStore::empty();
-        let pem = spec.certificate.unwrap_or_default();
-        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).map_err(rustls_error)?).map_err(rustls_error)?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .allow_unauthenticated()
-            .build()
-            .map_err(rustls_error)?;
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(rustls_error)?
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(self.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // A resumed session would carry an identity whose certificate nobody looked at again.
-        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        config.max_early_data_size = 0;
-        Ok(Arc::new(config))
     }
 }

@@ -7,23 +7,25 @@
 use crate::consensus::NodeConsensus;
 use bytes::Bytes;
 use palisade_ca::{ClusterKey, Seal as _, SealContext};
+use palisade_core::api::PlayLine;
 use palisade_core::name::SessionId;
 use palisade_core::ports::{ByteSource, Pending, PlayFormat, Recordings, Unavailable};
 use palisade_core::record::{AnyRecord, Completeness, Kind, Record, RecordingSpec};
 use palisade_core::state;
 use palisade_raft::{SegmentBackend, SegmentFault};
-use palisade_session::recording::{AsciicastWriter, ChunkReader, DataKey, EventLine, Header};
+use palisade_session::recording::{CastHeader, CastWriter, Chain, DataKey, Played, event_line};
 use palisade_storage::{SegmentName, SegmentStore};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// How long another node may take to store or hand out a chunk.
 const PEER_FOR: Duration = Duration::from_secs(5);
 
 /// The segments on this node's disk, as the other nodes reach them.
-pub struct LocalSegments(pub SegmentStore);
+pub struct LocalSegments(pub Arc<SegmentStore>);
 
 impl SegmentBackend for LocalSegments {
     fn put(&self, session: &str, seq: u64, data: Bytes) -> Result<String, SegmentFault> {
@@ -55,15 +57,20 @@ fn segment_fault(error: palisade_storage::SegmentError) -> SegmentFault {
 /// The port.
 pub struct NodeRecordings {
     consensus: Arc<NodeConsensus>,
-    segments: SegmentStore,
+    segments: Arc<SegmentStore>,
     key: Arc<ClusterKey>,
     cluster_id: String,
+    this: Weak<NodeRecordings>,
 }
 
 impl NodeRecordings {
     /// On the node's segment store.
-    pub fn new(consensus: Arc<NodeConsensus>, segments: SegmentStore, key: Arc<ClusterKey>, cluster_id: &str) -> Arc<Self> {
-        Arc::new(NodeRecordings { consensus, segments, key, cluster_id: cluster_id.to_owned() })
+    pub fn new(consensus: Arc<NodeConsensus>, segments: Arc<SegmentStore>, key: Arc<ClusterKey>, cluster_id: &str) -> Arc<Self> {
+        Arc::new_cyclic(|this| NodeRecordings { consensus, segments, key, cluster_id: cluster_id.to_owned(), this: this.clone() })
+    }
+
+    fn handle(&self) -> Arc<NodeRecordings> {
+        self.this.upgrade().expect("somebody holds what is being called")
     }
 
     fn context(&self, session: &SessionId) -> SealContext {
@@ -210,8 +217,123 @@ impl Recordings for NodeRecordings {
             let sealed = hex::decode(&row.spec.sealed_key).map_err(fault)?;
             let key = self.key.open(self.context(session).as_str(), &sealed).map_err(fault)?;
             let key = DataKey::from_bytes(&key).map_err(fault)?;
-            let chunks: Vec<_> = self.locate(session).await?.into_iter().collect();
-            Ok(Box::new(Playing { row, key, chunks: chunks.into_iter(), format, state: None, recordings: PlayingFrom::new(self) }) as Box<dyn ByteSource>)
+            let mut found = BTreeMap::new();
+            for (name, node) in self.locate(session).await? {
+                found.entry(name.seq()).or_insert((name, node));
+            }
+            let (sender, receiver) = mpsc::channel(4);
+            let playing = Playing { recordings: self.handle(), row, key, found, format, out: sender };
+            // Decryption and decompression are work for a thread; it waits when the reader does.
+            let waiter = tokio::runtime::Handle::current();
+            tokio::task::spawn_blocking(move || playing.run(&waiter));
+            Ok(Box::new(Received(receiver)) as Box<dyn ByteSource>)
         })
+    }
+}
+
+/// A recording on its way out, on a thread of its own.
+struct Playing {
+    recordings: Arc<NodeRecordings>,
+    row: Record<RecordingSpec>,
+    key: DataKey,
+    found: BTreeMap<u32, (SegmentName, Option<u64>)>,
+    format: PlayFormat,
+    out: mpsc::Sender<Result<Vec<u8>, Unavailable>>,
+}
+
+impl Playing {
+    fn run(self, waiter: &tokio::runtime::Handle) {
+        let mut chain = Chain::new((&self.row.spec.session).into(), &self.key);
+        let played = match self.format {
+            PlayFormat::Events => self.events(&mut chain, waiter),
+            PlayFormat::Asciicast => self.asciicast(&mut chain, waiter),
+        };
+        if let Err(Ended::Fault(why)) = played {
+            let _ = self.out.blocking_send(Err(why));
+        }
+    }
+
+    /// Feeds the chunks one after another, and gives each one's events away.
+    fn each(
+        &self,
+        chain: &mut Chain<'_>,
+        waiter: &tokio::runtime::Handle,
+        mut take: impl FnMut(Vec<Played>) -> Result<(), Ended>,
+    ) -> Result<(), Ended> {
+        for (name, node) in self.found.values() {
+            let bytes = waiter.block_on(self.recordings.fetch(name, *node)).map_err(Ended::Fault)?;
+            match chain.feed(&bytes) {
+                Ok(events) => take(events)?,
+                // Nothing after a gap is proven; the last line says where it stops.
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, lines: Vec<u8>) -> Result<(), Ended> {
+        self.out.blocking_send(Ok(lines)).map_err(|_| Ended::NobodyReads)
+    }
+
+    fn events(&self, chain: &mut Chain<'_>, waiter: &tokio::runtime::Handle) -> Result<(), Ended> {
+        let mut row = self.row.spec.clone();
+        row.sealed_key.clear();
+        self.send(json_line(&PlayLine::Start(row))?)?;
+        self.each(chain, waiter, |events| {
+            let mut lines = Vec::new();
+            for event in &events {
+                lines.extend(json_line(&event_line(event))?);
+            }
+            self.send(lines)
+        })?;
+        self.send(json_line(&self.end(chain))?)
+    }
+
+    fn end(&self, chain: &Chain<'_>) -> PlayLine {
+        let complete = chain.has_ended();
+        let text = match (&self.row.spec.completeness, complete) {
+            (_, true) => "complete".to_owned(),
+            (Completeness::Live, _) => "the session still runs".to_owned(),
+            (Completeness::Interrupted(why), _) => why.clone(),
+            (Completeness::Complete, _) => chain.finish().to_string(),
+        };
+        PlayLine::End { complete, text }
+    }
+
+    fn asciicast(&self, chain: &mut Chain<'_>, waiter: &tokio::runtime::Handle) -> Result<(), Ended> {
+        let spec = &self.row.spec;
+        let title = format!("{} as {} on {}", spec.user, spec.login, spec.host);
+        let header = CastHeader { cols: 80, rows: 24, timestamp: spec.started.secs(), title: Some(title) };
+        let mut writer = CastWriter::new(header);
+        self.each(chain, waiter, |events| {
+            let mut lines = String::new();
+            for Played { event, .. } in &events {
+                writer.push(&event.kind, event.at_ms, &mut lines);
+            }
+            self.send(lines.into_bytes())
+        })?;
+        let mut rest = String::new();
+        writer.finish(&mut rest);
+        self.send(rest.into_bytes())
+    }
+}
+
+/// Why a playback stops early.
+enum Ended {
+    NobodyReads,
+    Fault(Unavailable),
+}
+
+fn json_line(line: &PlayLine) -> Result<Vec<u8>, Ended> {
+    let mut bytes = serde_json::to_vec(line).map_err(|e| Ended::Fault(fault(e)))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+struct Received(mpsc::Receiver<Result<Vec<u8>, Unavailable>>);
+
+impl ByteSource for Received {
+    fn next(&mut self) -> Pending<'_, Option<Result<Vec<u8>, Unavailable>>> {
+        Box::pin(self.0.recv())
     }
 }

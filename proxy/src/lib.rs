@@ -4,4 +4,5 @@
 
 pub mod authorities;
 pub mod ports;
+mod recorder;
 pub mod ssh;

@@ -24,7 +24,7 @@ async fn stalled_readers_hold_no_more_than_their_windows() {
         readers.push(ssh.stdout(std::process::Stdio::piped()).spawn().unwrap());
     }
     // Until nothing moves any more.
-    let carried = || world.recorders.all().len();
+    let carried = || world.recordings.all().len();
     support::until("all sessions run", || (carried() as u64 == READERS + 1).then_some(())).await;
     let mut last = resident_kib();
     let mut quiet = 0;

@@ -9,7 +9,7 @@ use prost::Message;
 use crate::codec::{self, DecodeError};
 use crate::types::{LogId, RaftEntry, Vote};
 
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, unused_qualifications)]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, unused_qualifications, reason = "generated code")]
 pub(crate) mod peer {
     include!(concat!(env!("OUT_DIR"), "/palisade.v1.Peer.rs"));
 }

@@ -1,4 +1,4 @@
-//! What a session is at either end, written once. So far: recordings.
+//! What a session is at either end, written once: SSH channels, and the recordings of them.
 
 #![cfg_attr(
     test,

@@ -51,10 +51,19 @@ struct Tip {
 }
 
 impl Engine {
-    /// Opens or creates the database in `dir` and its one tree.
-    pub(crate) fn open(dir: &Path, cache: u64, skip_fdatasync: bool) -> Result<Engine, OpenError> {
+    /// Opens the database in `dir` and its one tree; only a fresh one is created, so that a missing file is noticed.
+    pub(crate) fn open(
+        dir: &Path,
+        fresh: bool,
+        cache: u64,
+        skip_fdatasync: bool,
+    ) -> Result<Engine, OpenError> {
         let io_err = |e| OpenError::io(dir, e);
-        let existed = dir.join("db").exists();
+        for file in ["db", "conf"] {
+            if !fresh && !dir.join(file).exists() {
+                return Err(Damage::new(&dir.join(file), "the database", "the file is missing").into());
+            }
+        }
         files::make_dir(dir).map_err(io_err)?;
         if !skip_fdatasync {
             settle(dir).map_err(io_err)?;
@@ -62,10 +71,10 @@ impl Engine {
         let db = open_sled(dir, cache)?;
         let tree = guarded(dir, || db.open_tree("palisade")).map_err(|e| open_error(dir, e))?;
         guarded(dir, || db.flush()).map_err(|e| open_error(dir, e))?;
-        let tip = if existed {
-            Tip::open(dir)?
-        } else {
+        let tip = if fresh {
             Tip::create(dir).map_err(io_err)?
+        } else {
+            Tip::open(dir)?
         };
         if !skip_fdatasync {
             settle(dir).map_err(io_err)?;

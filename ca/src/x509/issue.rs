@@ -202,6 +202,13 @@ pub fn sign_server_cert(signer: &Signer, request: &ServerCertRequest) -> Result<
     )
 }
 
+/// The last second of a certificate's validity, in seconds since 1970.
+pub fn not_after(der: &[u8]) -> Result<u64, X509Error> {
+    let (_, certificate) =
+        x509_parser::parse_x509_certificate(der).map_err(|_| X509Error::MalformedCertificate)?;
+    u64::try_from(certificate.validity().not_after.timestamp()).map_err(|_| X509Error::MalformedCertificate)
+}
+
 /// The user named by a client certificate. The caller has verified the certificate; this only reads it.
 pub fn client_cert_user(der: &[u8]) -> Result<String, X509Error> {
     let (rest, certificate) =

@@ -211,7 +211,7 @@ impl Handler for Inner {
                 Ok(host) => {
                     let opened =
                         host.handle().channel_open_direct_tcpip(target.0, target.1, origin.0, origin.1).await;
-                    opened.map(|channel| End { channel, egress: host.egress() }).map_err(|e| open_failure(&e, host.last_refusal()))
+                    opened.map(|channel| End { channel, egress: host.egress() }).map_err(|e| open_failure(&e))
                 }
                 Err(reason) => Err(prohibited(&reason)),
             };
@@ -239,7 +239,7 @@ impl Handler for Inner {
             let opened = match link.host().await {
                 Ok(host) => {
                     let opened = host.handle().channel_open_direct_streamlocal(path).await;
-                    opened.map(|channel| End { channel, egress: host.egress() }).map_err(|e| open_failure(&e, host.last_refusal()))
+                    opened.map(|channel| End { channel, egress: host.egress() }).map_err(|e| open_failure(&e))
                 }
                 Err(reason) => Err(prohibited(&reason)),
             };
@@ -341,11 +341,11 @@ async fn refuse_kind(link: Result<Arc<Link>, String>, kind: &str, reply: Channel
     Ok(())
 }
 
-fn open_failure(error: &Error, said: Option<String>) -> ChannelOpenFailure {
+fn open_failure(error: &Error) -> ChannelOpenFailure {
     match error {
         Error::ChannelOpenFailure(failure) => ChannelOpenFailure::Other {
             code: failure.code(),
-            reason: format!("the host says: {}", said.unwrap_or_else(|| failure.description().to_owned())),
+            reason: format!("the host says: {}", failure.description()),
         },
         _ => ChannelOpenFailure::Other { code: 2, reason: "the connection to the host was lost".into() },
     }

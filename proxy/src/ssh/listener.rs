@@ -1,12 +1,12 @@
 //! The listener: takes connections, bounds them, and ends them in order.
 
-use crate::ports::{Authorities, Recorders};
+use crate::ports::Authorities;
 use crate::ssh::auth::Door;
 use crate::ssh::limits::{Limits, Place};
 use crate::ssh::live::{Live, Stop};
 use crate::ssh::node::{Config, HostIdentities, Node};
 use crate::ssh::outer::Outer;
-use palisade_core::ports::Consensus;
+use palisade_core::ports::{Consensus, Recordings};
 use palisade_session::ssh::config;
 use palisade_session::ssh::russh;
 use palisade_session::ssh::stream::{Egress, Transport};
@@ -31,11 +31,11 @@ impl Proxy {
     pub fn new(
         consensus: Arc<dyn Consensus>,
         authorities: Arc<dyn Authorities>,
-        recorders: Arc<dyn Recorders>,
+        recordings: Arc<dyn Recordings>,
         config: Config,
     ) -> Self {
         let limits = Limits::new(config.unauthenticated_per_address, config.unauthenticated, config.connections);
-        Proxy { node: Arc::new(Node { consensus, authorities, recorders, config, limits, live: Arc::default(), identities: HostIdentities::default() }) }
+        Proxy { node: Arc::new(Node { consensus, authorities, recordings, config, limits, live: Arc::default(), identities: HostIdentities::default() }) }
     }
 
     /// Sessions that run here now: to list and to end.

@@ -1,13 +1,13 @@
 //! What every connection at this node shares: ports, limits, live sessions; and the one way to a decision.
 
-use crate::ports::{Authorities, Holder, Recorders};
+use crate::ports::{Authorities, Holder};
 use crate::ssh::limits::Limits;
 use crate::ssh::live::Live;
 use palisade_core::access::{self, Ability, Ask, Permit, Refusal, View};
 use palisade_core::command::{Actor, Command, RefusedCommand, Reply};
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::Login;
-use palisade_core::ports::{Consensus, Unavailable};
+use palisade_core::ports::{Consensus, Recordings, Unavailable};
 use palisade_core::record::{HostSpec, Record};
 use palisade_core::state;
 use palisade_session::ssh::keys::PrivateKey;
@@ -54,7 +54,7 @@ impl Default for Config {
 pub(crate) struct Node {
     pub(crate) consensus: Arc<dyn Consensus>,
     pub(crate) authorities: Arc<dyn Authorities>,
-    pub(crate) recorders: Arc<dyn Recorders>,
+    pub(crate) recordings: Arc<dyn Recordings>,
     pub(crate) config: Config,
     pub(crate) limits: Arc<Limits>,
     pub(crate) live: Arc<Live>,

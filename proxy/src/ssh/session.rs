@@ -1,6 +1,6 @@
 //! One session channel: a terminal, a command or a file transfer. Decides when it begins, records what passes.
 
-use crate::ports::{Recorded, RecordingSink};
+use crate::recorder::{Recorded, Recorder, hex};
 use crate::ssh::link::Link;
 use crate::ssh::live::{Entry, Stop};
 use crate::ssh::node::Refused;
@@ -12,6 +12,7 @@ use palisade_core::command::Command;
 use palisade_core::event::EventKind;
 use palisade_core::name::{Name, SessionId};
 use palisade_core::record::{Completeness, Record, RecordingSpec, SessionKind};
+use palisade_session::recording::{CappedCapture, Direction, EventKind as RecordedEvent};
 use palisade_session::ssh::relay::{Boxed2, Chunk, End, Inspect, Outcome, Progress, relay};
 use palisade_session::ssh::russh::server::{ChannelOpenHandle, Msg};
 use palisade_session::ssh::russh::{Channel, ChannelMsg};
@@ -61,12 +62,28 @@ struct Session {
 struct Running {
     id: SessionId,
     kind: SessionKind,
-    sink: Box<dyn RecordingSink>,
-    /// How many more bytes of output are recorded whole; `None` is all of them.
-    left: Option<u64>,
-    /// Hash over all output, where not all of it is recorded.
-    hash: Option<aws_digest::Sha256>,
-    _entry: Entry,
+    recorder: Recorder,
+    /// What is kept of each direction, where it is not all of the output.
+    capped: Option<Capped>,
+    entry: Entry,
+}
+
+/// The three streams of a program without a terminal.
+struct Capped {
+    input: CappedCapture,
+    output: CappedCapture,
+    error_output: CappedCapture,
+}
+
+impl Capped {
+    fn new(cap: u64) -> Self {
+        let capture = |direction| CappedCapture::new(direction, cap);
+        Capped {
+            input: capture(Direction::Input),
+            output: capture(Direction::Output),
+            error_output: capture(Direction::ErrorOutput),
+        }
+    }
 }
 
 impl Session {
@@ -92,7 +109,8 @@ impl Session {
         let other = |_| Refused::Other("no session id could be made".into());
         let id = SessionId::parse(&uuid::Uuid::new_v4().to_string()).map_err(other)?;
         let mode = permit.options().record_session;
-        let (mut sink, sealed_key) = link.node.recorders.begin(&id, mode)?;
+        let (recorder, sealed_key) =
+            Recorder::begin(Arc::clone(consensus), Arc::clone(&link.node.recordings), &id, mode)?;
         let started = consensus.now();
         let row = RecordingSpec {
             session: id.clone(),
@@ -124,7 +142,10 @@ impl Session {
         let max_sessions = permit.options().max_sessions;
         link.node.propose(&link.who, Command::StartSession { recording, events, max_sessions }).await?;
         if let Some((columns, rows)) = self.terminal {
-            sink.resize(started, columns, rows);
+            recorder.note(resize(columns, rows));
+        }
+        if !command.is_empty() {
+            recorder.note(RecordedEvent::ExecStart { command: cut(command) });
         }
         let live = LiveSession {
             session: id.to_string(),
@@ -137,14 +158,13 @@ impl Session {
             started,
         };
         let entry = link.node.live.add(id.clone(), live, self.stop.clone());
-        let left = match kind {
+        let capped = match kind {
             SessionKind::Interactive => None,
-            SessionKind::Exec => Some(permit.exec_capture_bytes()),
-            // File contents are not recorded: the transfers are audited by name and size.
-            SessionKind::Sftp | SessionKind::Forward => Some(0),
+            SessionKind::Exec => Some(Capped::new(permit.exec_capture_bytes())),
+            // File contents are not recorded: size and hash of the streams are.
+            SessionKind::Sftp | SessionKind::Forward => Some(Capped::new(0)),
         };
-        let hash = left.map(|_| aws_digest::Sha256::default());
-        Ok(Running { id, kind, sink, left, hash, _entry: entry })
+        Ok(Running { id, kind, recorder, capped, entry })
     }
 }
 
@@ -155,6 +175,11 @@ fn kind_word(kind: SessionKind) -> &'static str {
         SessionKind::Sftp => "sftp",
         SessionKind::Forward => "forward",
     }
+}
+
+fn resize(columns: u32, rows: u32) -> RecordedEvent {
+    let bounded = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+    RecordedEvent::Resize { cols: bounded(columns), rows: bounded(rows) }
 }
 
 /// A command as it is kept: long ones are cut, control characters are escaped where they are shown.
@@ -178,7 +203,7 @@ impl Inspect for Session {
                 ChannelMsg::WindowChange { col_width, row_height, .. } => {
                     self.terminal = Some((*col_width, *row_height));
                     if let Some(running) = &mut self.running {
-                        running.sink.resize(self.link.node.consensus.now(), *col_width, *row_height);
+                        running.recorder.note(resize(*col_width, *row_height));
                     }
                     Ok(())
                 }
@@ -214,14 +239,14 @@ impl Inspect for Session {
             if running.kind != SessionKind::Interactive {
                 self.link.touch();
             }
-            running.output(self.link.node.consensus.now(), data).await.map_err(|e| format!("the session cannot be recorded: {e}"))
+            running.output(data).await.map_err(|e| format!("the session cannot be recorded: {e}"))
         })
     }
 
     fn input<'a>(&'a mut self, data: &'a Bytes) -> Boxed2<'a, Result<(), String>> {
         self.link.touch();
         if let Some(running) = &mut self.running {
-            running.sink.input(self.link.node.consensus.now(), data.len() as u64);
+            running.input(data);
         }
         Box::pin(std::future::ready(Ok(())))
     }
@@ -234,30 +259,53 @@ impl Session {
 }
 
 impl Running {
-    async fn output(
-        &mut self,
-        at: palisade_core::time::Timestamp,
-        data: &[Chunk],
-    ) -> Result<(), palisade_core::ports::Unavailable> {
-        if let Some(hash) = &mut self.hash {
-            data.iter().for_each(|chunk| hash.update(&chunk.data));
-        }
-        let Some(left) = &mut self.left else { return self.sink.output(at, data).await };
-        let mut kept = Vec::new();
-        for chunk in data {
-            if *left == 0 {
-                break;
+    async fn output(&mut self, data: &[Chunk]) -> Result<(), palisade_core::ports::Unavailable> {
+        let Some(capped) = &mut self.capped else {
+            // Everything a terminal shows is one stream.
+            return self.recorder.output(data.iter().map(|chunk| RecordedEvent::Output(chunk.data.to_vec()))).await;
+        };
+        let kept = data.iter().filter_map(|chunk| match chunk.ext {
+            None => capped.output.event(&chunk.data),
+            Some(_) => capped.error_output.event(&chunk.data),
+        });
+        let kept: Vec<_> = kept.collect();
+        self.recorder.output(kept.into_iter()).await
+    }
+
+    fn input(&mut self, data: &Bytes) {
+        match &mut self.capped {
+            // What is typed may be a password: only how much.
+            None => self.recorder.note(RecordedEvent::InputSize(data.len() as u64)),
+            Some(capped) => {
+                if let Some(event) = capped.input.event(data) {
+                    self.recorder.note(event);
+                }
             }
-            let n = usize::try_from(*left).unwrap_or(usize::MAX).min(chunk.data.len());
-            *left -= n as u64;
-            kept.push(Chunk { ext: chunk.ext, data: chunk.data.slice(..n) });
         }
-        if kept.is_empty() { Ok(()) } else { self.sink.output(at, &kept).await }
     }
 
     /// Ends the recording and commits the end, also when the cluster has no quorum for a while.
     async fn finish(self, link: &Arc<Link>, outcome: Outcome, stopped: Option<String>) {
-        let Recorded { completeness, chunks, output_bytes, last_chunk } = self.sink.finish().await;
+        let mut hash = None;
+        drop(self.entry);
+        if let Some(capped) = self.capped {
+            for capture in [capped.input, capped.output, capped.error_output] {
+                let total = capture.finish();
+                if let RecordedEvent::Captured { size, sha256, direction: Direction::Output, .. } = &total {
+                    hash = Some((*size, hex(sha256)));
+                }
+                self.recorder.note(total);
+            }
+        }
+        let ours = stopped.filter(|_| outcome.broken.is_some());
+        if let Some(reason) = ours.as_ref().or(outcome.broken.as_ref()) {
+            self.recorder.note(RecordedEvent::Note(reason.clone()));
+        }
+        if let Some(status) = outcome.exit_status {
+            self.recorder.note(RecordedEvent::Exit { status });
+        }
+        let Recorded { completeness, chunks, last_chunk } = self.recorder.finish().await;
+        let output_bytes = outcome.output_bytes;
         let mut event = link.event(EventKind::SessionEnd).session(self.id.as_str()).with("kind", kind_word(self.kind));
         event = event.with("input_bytes", outcome.input_bytes).with("output_bytes", outcome.output_bytes);
         if let Some(status) = outcome.exit_status {
@@ -266,11 +314,10 @@ impl Running {
         if let Some(signal) = outcome.exit_signal {
             event = event.with("exit_signal", signal);
         }
-        if let Some(hash) = self.hash {
-            event = event.with("output_sha256", hash.hex());
+        if let Some((size, hash)) = hash {
+            event = event.with("stdout_bytes", size).with("stdout_sha256", hash);
         }
         let mut events = Vec::new();
-        let ours = stopped.filter(|_| outcome.broken.is_some());
         if let Some(reason) = ours.as_ref().or(outcome.broken.as_ref()) {
             event = event.message(reason.as_str());
         }
@@ -297,28 +344,5 @@ impl Running {
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
         });
-    }
-}
-
-/// SHA-256 as it goes.
-mod aws_digest {
-    use aws_lc_rs::digest::{Context, SHA256};
-
-    pub(super) struct Sha256(Context);
-
-    impl Default for Sha256 {
-        fn default() -> Self {
-            Sha256(Context::new(&SHA256))
-        }
-    }
-
-    impl Sha256 {
-        pub(super) fn update(&mut self, data: &[u8]) {
-            self.0.update(data);
-        }
-
-        pub(super) fn hex(self) -> String {
-            self.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-        }
     }
 }

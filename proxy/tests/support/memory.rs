@@ -1,15 +1,14 @@
 //! The ports in memory: the real state machine over a map.
 
 use palisade_core::command::{Actor, Command, Entry, Reply};
-use palisade_core::event::{Event, EventKind};
+use palisade_core::event::Event;
 use palisade_core::kv::{Kv, MemoryKv};
 use palisade_core::name::{NodeId, RequestId, SessionId};
-use palisade_core::ports::{Consensus, Pending, Unavailable};
-use palisade_core::record::{AnyRecord, Completeness, RecordingMode};
+use palisade_core::ports::{ByteSource, Consensus, Pending, PlayFormat, Recordings, Unavailable};
+use palisade_core::record::AnyRecord;
 use palisade_core::state;
 use palisade_core::time::Timestamp;
-use palisade_proxy::ports::{Recorded, Recorders, RecordingSink};
-use palisade_session::ssh::relay::Chunk;
+use palisade_session::recording::{DataKey, EventKind, Playback};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -75,7 +74,7 @@ impl MemoryConsensus {
         self.events.lock().unwrap().clone()
     }
 
-    pub fn events_of(&self, kind: EventKind) -> Vec<Event> {
+    pub fn events_of(&self, kind: palisade_core::event::EventKind) -> Vec<Event> {
         self.events().into_iter().filter(|e| e.event == kind).collect()
     }
 }
@@ -127,71 +126,79 @@ impl Consensus for MemoryConsensus {
     }
 }
 
+/// What was recorded of one session, read back by the code that plays recordings.
 #[derive(Debug, Clone, Default)]
 pub struct Tape {
     pub output: Vec<u8>,
+    pub error_output: Vec<u8>,
     pub input_bytes: u64,
-    pub sizes: Vec<(u32, u32)>,
+    pub sizes: Vec<(u16, u16)>,
+    pub command: String,
+    pub notes: Vec<String>,
+    pub captured: Vec<(u64, u64)>,
     pub finished: bool,
 }
 
+type Chunks = HashMap<String, (Vec<u8>, Vec<Vec<u8>>)>;
+
 #[derive(Default)]
-pub struct MemoryRecorders {
-    pub tapes: Arc<Mutex<HashMap<String, Tape>>>,
-    /// Bytes of output that are kept per tape; the rest is only counted by the session.
+pub struct MemoryRecordings {
+    chunks: Mutex<Chunks>,
+    /// No majority answers.
     pub fail: AtomicBool,
 }
 
-impl MemoryRecorders {
+impl MemoryRecordings {
     pub fn all(&self) -> Vec<Tape> {
-        self.tapes.lock().unwrap().values().cloned().collect()
+        let chunks = self.chunks.lock().unwrap();
+        chunks.iter().map(|(id, (key, chunks))| tape(id, key, chunks)).collect()
     }
 }
 
-struct Sink {
-    id: String,
-    tapes: Arc<Mutex<HashMap<String, Tape>>>,
-}
-
-impl Sink {
-    fn with(&self, change: impl FnOnce(&mut Tape)) {
-        change(self.tapes.lock().unwrap().entry(self.id.clone()).or_default());
-    }
-}
-
-impl RecordingSink for Sink {
-    fn resize(&mut self, _: Timestamp, columns: u32, rows: u32) {
-        self.with(|tape| tape.sizes.push((columns, rows)));
-    }
-    fn input(&mut self, _: Timestamp, bytes: u64) {
-        self.with(|tape| tape.input_bytes += bytes);
-    }
-    fn output<'a>(&'a mut self, _: Timestamp, data: &'a [Chunk]) -> Pending<'a, Result<(), Unavailable>> {
-        self.with(|tape| data.iter().for_each(|chunk| tape.output.extend_from_slice(&chunk.data)));
-        Box::pin(std::future::ready(Ok(())))
-    }
-    fn finish(self: Box<Self>) -> Pending<'static, Recorded> {
-        let mut output_bytes = 0;
-        self.with(|tape| {
-            tape.finished = true;
-            output_bytes = tape.output.len() as u64;
-        });
-        Box::pin(std::future::ready(Recorded {
-            completeness: Completeness::Complete,
-            chunks: 1,
-            output_bytes,
-            last_chunk: String::new(),
-        }))
-    }
-}
-
-impl Recorders for MemoryRecorders {
-    fn begin(&self, session: &SessionId, _: RecordingMode) -> Result<(Box<dyn RecordingSink>, String), Unavailable> {
-        if self.fail.load(Ordering::Relaxed) {
-            return Err(Unavailable::Overloaded("test".into()));
+fn tape(id: &str, key: &[u8], chunks: &[Vec<u8>]) -> Tape {
+    let session = palisade_session::recording::SessionId(uuid::Uuid::parse_str(id).unwrap().into_bytes());
+    let key = DataKey::from_bytes(key).unwrap();
+    let mut playback = Playback::new(session, &key, chunks.iter().cloned());
+    let mut tape = Tape::default();
+    for played in playback.by_ref() {
+        match played.event.kind {
+            EventKind::Output(bytes) => tape.output.extend(bytes),
+            EventKind::ErrorOutput(bytes) => tape.error_output.extend(bytes),
+            EventKind::Input(bytes) => tape.input_bytes += bytes.len() as u64,
+            EventKind::InputSize(size) => tape.input_bytes += size,
+            EventKind::Resize { cols, rows } => tape.sizes.push((cols, rows)),
+            EventKind::ExecStart { command } => tape.command = command,
+            EventKind::Note(text) => tape.notes.push(text),
+            EventKind::Captured { size, recorded, .. } => tape.captured.push((size, recorded)),
+            EventKind::Exit { .. } => {}
         }
-        let sink = Sink { id: session.to_string(), tapes: Arc::clone(&self.tapes) };
-        sink.with(|_| {});
-        Ok((Box::new(sink), String::new()))
+    }
+    tape.finished = matches!(playback.completeness(), Some(palisade_session::recording::Completeness::Complete { .. }));
+    tape
+}
+
+impl Recordings for MemoryRecordings {
+    fn seal_key(&self, session: &SessionId, key: &[u8]) -> Result<Vec<u8>, Unavailable> {
+        self.chunks.lock().unwrap().insert(session.to_string(), (key.to_vec(), Vec::new()));
+        Ok(b"sealed".to_vec())
+    }
+    fn ship<'a>(&'a self, session: &'a SessionId, seq: u32, bytes: Vec<u8>) -> Pending<'a, Result<(), Unavailable>> {
+        Box::pin(async move {
+            if self.fail.load(Ordering::Relaxed) {
+                return Err(Unavailable::NoQuorum("test".into()));
+            }
+            let mut chunks = self.chunks.lock().unwrap();
+            let (_, shipped) = chunks.get_mut(session.as_str()).unwrap();
+            assert_eq!(shipped.len(), seq as usize, "chunks come in order");
+            shipped.push(bytes);
+            Ok(())
+        })
+    }
+    fn play<'a>(
+        &'a self,
+        _: &'a SessionId,
+        _: PlayFormat,
+    ) -> Pending<'a, Result<Box<dyn ByteSource>, Unavailable>> {
+        Box::pin(std::future::ready(Err(Unavailable::Fault("not played here".into()))))
     }
 }

@@ -4,7 +4,7 @@
 pub mod memory;
 pub mod openssh;
 
-use memory::{MemoryConsensus, MemoryRecorders};
+use memory::{MemoryConsensus, MemoryRecordings};
 use openssh::Sshd;
 use palisade_ca::ssh_key::PrivateKey;
 use palisade_ca::{AuthorityType, ClusterKey, Principals, Signer, StandardExtension, SubjectKey, UserCertRequest};
@@ -52,7 +52,7 @@ pub struct World {
     pub dir: tempfile::TempDir,
     pub cas: Arc<Cas>,
     pub consensus: Arc<MemoryConsensus>,
-    pub recorders: Arc<MemoryRecorders>,
+    pub recordings: Arc<MemoryRecordings>,
     pub proxy: Proxy,
     pub addr: SocketAddr,
     pub sshd: Sshd,
@@ -81,11 +81,11 @@ impl World {
         let cas = Arc::new(Cas::new());
         let sshd = Sshd::start(dir.path(), &cas, sshd_lines).await;
         let consensus = Arc::new(MemoryConsensus::new());
-        let recorders = Arc::new(MemoryRecorders::default());
+        let recordings = Arc::new(MemoryRecordings::default());
         let login = openssh::me();
         config.names = vec!["127.0.0.1".into(), "node1".into()];
         let authorities = Arc::new(ClusterAuthorities::new(Arc::clone(&cas.user), Arc::clone(&cas.host)).unwrap());
-        let proxy = Proxy::new(consensus.clone(), authorities, recorders.clone(), config);
+        let proxy = Proxy::new(consensus.clone(), authorities, recordings.clone(), config);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (shutdown, stopped) = oneshot::channel::<()>();
@@ -102,7 +102,7 @@ impl World {
             dir,
             cas,
             consensus,
-            recorders,
+            recordings,
             proxy,
             addr,
             sshd,
@@ -182,7 +182,7 @@ impl World {
         let common = format!(
             "    UserKnownHostsFile {dir}/known_hosts\n    GlobalKnownHostsFile /dev/null\n    StrictHostKeyChecking yes\n    \
              IdentityFile {dir}/id_alice\n    CertificateFile {dir}/id_alice-cert.pub\n    IdentitiesOnly yes\n    \
-             IdentityAgent none\n    BatchMode yes\n    LogLevel ERROR\n"
+             IdentityAgent none\n    BatchMode yes\n    LogLevel INFO\n"
         );
         let config = format!(
             "Host node1\n    HostName 127.0.0.1\n    Port {port}\n    User alice\n{common}\nHost web1 web1.*\n    HostName web1\n    \

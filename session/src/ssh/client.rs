@@ -145,7 +145,6 @@ impl Incoming for Nothing {}
 pub struct ClientHandler<I> {
     check: Arc<dyn CheckHostKey>,
     complaint: Arc<Mutex<Option<String>>>,
-    refusal: Arc<Mutex<Option<String>>>,
     incoming: I,
 }
 
@@ -160,18 +159,6 @@ impl<I: Incoming> Handler for ClientHandler<I> {
                 Ok(false)
             }
         }
-    }
-
-    async fn channel_open_failure(
-        &mut self,
-        _: russh::ChannelId,
-        _: ChannelOpenFailure,
-        description: &str,
-        _: &str,
-        _: &mut russh::client::Session,
-    ) -> Result<(), russh::Error> {
-        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(description.to_owned());
-        Ok(())
     }
 
     async fn server_channel_open_forwarded_tcpip(
@@ -259,7 +246,6 @@ async fn refuse(reply: russh::client::ChannelOpenHandle) -> Result<(), russh::Er
 pub struct Connection<I: Incoming> {
     handle: Handle<ClientHandler<I>>,
     egress: Arc<Egress>,
-    refusal: Arc<Mutex<Option<String>>>,
     shown: String,
 }
 
@@ -283,11 +269,6 @@ impl<I: Incoming> Connection<I> {
     /// The gate for bulk data.
     pub fn egress(&self) -> Arc<Egress> {
         Arc::clone(&self.egress)
-    }
-
-    /// The reason that the server last gave for refusing a channel.
-    pub fn last_refusal(&self) -> Option<String> {
-        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -320,15 +301,15 @@ where
 {
     let transport = Transport::new(stream);
     let egress = transport.egress();
-    let (complaint, refusal) = (Arc::default(), Arc::default());
-    let handler = ClientHandler { check, complaint: Arc::clone(&complaint), refusal: Arc::clone(&refusal), incoming };
+    let complaint = Arc::default();
+    let handler = ClientHandler { check, complaint: Arc::clone(&complaint), incoming };
     let config = Arc::new(config::client(true));
     let failed = |source| match complaint.lock().unwrap_or_else(PoisonError::into_inner).take() {
         Some(reason) => ConnectError::Untrusted { addr: shown.to_owned(), reason },
         None => ConnectError::Ssh { addr: shown.to_owned(), source },
     };
     let handle = russh::client::connect_stream(config, transport, handler).await.map_err(failed)?;
-    Ok(Connection { handle, egress, refusal, shown: shown.to_owned() })
+    Ok(Connection { handle, egress, shown: shown.to_owned() })
 }
 
 /// Goes through a node to `host:port`: what `ssh -J` does, and the stream of `pal proxy ssh`.
@@ -355,8 +336,7 @@ pub async fn dial_through(
                 Ok(ChannelIo::new(channel, egress).keeping(Arc::new(connection)))
             }
             Err(russh::Error::ChannelOpenFailure(failure)) => {
-                let said = connection.last_refusal().unwrap_or_else(|| failure.description().to_owned());
-                Err(ConnectError::Refused(said))
+                Err(ConnectError::Refused(failure.description().to_owned()))
             }
             Err(source) => Err(ConnectError::Ssh { addr: shown.clone(), source }),
         }

@@ -18,6 +18,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What a refused program returns: the status of `ssh` itself when it fails.
+const REFUSED_STATUS: u32 = 255;
+
 /// A window is granted anew in parts of this size.
 const GRANT: u32 = WINDOW / 4;
 
@@ -204,11 +207,19 @@ impl<U: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Shared<'_, U> {
                 Item::Overflow => return Some("too many unanswered requests on one channel".into()),
                 Item::Msg(msg) => msg,
             };
-            self.request(msg, host, inspector).await;
+            if !self.request(msg, host, inspector).await {
+                return None;
+            }
         }
     }
 
-    async fn request<H, I>(&self, mut msg: ChannelMsg, host: &ChannelWriteHalf<H>, inspector: &tokio::sync::Mutex<&mut I>)
+    /// Passes a request on, or refuses it. False if the channel is over because its program was refused.
+    async fn request<H, I>(
+        &self,
+        mut msg: ChannelMsg,
+        host: &ChannelWriteHalf<H>,
+        inspector: &tokio::sync::Mutex<&mut I>,
+    ) -> bool
     where
         H: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
         I: Inspect,
@@ -223,18 +234,27 @@ impl<U: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Shared<'_, U> {
             | ChannelMsg::AgentForward { want_reply } => *want_reply,
             ChannelMsg::WindowChange { .. } | ChannelMsg::Signal { .. } => false,
             // Informational, or not something a user sends.
-            _ => return,
+            _ => return true,
         };
+        let is_program = matches!(
+            msg,
+            ChannelMsg::RequestShell { .. } | ChannelMsg::Exec { .. } | ChannelMsg::RequestSubsystem { .. }
+        );
         let verdict = inspector.lock().await.request(&mut msg).await;
         if let Err(reason) = verdict {
+            // OpenSSH's client throws away what it was told on a channel whose program was refused. So that the
+            // reason is read, the program is granted, says it, and fails.
+            if wants_reply {
+                lock(&self.answers).push_back(Answer::Ours(is_program));
+                self.answer().await;
+            }
             let line = format!("palisade: {reason}\r\n");
             let told = self.user.extended_data_bytes(1, line.into_bytes());
             let _ = tokio::time::timeout(std::time::Duration::from_millis(200), told).await;
-            if wants_reply {
-                lock(&self.answers).push_back(Answer::Ours(false));
-                self.answer().await;
+            if is_program {
+                self.fail_program().await;
             }
-            return;
+            return !is_program;
         }
         // Noted before it is sent: the answer may be there at once.
         if wants_reply {
@@ -245,6 +265,19 @@ impl<U: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Shared<'_, U> {
             lock(&self.answers).push_back(Answer::Ours(false));
             self.answer().await;
         }
+        true
+    }
+
+    /// Ends a program that never ran, after the host has answered what was asked before it.
+    async fn fail_program(&self) {
+        for _ in 0..100 {
+            if lock(&self.answers).is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let _ = self.user.exit_status(REFUSED_STATUS).await;
+        let _ = self.user.eof().await;
     }
 
     /// From the host to the user. Returns when the host's side is over.

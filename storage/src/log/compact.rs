@@ -74,7 +74,7 @@ fn build(
 ) -> Result<Engine, WriteError> {
     let opened = |e: OpenError| WriteError::Refused(format!("compaction did not start: {e}"));
     files::remove_all(dir).map_err(|e| WriteError::Refused(format!("compaction did not start: {e}")))?;
-    let new = Engine::open(dir, shared.opts.cache, shared.opts.skip_fdatasync).map_err(opened)?;
+    let new = Engine::open(dir, true, shared.opts.cache, shared.opts.skip_fdatasync).map_err(opened)?;
     let mut pending = sled::Batch::default();
     let mut count = 0usize;
     let mut broken = None;

@@ -152,7 +152,7 @@ impl LogStore {
         let found = generations.find(opts.must_exist)?;
         let path = generations.dir(found.number);
         let started = Instant::now();
-        let engine = Engine::open(&path, opts.cache, opts.skip_fdatasync)?;
+        let engine = Engine::open(&path, found.fresh, opts.cache, opts.skip_fdatasync)?;
         let loaded = load::load(&engine)?;
         if found.fresh {
             generations.created()?;

@@ -64,6 +64,7 @@ impl StateStore {
         let inner = &self.inner;
         let _alone = inner.maintenance.lock();
         inner.check()?;
+        let _no_sync = inner.syncing.lock();
         let live = inner.live.upgradable_read();
         let on_disk = live.engine.size_on_disk();
         if !compaction_needed(on_disk, 0) {
@@ -139,7 +140,7 @@ impl Inner {
         header: &Header,
         fill: impl FnOnce(&mut dyn FnMut(&[u8], &[u8]) -> Result<(), WriteError>) -> Result<(), SnapshotError>,
     ) -> Result<(Engine, u64), SnapshotError> {
-        let engine = Engine::open(dir, self.opts.cache, self.opts.skip_fdatasync)?;
+        let engine = Engine::open(dir, true, self.opts.cache, self.opts.skip_fdatasync)?;
         let mut batch = sled::Batch::default();
         let mut seq = 0u64;
         fill(&mut |key, value| {

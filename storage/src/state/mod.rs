@@ -35,6 +35,9 @@ pub use value::{MAX_KEY, MAX_VALUE};
 const APPLIED: &[u8] = b"applied";
 const MEMBERSHIP: &[u8] = b"membership";
 
+/// The applied marker and the membership, as far as there are any.
+pub type Markers = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// How the state is opened.
 #[derive(Clone)]
 pub struct StateOptions {
@@ -137,7 +140,7 @@ impl StateStore {
         let lock = DirLock::take(&generations.lock_path())?;
         let found = generations.find(opts.must_exist)?;
         let dir = generations.dir(found.number);
-        let engine = Engine::open(&dir, opts.cache, opts.skip_fdatasync)?;
+        let engine = Engine::open(&dir, found.fresh, opts.cache, opts.skip_fdatasync)?;
         let seq = read_seq(&engine).map_err(|e| match e {
             ReadError::Damaged(d) => OpenError::from(d),
             ReadError::Failed(why) => Damage::new(&dir, "the applied marker", why).into(),
@@ -233,7 +236,7 @@ impl StateStore {
     }
 
     /// The applied marker and the membership stored with or before it.
-    pub fn applied(&self) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), ReadError> {
+    pub fn applied(&self) -> Result<Markers, ReadError> {
         let live = self.inner.live.read();
         live.markers()
     }
@@ -241,6 +244,25 @@ impl StateStore {
     /// Makes everything applied so far durable.
     pub fn sync(&self) -> Result<(), WriteError> {
         self.inner.sync()
+    }
+
+    /// Reads every value: how many there are, and which are damaged.
+    pub fn verify(&self) -> (u64, Vec<(Vec<u8>, ReadError)>) {
+        let live = self.inner.live.read();
+        let (mut count, mut damaged) = (0, Vec::new());
+        let scanned = live
+            .engine
+            .scan(&[DATA], Some(&[DATA + 1]), false, |head, stored| {
+                count += 1;
+                if let Err(e) = value::load(&live.engine, head, stored) {
+                    damaged.push((head[1..].to_vec(), e));
+                }
+                Ok(true)
+            });
+        if let Err(e) = scanned {
+            damaged.push((Vec::new(), e));
+        }
+        (count, damaged)
     }
 
     /// Bytes the state takes on the disk, without snapshots.
@@ -311,7 +333,7 @@ fn read_seq(engine: &Engine) -> Result<u64, ReadError> {
 }
 
 impl Live {
-    fn markers(&self) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), ReadError> {
+    fn markers(&self) -> Result<Markers, ReadError> {
         let applied = applied_marker(&self.engine)?.map(|(_, applied)| applied);
         Ok((applied, value::get(&self.engine, META, MEMBERSHIP)?))
     }

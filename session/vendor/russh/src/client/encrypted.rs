@@ -576,9 +576,16 @@ impl Session {
                 }
 
                 if let Some(sender) = self.channels.remove(&channel_num) {
-                    let _ = sender
-                        .send(ChannelMsg::OpenFailure(reason_code.clone()))
-                        .await;
+                    // Palisade: whoever opened the channel wants to know what the server said.
+                    let reason = if self.common.config.relay {
+                        ChannelOpenFailure::Other {
+                            code: reason_code.code(),
+                            reason: descr.clone(),
+                        }
+                    } else {
+                        reason_code.clone()
+                    };
+                    let _ = sender.send(ChannelMsg::OpenFailure(reason)).await;
                 }
 
                 let _ = self.sender.send(Reply::ChannelOpenFailure);
