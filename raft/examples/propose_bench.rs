@@ -33,11 +33,18 @@ enum Target {
 impl Target {
     async fn write(&self, request: &str, key: &str) {
         match self {
-            Self::Ours(node) => drop(node.propose(entry(request, key, &[7; 240]), soon(30)).await.unwrap()),
+            Self::Ours(node) => drop(
+                node.propose(entry(request, key, &[7; 240]), soon(30))
+                    .await
+                    .unwrap(),
+            ),
             Self::Etcd(channel) => {
                 let mut client = tonic::client::Grpc::new(channel.clone());
                 client.ready().await.unwrap();
-                let put = PutRequest { key: request.as_bytes().to_vec(), value: vec![7; 256 - request.len()] };
+                let put = PutRequest {
+                    key: request.as_bytes().to_vec(),
+                    value: vec![7; 256 - request.len()],
+                };
                 let path = tonic::codegen::http::uri::PathAndQuery::from_static("/etcdserverpb.KV/Put");
                 let codec = tonic_prost::ProstCodec::<PutRequest, PutResponse>::default();
                 client.unary(tonic::Request::new(put), path, codec).await.unwrap();
@@ -56,7 +63,9 @@ async fn measure(name: &str, target: &Target, clients: u64, seconds: u64, run: u
                 let mut n = 0u64;
                 while Instant::now() < end {
                     let asked = Instant::now();
-                    target.write(&format!("{run}-{client}-{n}"), &format!("k{client}")).await;
+                    target
+                        .write(&format!("{run}-{client}-{n}"), &format!("k{client}"))
+                        .await;
                     took.push(asked.elapsed());
                     n += 1;
                 }
@@ -71,7 +80,11 @@ async fn measure(name: &str, target: &Target, clients: u64, seconds: u64, run: u
     took.sort_unstable();
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     let rate = took.len() as f64 / seconds as f64;
-    println!("{clients:>5} {name:<14} {rate:>8.0}  {:>8.2}  {:>8.2}", at(0.5), at(0.99));
+    println!(
+        "{clients:>5} {name:<14} {rate:>8.0}  {:>8.2}  {:>8.2}",
+        at(0.5),
+        at(0.99)
+    );
 }
 
 #[tokio::main]
@@ -86,11 +99,21 @@ async fn main() {
     let leader = cluster.leader().await;
     let follower = cluster.nodes.keys().copied().find(|id| *id != leader).unwrap();
     let mut targets = vec![
-        ("ours, leader", Target::Ours(Arc::clone(&cluster.nodes[&leader].node))),
-        ("ours, follower", Target::Ours(Arc::clone(&cluster.nodes[&follower].node))),
+        (
+            "ours, leader",
+            Target::Ours(Arc::clone(&cluster.nodes[&leader].node)),
+        ),
+        (
+            "ours, follower",
+            Target::Ours(Arc::clone(&cluster.nodes[&follower].node)),
+        ),
     ];
     if let Ok(url) = std::env::var("ETCD") {
-        let channel = tonic::transport::Endpoint::from_shared(url).unwrap().connect().await.unwrap();
+        let channel = tonic::transport::Endpoint::from_shared(url)
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
         targets.push(("etcd", Target::Etcd(channel)));
     }
     println!("clients to          ops/s    p50 ms    p99 ms");
@@ -100,5 +123,8 @@ async fn main() {
         }
     }
     let sync = cluster.nodes[&leader].log.sync_stats();
-    println!("fdatasync at the leader: p50 {:?}, p99 {:?}, {} in all", sync.p50, sync.p99, sync.count);
+    println!(
+        "fdatasync at the leader: p50 {:?}, p99 {:?}, {} in all",
+        sync.p50, sync.p99, sync.count
+    );
 }

@@ -57,7 +57,10 @@ async fn is_gone(shared: &Shared, leader: u64) -> bool {
 
 /// Answers another follower.
 pub(crate) async fn answer(shared: &Shared, body: &[u8]) -> Result<Bytes, String> {
-    let leader = body.try_into().map(u64::from_le_bytes).map_err(|_| "malformed".to_owned())?;
+    let leader = body
+        .try_into()
+        .map(u64::from_le_bytes)
+        .map_err(|_| "malformed".to_owned())?;
     if leader == shared.id() {
         return Err("this node is alive".to_owned());
     }
@@ -90,7 +93,9 @@ fn stream_broke(shared: &Arc<Shared>, leader: u64) {
     if shared.suspecting.swap(true, Ordering::SeqCst) {
         return;
     }
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return;
+    };
     let shared = Arc::clone(shared);
     runtime.spawn(async move {
         check(&shared, leader).await;
@@ -113,11 +118,19 @@ async fn check(shared: &Shared, leader: u64) {
     if !is_gone(shared, leader).await {
         return;
     }
-    let others: Vec<u64> = voters.iter().copied().filter(|id| *id != own && *id != leader).collect();
+    let others: Vec<u64> = voters
+        .iter()
+        .copied()
+        .filter(|id| *id != own && *id != leader)
+        .collect();
     let rank = others.iter().filter(|id| **id < own).count();
     let mut answers: FuturesUnordered<_> = others
         .iter()
-        .map(|id| shared.peers.call(*id, CALL, Bytes::copy_from_slice(&leader.to_le_bytes()), ASK))
+        .map(|id| {
+            shared
+                .peers
+                .call(*id, CALL, Bytes::copy_from_slice(&leader.to_le_bytes()), ASK)
+        })
         .collect();
     let needed = voters.len() / 2 + 1;
     let mut agreed = 1;
@@ -135,7 +148,10 @@ async fn check(shared: &Shared, leader: u64) {
     tracing::info!(leader, "the leader's process is gone: campaigning at once");
     let last = raft.data_metrics().borrow_watched().last_log;
     // Only acts if the vote still is the dead leader's.
-    if let Err(e) = raft.handle_transfer_leader(TransferLeaderRequest::new(vote, own, last)).await {
+    if let Err(e) = raft
+        .handle_transfer_leader(TransferLeaderRequest::new(vote, own, last))
+        .await
+    {
         tracing::debug!(error = %e, "no campaign");
     }
 }
