@@ -325,6 +325,7 @@ impl RaftNode {
             state: state.clone(),
             draining: AtomicBool::new(false),
             suspecting: AtomicBool::new(false),
+            no_space: AtomicBool::new(false),
             stop: CancellationToken::new(),
         });
         shared.peers.attach(&shared);

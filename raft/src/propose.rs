@@ -26,7 +26,7 @@ const BATCH: usize = 256;
 /// Bytes in one forwarded message.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Forwarded messages on the way at once: few, so that they fill up under load.
-const FORWARDS: usize = 4;
+const FORWARDS: usize = 8;
 /// Without a leader for this long, a proposal is answered instead of kept waiting for its deadline.
 const LEADERLESS: Duration = Duration::from_millis(2500);
 
@@ -229,7 +229,7 @@ impl Proposer {
         let Some(raft) = self.shared.raft() else {
             return Attempt::Elsewhere(None);
         };
-        if self.shared.log.sync_stats().no_space {
+        if self.shared.no_space.load(Ordering::Relaxed) {
             return Attempt::Refused("the disk of the leader is full".into());
         }
         match raft.client_write(Entry { bytes: entry }).await {
@@ -251,7 +251,7 @@ impl Proposer {
         if entries.iter().any(|entry| entry.len() > MAX_ENTRY) {
             return all(|| Attempt::Refused("an entry is too big".into()));
         }
-        if self.shared.log.sync_stats().no_space {
+        if self.shared.no_space.load(Ordering::Relaxed) {
             return all(|| Attempt::Refused("the disk of the leader is full".into()));
         }
         let entries = entries.into_iter().map(|bytes| Entry { bytes });
@@ -332,6 +332,8 @@ async fn forward_loop(shared: Arc<Shared>, mut queue: mpsc::Receiver<Pending>) {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
+        // Whoever is ready to propose as well gets into the same message.
+        tokio::task::yield_now().await;
         let (leader, mut bytes) = (first.leader, first.entry.len());
         let mut batch = vec![first];
         while batch.len() < BATCH {

@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     /// The leader is being knocked at.
     pub(crate) suspecting: AtomicBool,
+    /// The disk is nearly full; looked up now and then.
+    pub(crate) no_space: AtomicBool,
     pub(crate) stop: CancellationToken,
 }
 
