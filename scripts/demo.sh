@@ -195,7 +195,7 @@ contains "$host"
 # ---- the person ----------------------------------------------------------------------------------------------
 
 title "A user is invited, sets a password and a second factor"
-must palctl --socket "$(control a)" users add alice --roles access --logins "$me"
+must palctl --socket "$(control a)" users add alice --roles access,auditor --logins "$me"
 invite=$(printf '%s\n' "$output" | grep -oE 'https://[^ ]+/invites/[A-Za-z0-9._-]+' | head -n 1)
 pin=$(printf '%s\n' "$output" | grep -oE 'sha256:[0-9a-f]{64}' | head -n 1)
 must pal invite accept "$invite" --ca-pin "$pin" --show
@@ -308,15 +308,15 @@ must pal recordings ls
 first_id='' second_id=''
 rows=$(pal recordings ls --format json)
 for id in $(printf '%s' "$rows" | jq -r '.. | .session? // empty' | sort -u); do
-    text=$(pal play --format text "$id" 2>/dev/null)
+    text=$(pal play --no-wait "$id" 2>/dev/null)
     case $text in *first-session-marker*) first_id=$id ;; esac
     case $text in *second-session-42*) second_id=$id ;; esac
 done
 [ -n "$first_id" ] || bad "no recording shows the first session"
 [ -n "$second_id" ] || bad "no recording shows the session that died with its node"
-must pal play --format text "$first_id"
+must pal play --no-wait "$first_id"
 contains first-session-marker
-must pal play --format text "$second_id"
+must pal play --no-wait "$second_id"
 contains still-typing-2 "the recording of the dead node plays to where a second before the kill"
 
 title "The audit log, checked by the cluster and offline"

@@ -10,7 +10,9 @@ pub async fn ls(nodes: &Nodes, format: Format) -> Result<(), Failure> {
     let live: Result<LiveSessions, CallError> = nodes.get(path::SESSIONS, &[]).await;
     let live = live?.items;
     output::list(format, &live, || {
-        let mut table = Table::new(&["Session", "User", "Login", "Host", "Kind", "From", "Node", "Started"]);
+        let mut table = Table::new(&[
+            "Session", "User", "Login", "Host", "Kind", "From", "Node", "Started",
+        ]);
         for s in &live {
             table.row(&[
                 s.session.clone(),

@@ -13,7 +13,12 @@ pub async fn save(mut response: Response, out: Option<&Path>) -> Result<(), Fail
             let mut stdout = std::io::stdout().lock();
             match stdout.write_all(&chunk).and_then(|()| stdout.flush()) {
                 Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-                Err(e) => return Err(Failure::new(format!("cannot write the output: {e}"), "check where it goes")),
+                Err(e) => {
+                    return Err(Failure::new(
+                        format!("cannot write the output: {e}"),
+                        "check where it goes",
+                    ));
+                }
                 Ok(()) => {}
             }
         }

@@ -20,13 +20,20 @@ pub fn for_user(profile: &Profile, pal: &Path, hosts: &[String], way: Way) -> St
     if way == Way::ProxyJump {
         for addr in profile.meta.ssh_addrs.iter().take(1) {
             let (host, port) = split(addr);
-            let _ = write!(out, "\nHost palisade-{cluster}\n    HostName {host}\n    Port {port}\n    User {}\n", profile.meta.user);
+            let _ = write!(
+                out,
+                "\nHost palisade-{cluster}\n    HostName {host}\n    Port {port}\n    User {}\n",
+                profile.meta.user
+            );
             identity(&mut out, profile);
         }
     }
     // Under its full name a host is still the one whose certificate names it.
     for host in hosts {
-        let _ = write!(out, "\nHost {host}.{cluster}\n    HostName {host}\n    HostKeyAlias {host}\n");
+        let _ = write!(
+            out,
+            "\nHost {host}.{cluster}\n    HostName {host}\n    HostKeyAlias {host}\n"
+        );
     }
     // A name with a quote could end the quoting of the command below; ssh before 9.6 lets it through.
     let _ = write!(out, "\nHost \"!*'*\" *.{cluster}");
@@ -81,7 +88,11 @@ fn split(addr: &str) -> (&str, &str) {
 /// One word for a shell.
 pub fn shell_word(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+=:@,".contains(&b);
-    if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]

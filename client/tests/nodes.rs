@@ -43,11 +43,18 @@ async fn a_node_that_accepts_and_never_answers_costs_250_ms() {
     let begun = Instant::now();
     assert!(whoami(&nodes).await.is_ok());
     let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(250) && took < Duration::from_secs(2), "{took:?}");
+    assert!(
+        took >= Duration::from_millis(250) && took < Duration::from_secs(2),
+        "{took:?}"
+    );
     // The next call goes straight to the one that answered.
     let begun = Instant::now();
     assert!(whoami(&nodes).await.is_ok());
-    assert!(begun.elapsed() < Duration::from_millis(250), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(250),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -83,10 +90,20 @@ async fn one_node_alone_is_asked_again() {
 #[tokio::test]
 async fn what_is_refused_is_not_repeated() {
     let ca = Authority::new();
-    let stub = Stub::start(&ca, |asked| Some(if asked.path == "/v1/ping" { (200, "{}".into()) } else { (403, error("refused")) })).await;
+    let stub = Stub::start(&ca, |asked| {
+        Some(if asked.path == "/v1/ping" {
+            (200, "{}".into())
+        } else {
+            (403, error("refused"))
+        })
+    })
+    .await;
     let other = Stub::start(&ca, fine).await;
     let refused = whoami(&nodes(&[&stub.addr, &other.addr], &ca)).await;
-    assert!(matches!(&refused, Err(CallError::Refused { status: 403, .. })), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(CallError::Refused { status: 403, .. })),
+        "{refused:?}"
+    );
     assert_eq!((stub.seen().len(), other.seen().len()), (1, 0));
 }
 
@@ -105,7 +122,10 @@ async fn nothing_loops_without_bound() {
     let begun = Instant::now();
     let outcome: Result<WhoAmI, _> = nodes.post("/v1/x", &()).await;
     // An unknown outcome stays unknown: it is not called a failure.
-    assert!(matches!(outcome, Err(CallError::UnknownOutcome(_))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(CallError::UnknownOutcome(_))),
+        "{outcome:?}"
+    );
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert!(lost.seen().iter().all(|asked| asked.id == lost.seen()[0].id));
 }
@@ -115,11 +135,17 @@ async fn a_server_of_another_authority_is_not_trusted() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let impostor = Stub::start(&theirs, fine).await;
     let refused = whoami(&nodes(&[&impostor.addr], &ours)).await;
-    assert!(matches!(&refused, Err(CallError::Untrusted { pin: true, .. })), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(CallError::Untrusted { pin: true, .. })),
+        "{refused:?}"
+    );
     let saved = Trust::pem(ours.pem.as_bytes()).expect("an authority");
     let nodes = Nodes::over_tls(std::slice::from_ref(&impostor.addr), saved, None).expect("a client");
     let refused = whoami(&nodes).await;
-    assert!(matches!(&refused, Err(CallError::Untrusted { pin: false, .. })), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(CallError::Untrusted { pin: false, .. })),
+        "{refused:?}"
+    );
     assert_eq!(impostor.seen(), [], "a request went to an impostor");
 }
 

@@ -3,7 +3,6 @@
 //! Start with [`appliance`]; the other modules are the real ports that it plugs in.
 
 pub mod appliance;
-pub mod authorities;
 mod bootstrap;
 pub mod config;
 pub mod consensus;

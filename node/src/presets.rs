@@ -4,7 +4,7 @@ use palisade_core::record::{AnyRecord, parse_records};
 use palisade_core::text::TextError;
 
 /// The preset roles.
-pub fn records() -> Result<Vec<AnyRecord>, TextError> {
+pub(crate) fn records() -> Result<Vec<AnyRecord>, TextError> {
     parse_records(include_str!("presets.yaml"))
 }
 
@@ -14,7 +14,11 @@ mod tests {
 
     #[test]
     fn the_presets_are_valid() {
-        let names: Vec<String> = records().expect("valid").iter().map(|r| r.metadata().name.to_string()).collect();
+        let names: Vec<String> = records()
+            .expect("valid")
+            .iter()
+            .map(|r| r.metadata().name.to_string())
+            .collect();
         assert_eq!(names, ["admin", "access", "auditor"]);
     }
 }

@@ -441,8 +441,10 @@ fn a_wrong_configuration_is_refused_with_its_place() {
         assert!(said.contains(wanted), "{wanted:?} is not in {said:?}");
         cluster.spawn_refused(0);
     }
-    fs::write(config, "").expect("the folder is writable");
-    check().refused();
+    // Every fault is named at once.
+    fs::write(config, "name: A B\nweb_listen: nowhere\n").expect("the folder is writable");
+    let said = check().refused();
+    assert!(said.contains("name") && said.contains("web_listen"), "{said}");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn thirty_kills_lose_nothing_that_was_acknowledged() {
     cluster.without_second_factor();
     let addrs: Vec<_> = cluster.nodes.iter().map(|n| n.web_addr()).collect();
     let addrs = addrs.join(",");
-    let writer = cluster.person_by_password("writer", "editor");
+    let writer = cluster.person_by_password("writer", "admin");
     writer.login_by_password(&addrs).ok();
     // Several people, because each has a home that a login overwrites.
     let people: Vec<_> = (0..2)

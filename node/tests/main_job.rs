@@ -11,7 +11,7 @@ const BOUND: Duration = Duration::from_secs(60);
 
 /// What `pal play` shows of a recording, as plain text.
 fn played(person: &palisade_testkit::Person, session: &str) -> String {
-    person.pal(&["play", "--format", "text", session]).ok()
+    person.pal(&["play", "--no-wait", session]).ok()
 }
 
 /// The ids of all recordings whose text contains the marker.
@@ -31,13 +31,8 @@ fn recordings_with(person: &palisade_testkit::Person, marker: &str) -> Vec<Strin
         row["session"].as_str().map(str::to_owned)
     };
     let ids = rows.iter().filter_map(id);
-    ids.filter(|id| {
-        person
-            .pal(&["play", "--format", "text", id])
-            .text()
-            .contains(marker)
-    })
-    .collect()
+    ids.filter(|id| person.pal(&["play", "--no-wait", id]).text().contains(marker))
+        .collect()
 }
 
 /// Goal: everything that `make demo` shows, with each result checked. Method: three nodes and a stock sshd; the
@@ -46,7 +41,7 @@ fn recordings_with(person: &palisade_testkit::Person, marker: &str) -> Vec<Strin
 fn the_main_job_survives_the_loss_of_the_leader() {
     let cluster = Cluster::start(3);
     let host = Sshd::start(&cluster, "web1");
-    let alice = cluster.person("alice", "access");
+    let alice = cluster.person("alice", "access,auditor");
     alice.login(&cluster.nodes[0].web_addr()).ok();
 
     let certificate = alice.certificate();
@@ -150,7 +145,7 @@ fn the_main_job_survives_the_loss_of_the_leader() {
 #[test]
 fn a_planned_stop_of_the_leader_loses_no_request() {
     let cluster = Cluster::start(3);
-    let editor = cluster.person("ed", "editor");
+    let editor = cluster.person("ed", "admin");
     editor.login(&cluster.nodes[0].web_addr()).ok();
     let leader = cluster.leader();
     let stop = std::sync::atomic::AtomicBool::new(false);

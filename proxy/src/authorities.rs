@@ -2,8 +2,8 @@
 
 use crate::ports::{Authorities, Holder, NotVouched};
 use palisade_ca::{
-    HostCertRequest, HostNames, Principals, Signer, StandardExtension, SubjectKey, UserCertRequest, check_host_cert,
-    check_user_cert, generate_ssh_key, sign_host_cert, sign_user_cert,
+    HostCertRequest, HostNames, Principals, Signer, StandardExtension, SubjectKey, UserCertRequest,
+    check_host_cert, check_user_cert, generate_ssh_key, sign_host_cert, sign_user_cert,
 };
 use palisade_core::access::{Credential, Permit};
 use palisade_core::name::{Login, Name};
@@ -63,12 +63,23 @@ fn serial() -> u64 {
 }
 
 impl Authorities for ClusterAuthorities {
-    fn check_user(&self, certificate: &Certificate, client: IpAddr, now: Timestamp) -> Result<Holder, NotVouched> {
+    fn check_user(
+        &self,
+        certificate: &Certificate,
+        client: IpAddr,
+        now: Timestamp,
+    ) -> Result<Holder, NotVouched> {
         let checked = check_user_cert(certificate, &self.user_keys, now.secs()).map_err(failed)?;
         if !checked.allows_source(client.to_canonical()) {
-            return Err(NotVouched("the certificate is not for use from this address".into()));
+            return Err(NotVouched(
+                "the certificate is not for use from this address".into(),
+            ));
         }
-        let principals = checked.principals.iter().map(|p| Login::parse(p)).collect::<Result<_, _>>();
+        let principals = checked
+            .principals
+            .iter()
+            .map(|p| Login::parse(p))
+            .collect::<Result<_, _>>();
         Ok(Holder {
             user: Name::parse(&checked.key_id).map_err(failed)?,
             credential: Credential {
@@ -82,7 +93,12 @@ impl Authorities for ClusterAuthorities {
         })
     }
 
-    fn check_host(&self, certificate: &Certificate, names: &[String], now: Timestamp) -> Result<(), NotVouched> {
+    fn check_host(
+        &self,
+        certificate: &Certificate,
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<(), NotVouched> {
         let mut last = NotVouched("no name to check".into());
         for name in names {
             match check_host_cert(certificate, &self.host_keys, name, now.secs()) {
@@ -93,7 +109,11 @@ impl Authorities for ClusterAuthorities {
         Err(last)
     }
 
-    fn host_identity(&self, names: &[String], now: Timestamp) -> Result<(PrivateKey, Certificate), NotVouched> {
+    fn host_identity(
+        &self,
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<(PrivateKey, Certificate), NotVouched> {
         let request = HostCertRequest {
             public_key: subject(&self.key)?,
             key_id: names.first().cloned().unwrap_or_default(),
@@ -104,7 +124,10 @@ impl Authorities for ClusterAuthorities {
             serial: serial(),
         };
         let line = sign_host_cert(&self.host, &request).map_err(failed)?;
-        Ok((self.key.clone(), Certificate::from_openssh(&line).map_err(failed)?))
+        Ok((
+            self.key.clone(),
+            Certificate::from_openssh(&line).map_err(failed)?,
+        ))
     }
 
     fn dial_identity(&self, permit: &Permit, now: Timestamp) -> Result<Identity, NotVouched> {
@@ -129,6 +152,9 @@ impl Authorities for ClusterAuthorities {
         };
         let line = sign_user_cert(&self.user, &request).map_err(failed)?;
         let certificate = Certificate::from_openssh(&line).map_err(failed)?;
-        Ok(Identity { key: Arc::new(key), certificate })
+        Ok(Identity {
+            key: Arc::new(key),
+            certificate,
+        })
     }
 }

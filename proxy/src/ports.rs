@@ -37,10 +37,19 @@ pub trait Authorities: Send + Sync + 'static {
     ) -> Result<Holder, NotVouched>;
 
     /// Checks the certificate of a host that was dialled under one of `names`.
-    fn check_host(&self, certificate: &Certificate, names: &[String], now: Timestamp) -> Result<(), NotVouched>;
+    fn check_host(
+        &self,
+        certificate: &Certificate,
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<(), NotVouched>;
 
     /// The node's host key with a certificate for `names`, under which the node ends a user's connection.
-    fn host_identity(&self, names: &[String], now: Timestamp) -> Result<(PrivateKey, Certificate), NotVouched>;
+    fn host_identity(
+        &self,
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<(PrivateKey, Certificate), NotVouched>;
 
     /// A fresh key with a certificate for the permit's login, good for a minute: what the node dials a host with.
     fn dial_identity(&self, permit: &Permit, now: Timestamp) -> Result<Identity, NotVouched>;

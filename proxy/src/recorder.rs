@@ -6,7 +6,9 @@
 use palisade_core::name::SessionId;
 use palisade_core::ports::{Consensus, Recordings, Unavailable};
 use palisade_core::record::{Completeness, RecordingMode};
-use palisade_session::recording::{CUT_AFTER_BYTES, Chunk, ChunkWriter, DataKey, Event, EventKind, PushError};
+use palisade_session::recording::{
+    CUT_AFTER_BYTES, Chunk, ChunkWriter, DataKey, Event, EventKind, PushError,
+};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -105,7 +107,14 @@ impl Recorder {
             acknowledged: Notify::new(),
         });
         let task = tokio::spawn(Arc::clone(&shared).ship());
-        Ok((Recorder { shared, strict: mode == RecordingMode::Strict, task }, hex(&sealed)))
+        Ok((
+            Recorder {
+                shared,
+                strict: mode == RecordingMode::Strict,
+                task,
+            },
+            hex(&sealed),
+        ))
     }
 
     /// Records something that nobody waits for.
@@ -154,7 +163,10 @@ impl Shared {
     }
 
     fn push(&self, kind: EventKind) {
-        let event = Event { at_ms: self.now_ms(), kind };
+        let event = Event {
+            at_ms: self.now_ms(),
+            kind,
+        };
         let wall_ms = self.consensus.now().ms();
         let mut state = self.state.lock();
         if state.backlog_bytes > BACKLOG_BYTES_MAX {
@@ -246,11 +258,19 @@ impl Shared {
                 state.ended = true;
                 if state.lost_bytes > 0 {
                     let lost = format!("{} bytes of output could not be recorded", state.lost_bytes);
-                    let _ = state.writer.push(Event { at_ms: now, kind: EventKind::Note(lost) }, wall_ms);
+                    let _ = state.writer.push(
+                        Event {
+                            at_ms: now,
+                            kind: EventKind::Note(lost),
+                        },
+                        wall_ms,
+                    );
                 }
                 match state.writer.finish(now, wall_ms) {
                     Ok(chunk) => state.queue(chunk),
-                    Err(error) => tracing::error!(error = %error, "the last chunk of a recording could not be made"),
+                    Err(error) => {
+                        tracing::error!(error = %error, "the last chunk of a recording could not be made")
+                    }
                 }
             } else if state.flush || state.writer.is_due(now) {
                 state.flush = false;
@@ -283,14 +303,20 @@ impl Shared {
         state.ended = true;
         let completeness = match (all, state.lost_bytes) {
             (true, 0) => Completeness::Complete,
-            (true, lost) => Completeness::Interrupted(format!("{lost} bytes of output could not be recorded")),
+            (true, lost) => {
+                Completeness::Interrupted(format!("{lost} bytes of output could not be recorded"))
+            }
             (false, _) => Completeness::Interrupted("the end did not reach a majority of nodes".into()),
         };
         let chunks = u32::try_from(state.shipped).unwrap_or(u32::MAX);
         let last_chunk = state.last_hash.map(|hash| hex(&hash)).unwrap_or_default();
         drop(state);
         self.acknowledged.notify_waiters();
-        Recorded { completeness, chunks, last_chunk }
+        Recorded {
+            completeness,
+            chunks,
+            last_chunk,
+        }
     }
 }
 
@@ -318,14 +344,18 @@ impl State {
 
 fn size(kind: &EventKind) -> u64 {
     match kind {
-        EventKind::Output(bytes) | EventKind::ErrorOutput(bytes) | EventKind::Input(bytes) => bytes.len() as u64,
+        EventKind::Output(bytes) | EventKind::ErrorOutput(bytes) | EventKind::Input(bytes) => {
+            bytes.len() as u64
+        }
         _ => 0,
     }
 }
 
 fn uuid_bytes(session: &SessionId) -> [u8; 16] {
     // A session id is a UUID by its type.
-    uuid::Uuid::parse_str(session.as_str()).map(uuid::Uuid::into_bytes).unwrap_or_default()
+    uuid::Uuid::parse_str(session.as_str())
+        .map(uuid::Uuid::into_bytes)
+        .unwrap_or_default()
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

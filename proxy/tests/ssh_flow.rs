@@ -1,5 +1,11 @@
 //! Bulk data in both directions: nothing may stall, whatever the other directions and channels do.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    reason = "a test that cannot go on should stop"
+)]
+
 mod support;
 
 use std::time::Duration;
@@ -18,7 +24,9 @@ fn big_file(path: &std::path::Path, mib: usize) {
 }
 
 async fn within<T>(what: &str, secs: u64, work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(secs), work).await.unwrap_or_else(|_| panic!("{what} stalled"))
+    tokio::time::timeout(Duration::from_secs(secs), work)
+        .await
+        .unwrap_or_else(|_| panic!("{what} stalled"))
 }
 
 /// A relay that acknowledges what it cannot pass on, or waits with its session loop, stalls within the first 10 MiB.
@@ -26,7 +34,11 @@ async fn within<T>(what: &str, secs: u64, work: impl Future<Output = T>) -> T {
 async fn sftp_get_of_256_mib_does_not_stall() {
     let world = World::new().await;
     big_file(&world.path("big"), 256);
-    let get = format!("get {} {}\n", world.path("big").display(), world.path("got").display());
+    let get = format!(
+        "get {} {}\n",
+        world.path("big").display(),
+        world.path("got").display()
+    );
     std::fs::write(world.path("batch"), get).unwrap();
     let batch = world.path("batch");
     let mut sftp = world.client("sftp", &["-q", "-b", batch.to_str().unwrap(), "web1"]);
@@ -34,7 +46,12 @@ async fn sftp_get_of_256_mib_does_not_stall() {
     let out = within("sftp get", 60, sftp.output()).await.unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     println!("256 MiB in {:?}", begun.elapsed());
-    let same = Command::new("cmp").arg(world.path("big")).arg(world.path("got")).status().await.unwrap();
+    let same = Command::new("cmp")
+        .arg(world.path("big"))
+        .arg(world.path("got"))
+        .status()
+        .await
+        .unwrap();
     assert!(same.success());
     world.stop().await;
 }
@@ -49,7 +66,8 @@ async fn sixteen_channels_carry_both_directions_at_once() {
     // `cat` returns what it gets: every channel is full in both directions.
     let one = |i: u8| {
         let mut cat = world.ssh(&["-o", &control, "web1", "cat"]);
-        cat.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        cat.stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped());
         async move {
             let mut cat = cat.spawn().unwrap();
             let (mut stdin, mut stdout) = (cat.stdin.take().unwrap(), cat.stdout.take().unwrap());
@@ -81,7 +99,8 @@ async fn sixteen_channels_carry_both_directions_at_once() {
 async fn output_flows_while_input_is_not_read() {
     let world = World::new().await;
     let mut ssh = world.ssh(&["web1", "head -c 33554432 /dev/zero; cat | wc -c"]);
-    ssh.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    ssh.stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped());
     let mut ssh = ssh.spawn().unwrap();
     let (mut stdin, mut stdout) = (ssh.stdin.take().unwrap(), ssh.stdout.take().unwrap());
     let write = async {
@@ -97,6 +116,9 @@ async fn output_flows_while_input_is_not_read() {
         got
     };
     let ((), got) = within("both directions", 60, async { tokio::join!(write, read) }).await;
-    assert_eq!(String::from_utf8_lossy(&got[32 * MIB..]).trim(), (32 * MIB).to_string());
+    assert_eq!(
+        String::from_utf8_lossy(&got[32 * MIB..]).trim(),
+        (32 * MIB).to_string()
+    );
     world.stop().await;
 }

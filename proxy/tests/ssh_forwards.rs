@@ -1,5 +1,11 @@
 //! -L, -D, -R and the agent, where the role allows them and where it does not.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    reason = "a test that cannot go on should stop"
+)]
+
 mod support;
 
 use palisade_core::event::EventKind;
@@ -34,12 +40,18 @@ async fn shout(mut stream: TcpStream) -> String {
     stream.shutdown().await.unwrap();
     let mut answer = String::new();
     let read = stream.read_to_string(&mut answer);
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(10), read).await.expect("an answer or an end");
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(10), read)
+        .await
+        .expect("an answer or an end");
     answer
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 async fn connect(port: u16) -> TcpStream {
@@ -47,7 +59,10 @@ async fn connect(port: u16) -> TcpStream {
     loop {
         match TcpStream::connect(("127.0.0.1", port)).await {
             Ok(stream) => return stream,
-            Err(e) => assert!(tokio::time::Instant::now() < deadline, "no listener on {port}: {e}"),
+            Err(e) => assert!(
+                tokio::time::Instant::now() < deadline,
+                "no listener on {port}: {e}"
+            ),
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
@@ -70,13 +85,19 @@ async fn local_forwards_reach_what_the_host_reaches() {
 async fn dynamic_forwards_reach_what_the_host_reaches() {
     let world = World::new().await;
     let (target, local) = (shouting_server().await, free_port());
-    let mut ssh = world.ssh(&["-N", "-D", &local.to_string(), "web1"]).spawn().unwrap();
+    let mut ssh = world
+        .ssh(&["-N", "-D", &local.to_string(), "web1"])
+        .spawn()
+        .unwrap();
     let mut stream = connect(local).await;
     stream.write_all(&[5, 1, 0]).await.unwrap();
     let mut answer = [0; 2];
     stream.read_exact(&mut answer).await.unwrap();
     let [high, low] = target.to_be_bytes();
-    stream.write_all(&[5, 1, 0, 1, 127, 0, 0, 1, high, low]).await.unwrap();
+    stream
+        .write_all(&[5, 1, 0, 1, 127, 0, 0, 1, high, low])
+        .await
+        .unwrap();
     let mut answer = [0; 10];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer[1], 0, "SOCKS refused");
@@ -107,7 +128,13 @@ async fn a_remote_forward_to_a_port_of_the_hosts_choice_works() {
     let mut line = String::new();
     while !line.contains("Allocated port") {
         line.clear();
-        assert!(tokio::io::AsyncBufReadExt::read_line(&mut stderr, &mut line).await.unwrap() > 0, "no port");
+        assert!(
+            tokio::io::AsyncBufReadExt::read_line(&mut stderr, &mut line)
+                .await
+                .unwrap()
+                > 0,
+            "no port"
+        );
     }
     let port = line.split_whitespace().nth(2).unwrap().parse().unwrap();
     assert_eq!(shout(connect(port).await).await, "HELLO");
@@ -124,14 +151,31 @@ async fn forwards_that_the_role_does_not_allow_are_refused_with_a_reason() {
     let mut ssh = ssh.stderr(Stdio::piped()).spawn().unwrap();
     assert_eq!(shout(connect(local).await).await, "");
     let event = support::until("the refusal's event", || {
-        world.consensus.events_of(EventKind::ChannelRefused).into_iter().next()
+        world
+            .consensus
+            .events_of(EventKind::ChannelRefused)
+            .into_iter()
+            .next()
     })
     .await;
-    assert!(event.message.contains("local port forwarding is not allowed by your roles"), "{event:?}");
+    assert!(
+        event
+            .message
+            .contains("local port forwarding is not allowed by your roles"),
+        "{event:?}"
+    );
     ssh.kill().await.unwrap();
     let mut said = String::new();
-    ssh.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
-    assert!(said.contains("local port forwarding is not allowed by your roles"), "{said}");
+    ssh.stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .await
+        .unwrap();
+    assert!(
+        said.contains("local port forwarding is not allowed by your roles"),
+        "{said}"
+    );
 
     let remote = format!("{}:127.0.0.1:{target}", free_port());
     let out = world
@@ -140,7 +184,10 @@ async fn forwards_that_the_role_does_not_allow_are_refused_with_a_reason() {
         .await
         .unwrap();
     assert!(!out.status.success());
-    assert!(String::from_utf8_lossy(&out.stderr).contains("remote port forwarding failed"), "{out:?}");
+    assert!(
+        String::from_utf8_lossy(&out.stderr).contains("remote port forwarding failed"),
+        "{out:?}"
+    );
     assert!(world.consensus.events_of(EventKind::Forward).is_empty());
     world.stop().await;
 }
@@ -152,15 +199,33 @@ struct Agent {
 
 async fn agent(world: &World) -> Agent {
     let socket = world.path("agent");
-    let child = tokio::process::Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    let child = tokio::process::Command::new("ssh-agent")
+        .arg("-D")
+        .arg("-a")
+        .arg(&socket)
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
     support::until("the agent", || socket.exists().then_some(())).await;
-    let add = tokio::process::Command::new("ssh-add").arg(world.path("id_alice")).env("SSH_AUTH_SOCK", &socket).output().await.unwrap();
+    let add = tokio::process::Command::new("ssh-add")
+        .arg(world.path("id_alice"))
+        .env("SSH_AUTH_SOCK", &socket)
+        .output()
+        .await
+        .unwrap();
     assert!(add.status.success(), "{add:?}");
     Agent { child, socket }
 }
 
 async fn list_keys_on_host(world: &World, agent: &Agent) -> std::process::Output {
-    let mut ssh = world.ssh(&["-A", "-o", &format!("IdentityAgent={}", agent.socket.display()), "web1", "ssh-add -l"]);
+    let mut ssh = world.ssh(&[
+        "-A",
+        "-o",
+        &format!("IdentityAgent={}", agent.socket.display()),
+        "web1",
+        "ssh-add -l",
+    ]);
     ssh.env("SSH_AUTH_SOCK", &agent.socket).output().await.unwrap()
 }
 
@@ -169,7 +234,10 @@ async fn the_agent_is_carried_where_the_role_allows_it() {
     let world = World::new().await;
     let mut agent = agent(&world).await;
     let out = list_keys_on_host(&world, &agent).await;
-    assert!(String::from_utf8_lossy(&out.stdout).contains("ED25519"), "{out:?}");
+    assert!(
+        String::from_utf8_lossy(&out.stdout).contains("ED25519"),
+        "{out:?}"
+    );
     agent.child.kill().await.unwrap();
     world.stop().await;
 }
@@ -180,7 +248,10 @@ async fn the_agent_is_not_carried_where_the_role_does_not_allow_it() {
     let mut agent = agent(&world).await;
     let out = list_keys_on_host(&world, &agent).await;
     assert_eq!(out.status.code(), Some(2), "ssh-add finds no agent: {out:?}");
-    assert!(String::from_utf8_lossy(&out.stderr).contains("agent forwarding is not allowed by your roles"), "{out:?}");
+    assert!(
+        String::from_utf8_lossy(&out.stderr).contains("agent forwarding is not allowed by your roles"),
+        "{out:?}"
+    );
     assert_eq!(world.consensus.events_of(EventKind::ChannelRefused).len(), 1);
     agent.child.kill().await.unwrap();
     world.stop().await;

@@ -1,5 +1,11 @@
 //! A reader that stopped reading must not grow the node. Alone in this file: it looks at the whole process.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    reason = "a test that cannot go on should stop"
+)]
+
 mod support;
 
 use support::World;
@@ -25,7 +31,10 @@ async fn stalled_readers_hold_no_more_than_their_windows() {
     }
     // Until nothing moves any more.
     let carried = || world.recordings.all().len();
-    support::until("all sessions run", || (carried() as u64 == READERS + 1).then_some(())).await;
+    support::until("all sessions run", || {
+        (carried() as u64 == READERS + 1).then_some(())
+    })
+    .await;
     let mut last = resident_kib();
     let mut quiet = 0;
     while quiet < 10 {

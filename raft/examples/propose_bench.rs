@@ -36,7 +36,8 @@ async fn main() {
                         let mut took = Vec::new();
                         let mut n = 0u64;
                         while Instant::now() < end {
-                            let change = entry(&format!("{run}-{client}-{n}"), &format!("k{client}"), &[7; 240]);
+                            let change =
+                                entry(&format!("{run}-{client}-{n}"), &format!("k{client}"), &[7; 240]);
                             let asked = Instant::now();
                             node.propose(change, soon(30)).await.unwrap();
                             took.push(asked.elapsed());

@@ -15,7 +15,9 @@ const FROZEN: Duration = Duration::from_secs(10);
 
 /// Runs until the node stops; what it finds goes to the fatal hook within a second.
 pub(crate) async fn watch(shared: Arc<Shared>) {
-    let Some(raft) = shared.raft().cloned() else { return };
+    let Some(raft) = shared.raft().cloned() else {
+        return;
+    };
     let mut metrics = raft.metrics();
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

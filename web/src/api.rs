@@ -1,9 +1,9 @@
 //! What the API is made of: the ports it stands on and what it remembers between requests.
 
-use crate::certs::Authorities;
 use crate::issued::Issued;
 use crate::limits::{Buckets, Rate};
 use crate::passwords::Hasher;
+use palisade_ca::Authorities;
 use palisade_core::ports::{Consensus, Operations, Recordings, Sessions};
 use parking_lot::Mutex;
 use std::collections::HashMap;

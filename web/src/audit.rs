@@ -2,13 +2,13 @@
 
 use crate::ask::{Ask, Fresh, Who};
 use crate::body::Query;
-use crate::certs::public;
 use crate::error::Failure;
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use palisade_ca::public_authority;
 use palisade_core::access::RulePermit;
 use palisade_core::api::{AuditExportLine, AuditItem, AuditPage, AuditSearch};
 use palisade_core::event::Event;
@@ -140,7 +140,7 @@ pub(crate) async fn export(ask: Ask) -> Result<Response, Failure> {
     let kv = ask.kv();
     let missing = || Failure::unavailable("this node is in no cluster yet");
     let cluster = state::cluster(kv.as_ref())?.ok_or_else(missing)?;
-    let authority = public(kv.as_ref(), AuthorityType::Audit)?.and_then(|spec| spec.ssh_public_key);
+    let authority = public_authority(kv.as_ref(), AuthorityType::Audit)?.ssh_public_key;
     let first = line(&AuditExportLine::Authority {
         ssh_public_key: authority.ok_or_else(missing)?,
         cluster_id: cluster.id.to_string(),

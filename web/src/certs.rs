@@ -7,79 +7,21 @@ use crate::issued::{self, BACKDATED_MS, Issued};
 use palisade_ca as ca;
 use palisade_core::access::{Options, View};
 use palisade_core::api::{Certificates, RenewRequest};
-use palisade_core::command::{CertPurpose, CertTerms, Command, Sealed};
+use palisade_core::command::{CertPurpose, CertTerms, Command};
 use palisade_core::kv::Kv;
-use palisade_core::record::{AuthorityType, CertAuthoritySpec, NodeSpec};
+use palisade_core::record::{AuthorityType, NodeSpec};
 use palisade_core::state;
 use palisade_core::time::Timestamp;
-use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
-
-/// The cluster's authorities, opened when first needed.
-pub(crate) struct Authorities {
-    seal: Arc<dyn ca::Seal>,
-    /// By type: the sealed bytes that were opened, so that a rotated key is opened anew.
-    opened: Mutex<HashMap<AuthorityType, (Sealed, Arc<ca::Signer>)>>,
-}
-
-impl Authorities {
-    pub(crate) fn new(seal: Arc<dyn ca::Seal>) -> Self {
-        Authorities {
-            seal,
-            opened: Mutex::new(HashMap::new()),
-        }
-    }
-
-    /// The signer of a type.
-    pub(crate) fn signer(&self, kv: &dyn Kv, authority: AuthorityType) -> Result<Arc<ca::Signer>, Failure> {
-        let missing = || Failure::unavailable("this node is in no cluster yet");
-        let cluster = state::cluster(kv)?.ok_or_else(missing)?;
-        let sealed = state::sealed_authority(kv, authority)?.ok_or_else(missing)?;
-        if let Some((bytes, signer)) = self.opened.lock().get(&authority)
-            && *bytes == sealed
-        {
-            return Ok(signer.clone());
-        }
-        let public = public(kv, authority)?.ok_or_else(missing)?;
-        let kind = ca_type(authority);
-        let public = ca::AuthorityPublic {
-            kind,
-            ssh_public_key: public.ssh_public_key,
-            certificate_pem: public.certificate,
-            pin: public.pin,
-        };
-        let signer = ca::Signer::open(kind, cluster.id.as_str(), &sealed.0, &public, self.seal.as_ref())
-            .map_err(|e| Failure::internal("authority", &e))?;
-        let signer = Arc::new(signer);
-        self.opened.lock().insert(authority, (sealed, signer.clone()));
-        Ok(signer)
-    }
-}
-
-fn ca_type(authority: AuthorityType) -> ca::AuthorityType {
-    match authority {
-        AuthorityType::User => ca::AuthorityType::User,
-        AuthorityType::Host => ca::AuthorityType::Host,
-        AuthorityType::Tls => ca::AuthorityType::Tls,
-        AuthorityType::Peer => ca::AuthorityType::Peer,
-        AuthorityType::Audit => ca::AuthorityType::Audit,
-    }
-}
-
-/// The public half of an authority.
-pub(crate) fn public(kv: &dyn Kv, authority: AuthorityType) -> Result<Option<CertAuthoritySpec>, Failure> {
-    let all = state::records::<CertAuthoritySpec>(kv)?;
-    Ok(all
-        .into_iter()
-        .map(|record| record.spec)
-        .find(|spec| spec.authority == authority))
-}
 
 /// The pin of the TLS authority; empty while there is none.
 pub(crate) fn tls_pin(kv: &dyn Kv) -> Result<String, Failure> {
-    Ok(public(kv, AuthorityType::Tls)?.map(|p| p.pin).unwrap_or_default())
+    match ca::public_authority(kv, AuthorityType::Tls) {
+        Ok(spec) => Ok(spec.pin),
+        Err(ca::AuthorityFault::Missing(_)) => Ok(String::new()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// HTTPS and SSH addresses of all nodes, in the same order.
@@ -179,7 +121,12 @@ impl Ask {
             .await?;
         if self.may_be_repeated() {
             // The entry may be that of an earlier, equal request: what is signed is what it says.
-            let found = issued::find_newest(self.kv().as_ref(), serial)?;
+            let mut found = issued::find_newest(self.kv().as_ref(), serial)?;
+            if found.is_none() {
+                // It has committed, but is not applied here yet.
+                self.fresh(Fresh::Linear).await?;
+                found = issued::find_newest(self.kv().as_ref(), serial)?;
+            }
             terms = repeated(terms, found)?;
         }
         self.remember(serial, Issued::of(&terms));
@@ -194,12 +141,12 @@ impl Ask {
             cluster: cluster.map(|c| c.name.to_string()).unwrap_or_default(),
             ssh_certificate,
             tls_certificate,
-            tls_authorities: public(kv.as_ref(), AuthorityType::Tls)?
-                .and_then(|p| p.certificate)
+            tls_authorities: ca::public_authority(kv.as_ref(), AuthorityType::Tls)?
+                .certificate
                 .into_iter()
                 .collect(),
-            host_authorities: public(kv.as_ref(), AuthorityType::Host)?
-                .and_then(|p| p.ssh_public_key)
+            host_authorities: ca::public_authority(kv.as_ref(), AuthorityType::Host)?
+                .ssh_public_key
                 .into_iter()
                 .collect(),
             web_addrs,

@@ -3,7 +3,7 @@
 use crate::ask::{Ask, Fresh};
 use crate::body::{Json, Path};
 use crate::caller::Caller;
-use crate::certs::{addresses, public, tls_pin};
+use crate::certs::{addresses, tls_pin};
 use crate::error::Failure;
 use crate::invites::{random_secret, sha256_hex, ttl_ms};
 use crate::issued::BACKDATED_MS;
@@ -193,8 +193,7 @@ pub(crate) async fn authority(
             "there is no such authority: it is one of user, host, tls, peer, audit",
         ));
     };
-    let spec = public(ask.kv().as_ref(), wanted)?
-        .ok_or_else(|| Failure::not_found(format!("there is no {word} authority yet")))?;
+    let spec = palisade_ca::public_authority(ask.kv().as_ref(), wanted)?;
     Ok(axum::Json(AuthorityView {
         authority: wanted.as_str().to_owned(),
         public: spec.ssh_public_key.or(spec.certificate).unwrap_or_default(),
@@ -261,7 +260,7 @@ pub(crate) async fn sign_host(
         },
     )
     .map_err(|e| Failure::internal("sign", &e))?;
-    let user_authorities = public(kv.as_ref(), AuthorityType::User)?.and_then(|spec| spec.ssh_public_key);
+    let user_authorities = palisade_ca::public_authority(kv.as_ref(), AuthorityType::User)?.ssh_public_key;
     Ok(axum::Json(HostCertificate {
         certificate,
         user_authorities: user_authorities.into_iter().collect(),

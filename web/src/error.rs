@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use palisade_ca::AuthorityFault;
 use palisade_core::access::Refusal;
 use palisade_core::api::ApiError;
 use palisade_core::command::RefusedCommand;
@@ -181,6 +182,16 @@ impl From<Unavailable> for Failure {
 impl From<KvFault> for Failure {
     fn from(why: KvFault) -> Self {
         Failure::internal("state", &why)
+    }
+}
+
+impl From<AuthorityFault> for Failure {
+    fn from(fault: AuthorityFault) -> Self {
+        match fault {
+            AuthorityFault::State(fault) => fault.into(),
+            AuthorityFault::Missing(_) => Failure::unavailable("this node is in no cluster yet"),
+            AuthorityFault::Open(error) => Failure::internal("authority", &error),
+        }
     }
 }
 

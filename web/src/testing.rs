@@ -408,15 +408,9 @@ impl MemoryCluster {
     pub fn signer(&self, authority: AuthorityType) -> ca::Signer {
         let public = self.authority(authority);
         let sealed = state::sealed_authority(self.node.kv().as_ref(), authority);
-        let kind: ca::AuthorityType = authority.as_str().parse().expect("the same words");
-        let public = ca::AuthorityPublic {
-            kind,
-            ssh_public_key: public.ssh_public_key,
-            certificate_pem: public.certificate,
-            pin: public.pin,
-        };
+        let public = ca::AuthorityPublic::of(&public);
         let sealed = sealed.expect("memory").expect("made by init");
-        ca::Signer::open(kind, CLUSTER_ID, &sealed.0, &public, self.key.as_ref()).expect("opens")
+        ca::Signer::open(authority, CLUSTER_ID, &sealed.0, &public, self.key.as_ref()).expect("opens")
     }
 }
 
@@ -462,15 +456,8 @@ fn authorities(key: &ca::ClusterKey, now: Timestamp) -> Vec<(CertAuthoritySpec, 
     AuthorityType::ALL
         .into_iter()
         .map(|authority| {
-            let kind: ca::AuthorityType = authority.as_str().parse().expect("the same words");
-            let made = ca::create_authority(kind, "demo", id.as_str(), key, now.secs()).expect("made");
-            let public = CertAuthoritySpec {
-                authority,
-                ssh_public_key: made.public.ssh_public_key,
-                certificate: made.public.certificate_pem,
-                pin: made.public.pin,
-                created: now,
-            };
+            let made = ca::create_authority(authority, "demo", id.as_str(), key, now.secs()).expect("made");
+            let public = made.public.to_spec(now);
             (public, Sealed(made.sealed_private))
         })
         .collect()

@@ -1,9 +1,9 @@
 //! Signing X.509 certificates for users and for the nodes' public ports.
 
-use crate::authority::AuthorityType;
 use crate::signer::Signer;
 use crate::text::{self, TextError};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, ParsedPublicKey};
+use palisade_core::record::AuthorityType;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
     PublicKeyData, SanType, SerialNumber, SubjectPublicKeyInfo,

@@ -20,8 +20,15 @@ use std::process::ExitCode;
 
 /// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "pal", version, about = "Log in to a Palisade cluster and reach its hosts", max_term_width = 100)]
-#[command(after_help = "Begin with: pal login --proxy node1.example.com:3080 --user alice --ca-pin sha256:...")]
+#[command(
+    name = "pal",
+    version,
+    about = "Log in to a Palisade cluster and reach its hosts",
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Begin with: pal login --proxy node1.example.com:3080 --user alice --ca-pin sha256:..."
+)]
 pub struct Pal {
     /// Address of a node, or several with commas; for other commands than login, which saved login to use
     #[arg(long, global = true, env = "PAL_PROXY", value_name = "ADDR[,ADDR...]")]
@@ -153,19 +160,27 @@ impl Pal {
             Command::Login(args) => login::login(proxy, args).await.map(|()| ExitCode::SUCCESS),
             Command::Logout => login::logout(proxy).await.map(|()| ExitCode::SUCCESS),
             Command::Status { format } => login::status(proxy, format),
-            Command::Ls { format, search } => ls::ls(&load(proxy)?, format, search.as_deref()).await.map(|()| ExitCode::SUCCESS),
+            Command::Ls { format, search } => ls::ls(&load(proxy)?, format, search.as_deref())
+                .await
+                .map(|()| ExitCode::SUCCESS),
             Command::Ssh(args) => ssh::ssh(&load(proxy)?, *args),
             Command::Scp(args) => ssh::scp(&load(proxy)?, args),
-            Command::Proxy(ProxyCommand::Ssh(args)) => {
-                proxy::proxy_ssh(&load(proxy)?, &args).await.map(|()| ExitCode::SUCCESS)
-            }
-            Command::Config { jump } => config::config(&load(proxy)?, jump).await.map(|()| ExitCode::SUCCESS),
-            Command::Play(args) => recordings::play(|| load(proxy), args).await.map(|()| ExitCode::SUCCESS),
-            Command::Recordings(command) => {
-                recordings::run(&load(proxy)?, command).await.map(|()| ExitCode::SUCCESS)
-            }
+            Command::Proxy(ProxyCommand::Ssh(args)) => proxy::proxy_ssh(&load(proxy)?, &args)
+                .await
+                .map(|()| ExitCode::SUCCESS),
+            Command::Config { jump } => config::config(&load(proxy)?, jump)
+                .await
+                .map(|()| ExitCode::SUCCESS),
+            Command::Play(args) => recordings::play(|| load(proxy), args)
+                .await
+                .map(|()| ExitCode::SUCCESS),
+            Command::Recordings(command) => recordings::run(&load(proxy)?, command)
+                .await
+                .map(|()| ExitCode::SUCCESS),
             Command::Sessions(SessionsCommand::Ls { format }) => {
-                crate::live::ls(&Nodes::of_profile(&load(proxy)?)?, format).await.map(|()| ExitCode::SUCCESS)
+                crate::live::ls(&Nodes::of_profile(&load(proxy)?)?, format)
+                    .await
+                    .map(|()| ExitCode::SUCCESS)
             }
             Command::Invite(InviteCommand::Accept(args)) => {
                 invite::accept(proxy, args).await.map(|()| ExitCode::SUCCESS)
@@ -173,7 +188,9 @@ impl Pal {
             Command::Completion { shell } => {
                 crate::pages::completion(Pal::command(), shell).map(|()| ExitCode::SUCCESS)
             }
-            Command::Man { dir } => crate::pages::man(Pal::command(), dir.as_deref()).map(|()| ExitCode::SUCCESS),
+            Command::Man { dir } => {
+                crate::pages::man(Pal::command(), dir.as_deref()).map(|()| ExitCode::SUCCESS)
+            }
         }
     }
 }

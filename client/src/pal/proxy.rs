@@ -6,7 +6,9 @@ use crate::profile::Profile;
 use crate::race::{STAGGER, first_ok};
 use palisade_core::record::HostAddr;
 use palisade_session::ssh::channel_io::ChannelIo;
-use palisade_session::ssh::client::{ConnectError, Connection, Identity, NodeCheck, Nothing, dial, handshake};
+use palisade_session::ssh::client::{
+    ConnectError, Connection, Identity, NodeCheck, Nothing, dial, handshake,
+};
 use palisade_session::ssh::keys::ssh_key::{Certificate, PrivateKey, PublicKey};
 use palisade_session::ssh::russh::{self, client::Msg};
 use std::os::fd::AsFd;
@@ -34,9 +36,17 @@ pub(super) struct ProxySshArgs {
 }
 
 pub(super) async fn proxy_ssh(profile: &Profile, args: &ProxySshArgs) -> Result<(), Failure> {
-    if args.cluster.as_ref().is_some_and(|cluster| *cluster != profile.meta.cluster) {
+    if args
+        .cluster
+        .as_ref()
+        .is_some_and(|cluster| *cluster != profile.meta.cluster)
+    {
         return Err(Failure::usage(
-            format!("you are logged in to cluster {}, not to {}", profile.meta.cluster, args.cluster.as_deref().unwrap_or("")),
+            format!(
+                "you are logged in to cluster {}, not to {}",
+                profile.meta.cluster,
+                args.cluster.as_deref().unwrap_or("")
+            ),
             "give the right --proxy, or run `pal login` there",
         ));
     }
@@ -46,7 +56,12 @@ pub(super) async fn proxy_ssh(profile: &Profile, args: &ProxySshArgs) -> Result<
     let host = target.host.strip_suffix(&suffix).unwrap_or(&target.host);
     let stream = open(profile, host, target.port.unwrap_or(22)).await?;
     let (from_node, to_node) = tokio::io::split(stream);
-    let broken = |e: std::io::Error| Failure::new(format!("the connection broke: {e}"), "try again: another node takes over");
+    let broken = |e: std::io::Error| {
+        Failure::new(
+            format!("the connection broke: {e}"),
+            "try again: another node takes over",
+        )
+    };
     // Pipes are moved without a thread between; anything else the slow way.
     let input: Pin<Box<dyn AsyncRead>> = match own_pipe(std::io::stdin(), pipe::Receiver::from_owned_fd) {
         Some(pipe) => Box::pin(pipe),
@@ -92,11 +107,18 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin)
 async fn open(profile: &Profile, host: &str, port: u16) -> Result<ChannelIo<Msg>, Failure> {
     let identity = identity(profile)?;
     let authorities = host_authorities(profile)?;
-    let mut nodes: Vec<HostAddr> =
-        profile.meta.ssh_addrs.iter().filter_map(|addr| HostAddr::parse(addr).ok()).collect();
+    let mut nodes: Vec<HostAddr> = profile
+        .meta
+        .ssh_addrs
+        .iter()
+        .filter_map(|addr| HostAddr::parse(addr).ok())
+        .collect();
     let mut reasons = Vec::new();
     while !nodes.is_empty() {
-        let ready = first_ok(nodes.len(), STAGGER, |i| reach(nodes[i].clone(), authorities.clone())).await;
+        let ready = first_ok(nodes.len(), STAGGER, |i| {
+            reach(nodes[i].clone(), authorities.clone())
+        })
+        .await;
         let (i, connection) = match ready {
             Ok(won) => won,
             Err(failed) => {
@@ -110,7 +132,9 @@ async fn open(profile: &Profile, host: &str, port: u16) -> Result<ChannelIo<Msg>
             Ok(Err(ConnectError::Refused(said))) => {
                 return Err(Failure::new(said, "`pal ls` shows the hosts that you may reach"));
             }
-            Ok(Err(e @ ConnectError::Denied { .. })) => return Err(Failure::new(e.to_string(), "run `pal login`")),
+            Ok(Err(e @ ConnectError::Denied { .. })) => {
+                return Err(Failure::new(e.to_string(), "run `pal login`"));
+            }
             Ok(Err(e)) => reasons.push(e.to_string()),
             Err(_) => reasons.push(format!("{} did not open the way in time", nodes[i])),
         }
@@ -150,7 +174,11 @@ async fn enter(
     port: u16,
 ) -> Result<ChannelIo<Msg>, ConnectError> {
     connection.login(identity.certificate.key_id(), identity).await?;
-    match connection.handle().channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0).await {
+    match connection
+        .handle()
+        .channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0)
+        .await
+    {
         Ok(channel) => {
             let egress = connection.egress();
             Ok(ChannelIo::new(channel, egress).keeping(Arc::new(connection)))
@@ -158,13 +186,23 @@ async fn enter(
         Err(russh::Error::ChannelOpenFailure(failure)) => {
             Err(ConnectError::Refused(failure.description().to_owned()))
         }
-        Err(source) => Err(ConnectError::Ssh { addr: format!("{host}:{port}"), source }),
+        Err(source) => Err(ConnectError::Ssh {
+            addr: format!("{host}:{port}"),
+            source,
+        }),
     }
 }
 
 fn identity(profile: &Profile) -> Result<Identity, Failure> {
-    let read = |path: std::path::PathBuf| std::fs::read_to_string(&path).map_err(|e| Failure::file(&path, "read", &e));
-    let damaged = |_| Failure::new("the saved SSH key or certificate is damaged", "run `pal login` again");
+    let read = |path: std::path::PathBuf| {
+        std::fs::read_to_string(&path).map_err(|e| Failure::file(&path, "read", &e))
+    };
+    let damaged = |_| {
+        Failure::new(
+            "the saved SSH key or certificate is damaged",
+            "run `pal login` again",
+        )
+    };
     let key = zeroize::Zeroizing::new(read(profile.ssh_key())?);
     Ok(Identity {
         key: Arc::new(PrivateKey::from_openssh(key.as_str()).map_err(damaged)?),
@@ -176,6 +214,10 @@ fn identity(profile: &Profile) -> Result<Identity, Failure> {
 fn host_authorities(profile: &Profile) -> Result<Vec<PublicKey>, Failure> {
     let path = profile.known_hosts();
     let text = std::fs::read_to_string(&path).map_err(|e| Failure::file(&path, "read", &e))?;
-    let lines = text.lines().filter_map(|line| line.strip_prefix("@cert-authority * "));
-    Ok(lines.filter_map(|key| PublicKey::from_openssh(key).ok()).collect())
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("@cert-authority * "));
+    Ok(lines
+        .filter_map(|key| PublicKey::from_openssh(key).ok())
+        .collect())
 }

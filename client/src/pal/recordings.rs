@@ -69,12 +69,20 @@ pub(super) enum RecordingsCommand {
     },
 }
 
-pub(super) async fn play(load: impl FnOnce() -> Result<Profile, Failure>, args: PlayArgs) -> Result<(), Failure> {
+pub(super) async fn play(
+    load: impl FnOnce() -> Result<Profile, Failure>,
+    args: PlayArgs,
+) -> Result<(), Failure> {
     let tape = match SessionId::parse(&args.what) {
         Ok(session) => from_cluster(&load()?, &session).await?,
-        Err(_) if Path::new(&args.what).exists() || args.what.ends_with(".cast") => from_file(Path::new(&args.what))?,
+        Err(_) if Path::new(&args.what).exists() || args.what.ends_with(".cast") => {
+            from_file(Path::new(&args.what))?
+        }
         Err(e) => {
-            return Err(Failure::usage(e.to_string(), "`pal recordings ls` shows the ids; a file must exist"));
+            return Err(Failure::usage(
+                e.to_string(),
+                "`pal recordings ls` shows the ids; a file must exist",
+            ));
         }
     };
     let wish = Wish {
@@ -112,13 +120,21 @@ async fn from_cluster(profile: &Profile, session: &SessionId) -> Result<Tape, Fa
             ));
         }
     }
-    Tape::from_play_lines(&bytes).map_err(|e| Failure::new(format!("the recording cannot be played: {e}"), "check that pal and the nodes are of one version"))
+    Tape::from_play_lines(&bytes).map_err(|e| {
+        Failure::new(
+            format!("the recording cannot be played: {e}"),
+            "check that pal and the nodes are of one version",
+        )
+    })
 }
 
 fn from_file(path: &Path) -> Result<Tape, Failure> {
     let meta = std::fs::metadata(path).map_err(|e| Failure::file(path, "read", &e))?;
     let unplayable = |why: String| {
-        Failure::new(format!("{} cannot be played: {why}", path.display()), "give an asciicast v2 file, as `pal recordings export` writes it")
+        Failure::new(
+            format!("{} cannot be played: {why}", path.display()),
+            "give an asciicast v2 file, as `pal recordings export` writes it",
+        )
     };
     if meta.len() > TAPE_MAX as u64 {
         return Err(unplayable("it is too large".into()));
@@ -130,7 +146,12 @@ fn from_file(path: &Path) -> Result<Tape, Failure> {
 pub(super) async fn run(profile: &Profile, command: RecordingsCommand) -> Result<(), Failure> {
     let nodes = Nodes::of_profile(profile)?;
     match command {
-        RecordingsCommand::Ls { format, limit, user, host } => {
+        RecordingsCommand::Ls {
+            format,
+            limit,
+            user,
+            host,
+        } => {
             let wanted = |view: &RecordingView| {
                 user.as_ref().is_none_or(|u| view.recording.user.as_str() == u)
                     && host.as_ref().is_none_or(|h| view.recording.host.as_str() == h)
@@ -139,7 +160,9 @@ pub(super) async fn run(profile: &Profile, command: RecordingsCommand) -> Result
             output::list(format, &found, || table(&found))
         }
         RecordingsCommand::Export { session, out } => {
-            let response = nodes.stream(&fill(path::RECORDING_CAST, &[session.as_str()]), &[]).await?;
+            let response = nodes
+                .stream(&fill(path::RECORDING_CAST, &[session.as_str()]), &[])
+                .await?;
             save(response, out.as_deref()).await
         }
     }
@@ -152,7 +175,11 @@ async fn list(
 ) -> Result<Vec<RecordingView>, CallError> {
     let (mut found, mut after) = (Vec::new(), String::new());
     loop {
-        let query = if after.is_empty() { vec![] } else { vec![("after", after.clone())] };
+        let query = if after.is_empty() {
+            vec![]
+        } else {
+            vec![("after", after.clone())]
+        };
         let page: RecordingPage = nodes.get(path::RECORDINGS, &query).await?;
         found.extend(page.items.into_iter().filter(&wanted));
         if found.len() >= limit || page.next.is_empty() || page.next == after {
@@ -164,7 +191,9 @@ async fn list(
 }
 
 fn table(views: &[RecordingView]) -> Table {
-    let mut table = Table::new(&["Session", "Started", "User", "Login", "Host", "Kind", "Length", "State", "Command"]);
+    let mut table = Table::new(&[
+        "Session", "Started", "User", "Login", "Host", "Kind", "Length", "State", "Command",
+    ]);
     for RecordingView { recording: r } in views {
         let kind = match r.session_kind {
             SessionKind::Interactive => "interactive",
@@ -172,7 +201,9 @@ fn table(views: &[RecordingView]) -> Table {
             SessionKind::Sftp => "sftp",
             SessionKind::Forward => "forward",
         };
-        let length = r.ended.map_or("-".to_owned(), |end| play::tape::elapsed(end.since_ms(r.started)));
+        let length = r
+            .ended
+            .map_or("-".to_owned(), |end| play::tape::elapsed(end.since_ms(r.started)));
         let state = match &r.completeness {
             Completeness::Live => "live".to_owned(),
             Completeness::Complete => "complete".to_owned(),

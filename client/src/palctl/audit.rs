@@ -81,7 +81,11 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(ago) = Ttl::parse(text) {
         return Ok(now().minus_ms(ago.ms()));
     }
-    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    let whole = if text.len() == 10 {
+        format!("{text}T00:00:00Z")
+    } else {
+        text.to_owned()
+    };
     Timestamp::parse(&whole).map_err(|e| format!("{e}, or 2h for two hours ago"))
 }
 
@@ -128,7 +132,10 @@ async fn search(nodes: &Nodes, args: &SearchArgs) -> Result<(), Failure> {
         cursor: args.cursor.clone(),
     };
     let wanted = if args.all { usize::MAX } else { args.limit as usize };
-    let mut page = AuditPage { items: Vec::new(), cursor: String::new() };
+    let mut page = AuditPage {
+        items: Vec::new(),
+        cursor: String::new(),
+    };
     loop {
         let next: AuditPage = nodes.get(path::AUDIT, &query(&ask)).await?;
         page.items.extend(next.items);
@@ -157,8 +164,16 @@ fn table(items: &[AuditItem]) -> Table {
     let mut table = Table::new(&["Seq", "Time", "Code", "Event", "User", "Host", "About"]);
     for item in items {
         let event = &item.event;
-        let login = if event.login.is_empty() { String::new() } else { format!("{}@", event.login) };
-        let about = [event.target.as_str(), event.message.as_str(), event.session.as_str()];
+        let login = if event.login.is_empty() {
+            String::new()
+        } else {
+            format!("{}@", event.login)
+        };
+        let about = [
+            event.target.as_str(),
+            event.message.as_str(),
+            event.session.as_str(),
+        ];
         let about: Vec<&str> = about.into_iter().filter(|part| !part.is_empty()).collect();
         table.row(&[
             item.seq.to_string(),
@@ -166,7 +181,11 @@ fn table(items: &[AuditItem]) -> Table {
             item.code.clone(),
             event.event.name().to_owned(),
             event.user.clone(),
-            if event.host.is_empty() { String::new() } else { format!("{login}{}", event.host) },
+            if event.host.is_empty() {
+                String::new()
+            } else {
+                format!("{login}{}", event.host)
+            },
             about.join(": "),
         ]);
     }
@@ -186,7 +205,10 @@ async fn verify(link: &Link, args: &VerifyArgs) -> Result<(), Failure> {
         Some(file) => {
             let text = std::fs::read_to_string(file).map_err(|e| Failure::file(file, "read", &e))?;
             let key = PublicKey::from_openssh(text.trim()).map_err(|e| {
-                Failure::usage(format!("{} is no public key: {e}", file.display()), "give what `palctl auth export --type audit` printed")
+                Failure::usage(
+                    format!("{} is no public key: {e}", file.display()),
+                    "give what `palctl auth export --type audit` printed",
+                )
             })?;
             Some(key)
         }
@@ -258,14 +280,24 @@ mod tests {
 
     #[test]
     fn moments_are_read_as_people_write_them() {
-        assert_eq!(moment("2026-11-22"), Timestamp::parse("2026-11-22T00:00:00Z").map_err(|e| e.to_string()));
+        assert_eq!(
+            moment("2026-11-22"),
+            Timestamp::parse("2026-11-22T00:00:00Z").map_err(|e| e.to_string())
+        );
         assert!(moment("2h").is_ok_and(|t| now().since_ms(t) >= 7_200_000));
         assert!(moment("yesterday").is_err());
     }
 
     #[test]
     fn only_what_narrows_is_asked() {
-        let ask = AuditSearch { user: "alice".into(), limit: 5, ..AuditSearch::default() };
-        assert_eq!(query(&ask), [("user", "alice".to_owned()), ("limit", "5".to_owned())]);
+        let ask = AuditSearch {
+            user: "alice".into(),
+            limit: 5,
+            ..AuditSearch::default()
+        };
+        assert_eq!(
+            query(&ask),
+            [("user", "alice".to_owned()), ("limit", "5".to_owned())]
+        );
     }
 }

@@ -34,7 +34,10 @@ pub fn play(tape: &Tape, wish: &Wish) -> Result<(), Failure> {
         eprintln!("{}", Shown(line));
     }
     screen::play(tape, wish).map_err(|e| {
-        Failure::new(format!("cannot use the terminal: {e}"), "use --no-wait to print the output as it was")
+        Failure::new(
+            format!("cannot use the terminal: {e}"),
+            "use --no-wait to print the output as it was",
+        )
     })?;
     eprintln!("{}", Shown(&tape.end));
     Ok(())
@@ -54,7 +57,12 @@ fn plain(tape: &Tape, wish: &Wish) -> Result<(), Failure> {
         let bytes = shown(frame, &mut filter);
         match out.write_all(&bytes) {
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            Err(e) => return Err(Failure::new(format!("cannot write the output: {e}"), "check where it goes")),
+            Err(e) => {
+                return Err(Failure::new(
+                    format!("cannot write the output: {e}"),
+                    "check where it goes",
+                ));
+            }
             Ok(()) => {}
         }
     }
@@ -68,11 +76,19 @@ fn matches(tape: &Tape, wanted: &str, from_ms: u64) -> Result<(), Failure> {
     let found = tape.search(wanted);
     let found: Vec<_> = found.iter().filter(|hit| hit.at_ms >= from_ms).collect();
     if found.is_empty() {
-        return Err(Failure::new(format!("{wanted:?} was not shown in this session"), "search is for text as it appeared on the screen, in any case"));
+        return Err(Failure::new(
+            format!("{wanted:?} was not shown in this session"),
+            "search is for text as it appeared on the screen, in any case",
+        ));
     }
     let mut text = String::new();
     for hit in found {
-        text += &format!("{}  {}  {}\n", tape::elapsed(hit.at_ms), tape.wall(hit.at_ms), Shown(hit.line.trim()));
+        text += &format!(
+            "{}  {}  {}\n",
+            tape::elapsed(hit.at_ms),
+            tape.wall(hit.at_ms),
+            Shown(hit.line.trim())
+        );
     }
     crate::errors::print(&text)
 }

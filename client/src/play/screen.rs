@@ -64,7 +64,9 @@ enum Step {
 
 impl Head {
     fn step(&mut self, tape: &Tape) -> Step {
-        let Some(frame) = tape.frames.get(self.next) else { return Step::Over };
+        let Some(frame) = tape.frames.get(self.next) else {
+            return Step::Over;
+        };
         let gap = frame.at_ms as f64 - self.at;
         if gap <= 0.0 {
             self.next += 1;
@@ -75,7 +77,9 @@ impl Head {
             self.at += skipped;
             return Step::Skipped(skipped as u64);
         }
-        Step::Wait(Duration::from_secs_f64((gap / self.speed / 1000.0).clamp(0.0, 3600.0)))
+        Step::Wait(Duration::from_secs_f64(
+            (gap / self.speed / 1000.0).clamp(0.0, 3600.0),
+        ))
     }
 
     fn pass(&mut self, time: Duration) {
@@ -109,7 +113,13 @@ pub(super) fn play(tape: &Tape, wish: &Wish) -> io::Result<()> {
     let mut screen = Screen {
         tape,
         filter: Filter::default(),
-        head: Head { at: 0.0, next: 0, speed: wish.speed, paused: false, skip_idle: wish.skip_idle },
+        head: Head {
+            at: 0.0,
+            next: 0,
+            speed: wish.speed,
+            paused: false,
+            skip_idle: wish.skip_idle,
+        },
         message: None,
         term_rows: rows,
         needed_rows: tape.size.1,
@@ -128,7 +138,11 @@ pub(super) fn play(tape: &Tape, wish: &Wish) -> io::Result<()> {
 impl Screen<'_> {
     fn run(&mut self) -> io::Result<()> {
         loop {
-            let step = if self.head.paused { Step::Wait(Duration::from_secs(1)) } else { self.head.step(self.tape) };
+            let step = if self.head.paused {
+                Step::Wait(Duration::from_secs(1))
+            } else {
+                self.head.step(self.tape)
+            };
             match step {
                 Step::Show(i) => self.show(i)?,
                 Step::Over => return self.status(true),
@@ -161,7 +175,9 @@ impl Screen<'_> {
             }
             _ => return Ok(true),
         };
-        let far = key.modifiers.intersects(KeyModifiers::SHIFT | KeyModifiers::CONTROL | KeyModifiers::ALT);
+        let far = key
+            .modifiers
+            .intersects(KeyModifiers::SHIFT | KeyModifiers::CONTROL | KeyModifiers::ALT);
         match key.code {
             KeyCode::Char('q') | KeyCode::Esc => return Ok(false),
             KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(false),
@@ -184,7 +200,11 @@ impl Screen<'_> {
             KeyCode::Char('-' | '_') => self.speed(0.5)?,
             KeyCode::Char('i') => {
                 self.head.skip_idle = !self.head.skip_idle;
-                let now = if self.head.skip_idle { "idle time is skipped" } else { "idle time is shown" };
+                let now = if self.head.skip_idle {
+                    "idle time is skipped"
+                } else {
+                    "idle time is shown"
+                };
                 self.say(now.into())?;
             }
             KeyCode::Char('/') => {
@@ -227,7 +247,9 @@ impl Screen<'_> {
     fn jump(&mut self, at_ms: u64) -> io::Result<()> {
         self.head.seek(self.tape, at_ms);
         self.filter = Filter::default();
-        io::stdout().lock().write_all(b"\x1b[!p\x1b[0m\x1b[r\x1b[?1049l\x1b[2J\x1b[H")?;
+        io::stdout()
+            .lock()
+            .write_all(b"\x1b[!p\x1b[0m\x1b[r\x1b[?1049l\x1b[2J\x1b[H")?;
         for i in 0..self.head.next {
             self.show(i)?;
         }
@@ -236,7 +258,12 @@ impl Screen<'_> {
     }
 
     fn find(&mut self, text: &str, from_ms: u64) -> io::Result<()> {
-        match self.tape.search(text).into_iter().find(|hit| hit.at_ms >= from_ms) {
+        match self
+            .tape
+            .search(text)
+            .into_iter()
+            .find(|hit| hit.at_ms >= from_ms)
+        {
             Some(hit) => {
                 self.jump(hit.at_ms)?;
                 self.say(format!("found at {}: {}", elapsed(hit.at_ms), hit.line.trim()))
@@ -262,7 +289,9 @@ impl Screen<'_> {
                 return self.jump(self.at());
             }
         }
-        let recent = self.last_status.is_some_and(|at| now.duration_since(at) < Duration::from_secs(1));
+        let recent = self
+            .last_status
+            .is_some_and(|at| now.duration_since(at) < Duration::from_secs(1));
         if !must && !gone && (recent || self.needed_rows >= self.term_rows) {
             return Ok(());
         }
@@ -281,7 +310,11 @@ impl Screen<'_> {
         let (cols, rows) = terminal::size()?;
         let width = usize::from(cols.max(1));
         let mut out = io::stdout().lock();
-        write!(out, "\x1b7\x1b[{rows};1H\x1b[0;7m{:<width$.width$}\x1b[0m\x1b8", Shown(&text))?;
+        write!(
+            out,
+            "\x1b7\x1b[{rows};1H\x1b[0;7m{:<width$.width$}\x1b[0m\x1b8",
+            Shown(&text)
+        )?;
         out.flush()
     }
 
@@ -314,12 +347,24 @@ mod tests {
     use super::*;
 
     fn tape(times: &[u64]) -> Tape {
-        let frames = times.iter().map(|at_ms| Frame { at_ms: *at_ms, what: What::Output(b"x".to_vec()) });
-        Tape { frames: frames.collect(), ..Tape::default() }
+        let frames = times.iter().map(|at_ms| Frame {
+            at_ms: *at_ms,
+            what: What::Output(b"x".to_vec()),
+        });
+        Tape {
+            frames: frames.collect(),
+            ..Tape::default()
+        }
     }
 
     fn head(skip_idle: bool, speed: f64) -> Head {
-        Head { at: 0.0, next: 0, speed, paused: false, skip_idle }
+        Head {
+            at: 0.0,
+            next: 0,
+            speed,
+            paused: false,
+            skip_idle,
+        }
     }
 
     #[test]

@@ -79,10 +79,20 @@ pub enum TapeError {
 impl Tape {
     /// Reads what the API answers: one [`PlayLine`] a line.
     pub fn from_play_lines(text: &[u8]) -> Result<Self, TapeError> {
-        let mut tape = Tape { size: (80, 24), ..Tape::default() };
+        let mut tape = Tape {
+            size: (80, 24),
+            ..Tape::default()
+        };
         let mut begun = false;
-        for (number, line) in text.split(|b| *b == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
-            let bad = |why: String| TapeError::Line { line: number + 1, why };
+        for (number, line) in text
+            .split(|b| *b == b'\n')
+            .enumerate()
+            .filter(|(_, line)| !line.is_empty())
+        {
+            let bad = |why: String| TapeError::Line {
+                line: number + 1,
+                why,
+            };
             match serde_json::from_slice(line).map_err(|e| bad(e.to_string()))? {
                 PlayLine::Start(spec) => {
                     begun = true;
@@ -94,7 +104,10 @@ impl Tape {
                     };
                     tape.started = spec.started;
                     tape.title.push(format!("Session {}", spec.session));
-                    tape.title.push(format!("{} as {} on {} ({kind}), {}", spec.user, spec.login, spec.host, spec.started));
+                    tape.title.push(format!(
+                        "{} as {} on {} ({kind}), {}",
+                        spec.user, spec.login, spec.host, spec.started
+                    ));
                     if !spec.command.is_empty() {
                         tape.title.push(format!("Command: {}", spec.command));
                     }
@@ -120,21 +133,32 @@ impl Tape {
 
     /// Reads an asciicast v2 file.
     pub fn from_asciicast(text: &[u8]) -> Result<Self, TapeError> {
-        let mut lines = text.split(|b| *b == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
-        let bad = |line: usize, why: &str| TapeError::Line { line: line + 1, why: why.to_owned() };
+        let mut lines = text
+            .split(|b| *b == b'\n')
+            .enumerate()
+            .filter(|(_, line)| !line.is_empty());
+        let bad = |line: usize, why: &str| TapeError::Line {
+            line: line + 1,
+            why: why.to_owned(),
+        };
         let (_, head) = lines.next().ok_or(TapeError::Empty)?;
         let head: Value = serde_json::from_slice(head).map_err(|e| bad(0, &e.to_string()))?;
         if head.get("version").and_then(Value::as_u64) != Some(2) {
             return Err(bad(0, "this is no asciicast of version 2"));
         }
-        let cells = |name| head.get(name).and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok());
+        let cells = |name| {
+            head.get(name)
+                .and_then(Value::as_u64)
+                .and_then(|n| u16::try_from(n).ok())
+        };
         let mut tape = Tape {
             started: Timestamp::from_secs(head.get("timestamp").and_then(Value::as_u64).unwrap_or(0)),
             size: (cells("width").unwrap_or(80), cells("height").unwrap_or(24)),
             end: "End of the recording".into(),
             ..Tape::default()
         };
-        tape.title.extend(head.get("title").and_then(Value::as_str).map(str::to_owned));
+        tape.title
+            .extend(head.get("title").and_then(Value::as_str).map(str::to_owned));
         for (number, line) in lines {
             let (at, kind, data): (f64, String, String) =
                 serde_json::from_slice(line).map_err(|e| bad(number, &e.to_string()))?;
@@ -190,13 +214,18 @@ impl Tape {
             let text = String::from_utf8_lossy(line);
             if let Some(at) = text.to_lowercase().find(&wanted) {
                 let at_ms = times.get(at).or(times.last()).copied().unwrap_or(0);
-                hits.push(Hit { at_ms, line: text.into_owned() });
+                hits.push(Hit {
+                    at_ms,
+                    line: text.into_owned(),
+                });
             }
             line.clear();
             times.clear();
         };
         for frame in &self.frames {
-            let What::Output(bytes) = &frame.what else { continue };
+            let What::Output(bytes) = &frame.what else {
+                continue;
+            };
             plain.feed(bytes, |b| {
                 if b == b'\n' || line.len() >= 8192 {
                     flush(&mut line, &mut times, &mut hits);
@@ -220,9 +249,14 @@ fn frame(event: PlayEvent) -> Result<What, base64::DecodeError> {
         PlayEvent::Note(text) => What::Remark(text),
         PlayEvent::Exec(command) => What::Remark(format!("command: {command}")),
         PlayEvent::Exit(status) => What::Remark(format!("exit status {status}")),
-        PlayEvent::Captured { direction, size, recorded, sha256 } if recorded < size => {
-            What::Remark(format!("{direction}: {size} bytes, of which {recorded} are recorded; SHA-256 {sha256}"))
-        }
+        PlayEvent::Captured {
+            direction,
+            size,
+            recorded,
+            sha256,
+        } if recorded < size => What::Remark(format!(
+            "{direction}: {size} bytes, of which {recorded} are recorded; SHA-256 {sha256}"
+        )),
         PlayEvent::Captured { .. } => What::Nothing,
     })
 }
@@ -244,11 +278,28 @@ mod tests {
 
     #[test]
     fn asciicasts_are_read() {
-        let tape = cast(&[r#"[0.5, "o", "a\u001b[1mb"]"#, r#"[1.25, "r", "120x40"]"#, r#"[2, "i", "x"]"#]).expect("a tape");
+        let tape = cast(&[
+            r#"[0.5, "o", "a\u001b[1mb"]"#,
+            r#"[1.25, "r", "120x40"]"#,
+            r#"[2, "i", "x"]"#,
+        ])
+        .expect("a tape");
         assert_eq!((tape.size, tape.duration_ms()), ((100, 30), 2000));
-        assert_eq!(tape.frames[1], Frame { at_ms: 1250, what: What::Resize(120, 40) });
+        assert_eq!(
+            tape.frames[1],
+            Frame {
+                at_ms: 1250,
+                what: What::Resize(120, 40)
+            }
+        );
         assert_eq!(tape.wall(1000), "2023-11-14T22:13:21Z");
-        for bad in [r#"[-1, "o", "x"]"#, r#"[1e99, "o", "x"]"#, "{}", "[1]", "nonsense"] {
+        for bad in [
+            r#"[-1, "o", "x"]"#,
+            r#"[1e99, "o", "x"]"#,
+            "{}",
+            "[1]",
+            "nonsense",
+        ] {
             assert!(cast(&[bad]).is_err(), "{bad}");
         }
         assert!(Tape::from_asciicast(b"").is_err());
@@ -264,7 +315,13 @@ mod tests {
         ])
         .expect("a tape");
         let hits = tape.search("SECRET-key");
-        assert_eq!(hits, [Hit { at_ms: 1000, line: "$ secret-Key".into() }]);
+        assert_eq!(
+            hits,
+            [Hit {
+                at_ms: 1000,
+                line: "$ secret-Key".into()
+            }]
+        );
         assert_eq!(tape.search("title"), [], "what was not shown on the screen");
         assert_eq!(tape.search("done").len(), 1);
         assert_eq!(tape.search(""), []);
@@ -275,11 +332,21 @@ mod tests {
         let start = r#"{"start":{"session":"00000000-0000-4000-8000-000000000001","session_kind":"interactive","user":"alice","login":"root","host":"web1","node":1,"mode":"best_effort","started":"2026-11-22T10:00:00Z","completeness":"live"}}"#;
         let event = r#"{"event":{"at_ms":5,"wall_ms":6,"what":{"output":"aGk="}}}"#;
         let tape = Tape::from_play_lines(format!("{start}\n{event}\n").as_bytes()).expect("a tape");
-        assert_eq!(tape.frames, [Frame { at_ms: 5, what: What::Output(b"hi".to_vec()) }]);
+        assert_eq!(
+            tape.frames,
+            [Frame {
+                at_ms: 5,
+                what: What::Output(b"hi".to_vec())
+            }]
+        );
         assert!(tape.end.contains("breaks off"), "{}", tape.end);
         let end = r#"{"end":{"complete":false,"text":"node 2 died"}}"#;
         let tape = Tape::from_play_lines(format!("{start}\n{event}\n{end}").as_bytes()).expect("a tape");
-        assert!(tape.end.contains("NOT complete") && tape.end.contains("node 2 died"), "{}", tape.end);
+        assert!(
+            tape.end.contains("NOT complete") && tape.end.contains("node 2 died"),
+            "{}",
+            tape.end
+        );
         assert_eq!(Tape::from_play_lines(b""), Err(TapeError::Empty));
         assert!(Tape::from_play_lines(b"{\"event\":1}").is_err());
     }

@@ -115,7 +115,9 @@ fn asks(held: &[u8], last: u8) -> bool {
         b'q' => params.starts_with(b">"),
         // Mouse, focus and paste reports.
         b'h' => params.strip_prefix(b"?").is_some_and(|modes| {
-            modes.split(|b| *b == b';').any(|mode| matches!(mode, b"9" | b"1004" | b"2004") || mode.starts_with(b"100"))
+            modes
+                .split(|b| *b == b';')
+                .any(|mode| matches!(mode, b"9" | b"1004" | b"2004") || mode.starts_with(b"100"))
         }),
         _ => false,
     }
@@ -182,7 +184,17 @@ mod tests {
 
     #[test]
     fn drawing_passes() {
-        for text in ["a\r\n\tb", "\x1b[31mred\x1b[0m", "\x1b[2J\x1b[1;1H", "\x1b(Bx", "\x1b7\x1b8", "\x1b[?1049h", "é名", "\x1b[?25l", "\x1b[u"] {
+        for text in [
+            "a\r\n\tb",
+            "\x1b[31mred\x1b[0m",
+            "\x1b[2J\x1b[1;1H",
+            "\x1b(Bx",
+            "\x1b7\x1b8",
+            "\x1b[?1049h",
+            "é名",
+            "\x1b[?25l",
+            "\x1b[u",
+        ] {
             assert_eq!(passed(text), text);
         }
     }

@@ -1,10 +1,10 @@
 //! A node that answers what a test tells it to, over TLS like a real one.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use palisade_client::tls::CaPin;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -39,7 +39,11 @@ impl Authority {
     fn server(&self) -> Arc<rustls::ServerConfig> {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("params");
-        let leaf = params.signed_by(&key, &self.issuer).expect("a certificate").der().clone();
+        let leaf = params
+            .signed_by(&key, &self.issuer)
+            .expect("a certificate")
+            .der()
+            .clone();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let config = rustls::ServerConfig::builder_with_provider(palisade_client::tls::provider())
             .with_safe_default_protocol_versions()
@@ -83,7 +87,9 @@ impl Stub {
             while let Ok((tcp, _)) = listener.accept().await {
                 let (acceptor, answer, kept) = (acceptor.clone(), answer.clone(), kept.clone());
                 tokio::spawn(async move {
-                    let Ok(tls) = acceptor.accept(tcp).await else { return };
+                    let Ok(tls) = acceptor.accept(tcp).await else {
+                        return;
+                    };
                     serve(TokioIo::new(tls), answer, kept).await;
                 });
             }
@@ -94,7 +100,10 @@ impl Stub {
     /// The requests so far, pings left out.
     pub(crate) fn seen(&self) -> Vec<Asked> {
         let seen = self.seen.lock().expect("no test panics while it holds this");
-        seen.iter().filter(|asked| asked.path != "/v1/ping").cloned().collect()
+        seen.iter()
+            .filter(|asked| asked.path != "/v1/ping")
+            .cloned()
+            .collect()
     }
 }
 
@@ -118,20 +127,36 @@ where
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
-            let id = head.headers.get("x-request-id").and_then(|v| v.to_str().ok()).unwrap_or_default();
+            let id = head
+                .headers
+                .get("x-request-id")
+                .and_then(|v| v.to_str().ok())
+                .unwrap_or_default();
             let asked = Asked {
                 method: head.method.to_string(),
-                path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+                path: head
+                    .uri
+                    .path_and_query()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
                 id: id.to_owned(),
                 body: String::from_utf8_lossy(&body).into_owned(),
             };
-            seen.lock().expect("no test panics while it holds this").push(asked.clone());
-            let Some((status, text)) = answer(&asked) else { return std::future::pending().await };
-            let response = Response::builder().status(status).body(Full::new(hyper::body::Bytes::from(text)));
+            seen.lock()
+                .expect("no test panics while it holds this")
+                .push(asked.clone());
+            let Some((status, text)) = answer(&asked) else {
+                return std::future::pending().await;
+            };
+            let response = Response::builder()
+                .status(status)
+                .body(Full::new(hyper::body::Bytes::from(text)));
             Ok::<_, Infallible>(response.expect("a response"))
         }
     });
-    let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new()).serve_connection(io, service).await;
+    let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
+        .serve_connection(io, service)
+        .await;
 }
 
 /// A port where nobody listens.

@@ -22,7 +22,12 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn new(node: Arc<Node>, peer: SocketAddr, waiting: Option<Waiting>) -> Self {
-        Door { node, peer, waiting, passed: Arc::default() }
+        Door {
+            node,
+            peer,
+            waiting,
+            passed: Arc::default(),
+        }
     }
 
     /// Becomes true when somebody authenticated.
@@ -37,10 +42,14 @@ impl Door {
             Ok(holder) => {
                 self.passed.store(true, Ordering::SeqCst);
                 self.waiting = None;
-                Some(Who { holder, peer: self.peer })
+                Some(Who {
+                    holder,
+                    peer: self.peer,
+                })
             }
             Err(reason) => {
-                self.refuse(certificate.key_id(), login, &reason.to_string()).await;
+                self.refuse(certificate.key_id(), login, &reason.to_string())
+                    .await;
                 None
             }
         }
@@ -54,14 +63,24 @@ impl Door {
         let second = self.node.consensus.now().secs() & 0xffff_ffff;
         let count = WINDOW
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |w| {
-                Some(if w >> 32 == second { w + 1 } else { (second << 32) | 1 })
+                Some(if w >> 32 == second {
+                    w + 1
+                } else {
+                    (second << 32) | 1
+                })
             })
             .map_or(0, |w| if w >> 32 == second { w & 0xffff_ffff } else { 0 });
         if count >= STRANGERS_PER_SECOND {
             LEFT_OUT.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let shown = |text: &str| text.chars().take(128).collect::<String>().escape_debug().to_string();
+        let shown = |text: &str| {
+            text.chars()
+                .take(128)
+                .collect::<String>()
+                .escape_debug()
+                .to_string()
+        };
         let mut event = Event::new(EventKind::SessionRefused)
             .addr(self.peer.to_string())
             .login(shown(login))
@@ -71,7 +90,10 @@ impl Door {
         if left_out > 0 {
             event = event.with("not_logged_before", left_out);
         }
-        let actor = Actor { name: String::new(), addr: self.peer.to_string() };
+        let actor = Actor {
+            name: String::new(),
+            addr: self.peer.to_string(),
+        };
         let (consensus, peer) = (Arc::clone(&self.node.consensus), self.peer);
         // Not waited for: a stranger's refusal must not be slower than the log.
         tokio::spawn(async move {

@@ -28,13 +28,15 @@ impl CheckHostKey for HostCheck {
             return Ok(());
         }
         match (key.certificate(), &self.pinned) {
-            (Some(certificate), _) => {
-                self.authorities.check_host(certificate, &self.names, self.now).map_err(|e| e.to_string())
-            }
+            (Some(certificate), _) => self
+                .authorities
+                .check_host(certificate, &self.names, self.now)
+                .map_err(|e| e.to_string()),
             (None, Some(_)) => Err("its key is not the one pinned in the host record".into()),
-            (None, None) => {
-                Err("it shows no certificate of this cluster's host authority, and the host record pins no key".into())
-            }
+            (None, None) => Err(
+                "it shows no certificate of this cluster's host authority, and the host record pins no key"
+                    .into(),
+            ),
         }
     }
 }
@@ -52,9 +54,10 @@ pub(crate) async fn dial<I: Incoming>(
     let refused = |reason: String| ConnectError::Refused(reason);
     let now = node.consensus.now();
     let pinned = match &host.spec.public_key {
-        Some(line) => {
-            Some(PublicKey::from_openssh(line).map_err(|_| refused(format!("the key pinned for {shown} is malformed")))?)
-        }
+        Some(line) => Some(
+            PublicKey::from_openssh(line)
+                .map_err(|_| refused(format!("the key pinned for {shown} is malformed")))?,
+        ),
         None => None,
     };
     let check = Arc::new(HostCheck {
@@ -63,7 +66,10 @@ pub(crate) async fn dial<I: Incoming>(
         pinned,
         now,
     });
-    let identity = node.authorities.dial_identity(permit, now).map_err(|e| refused(e.to_string()))?;
+    let identity = node
+        .authorities
+        .dial_identity(permit, now)
+        .map_err(|e| refused(e.to_string()))?;
     let within = node.config.host_timeout;
     // The certificate leaves this node only after its event is committed; the host is greeted meanwhile.
     let event = Event::new(EventKind::CertIssue)
@@ -86,11 +92,22 @@ pub(crate) async fn dial<I: Incoming>(
     };
     tokio::time::timeout(within, connect)
         .await
-        .map_err(|_| ConnectError::Timeout { addr: shown.to_owned(), after: within })?
+        .map_err(|_| ConnectError::Timeout {
+            addr: shown.to_owned(),
+            after: within,
+        })?
 }
 
-async fn tcp(host: &str, port: u16, shown: &str, within: Duration) -> Result<tokio::net::TcpStream, ConnectError> {
-    let unreachable = |source| ConnectError::Unreachable { addr: shown.to_owned(), source };
+async fn tcp(
+    host: &str,
+    port: u16,
+    shown: &str,
+    within: Duration,
+) -> Result<tokio::net::TcpStream, ConnectError> {
+    let unreachable = |source| ConnectError::Unreachable {
+        addr: shown.to_owned(),
+        source,
+    };
     let mut last = None;
     for addr in tokio::net::lookup_host((host, port)).await.map_err(unreachable)? {
         match client::dial(addr, within).await {

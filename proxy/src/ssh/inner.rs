@@ -55,7 +55,15 @@ where
         refusal: None,
     };
     let grace = node.config.login_grace;
-    let run = listener::run(config::server(key, certificate), transport, handler, egress, passed, grace, &stop);
+    let run = listener::run(
+        config::server(key, certificate),
+        transport,
+        handler,
+        egress,
+        passed,
+        grace,
+        &stop,
+    );
     let watch = async {
         loop {
             tokio::select! {
@@ -135,14 +143,28 @@ impl Inner {
 impl Handler for Inner {
     type Error = Error;
 
-    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Error> {
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        certificate: &Certificate,
+    ) -> Result<Auth, Error> {
         let Ok(login) = Login::parse(user) else {
-            self.door.refuse(certificate.key_id(), user, "the login is malformed").await;
+            self.door
+                .refuse(certificate.key_id(), user, "the login is malformed")
+                .await;
             return Ok(Auth::reject());
         };
-        let Some(who) = self.door.knock(certificate, user).await else { return Ok(Auth::reject()) };
+        let Some(who) = self.door.knock(certificate, user).await else {
+            return Ok(Auth::reject());
+        };
         if who.holder.user != self.outer.holder.user {
-            self.door.refuse(certificate.key_id(), user, "another user than on the outer connection").await;
+            self.door
+                .refuse(
+                    certificate.key_id(),
+                    user,
+                    "another user than on the outer connection",
+                )
+                .await;
             return Ok(Auth::reject());
         }
         self.refusal = None;
@@ -161,8 +183,13 @@ impl Handler for Inner {
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Error> {
-        let Some(link) = self.link.get() else { return Ok(()) };
-        match self.node.decide(&link.who, &link.login, &link.host, Ability::Connect) {
+        let Some(link) = self.link.get() else {
+            return Ok(());
+        };
+        match self
+            .node
+            .decide(&link.who, &link.login, &link.host, Ability::Connect)
+        {
             Ok(permit) => link.begin(permit, session.handle()),
             Err(refused) => {
                 let reason = refused.to_string();
@@ -199,7 +226,9 @@ impl Handler for Inner {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Error> {
-        let Some((link, place, reply)) = self.open(reply).await else { return Ok(()) };
+        let Some((link, place, reply)) = self.open(reply).await else {
+            return Ok(());
+        };
         let (target, origin) = ((host.to_owned(), port), (origin.to_owned(), origin_port));
         tokio::spawn(async move {
             let shown = format!("{}:{}", target.0.escape_debug(), target.1);
@@ -209,9 +238,16 @@ impl Handler for Inner {
             }
             let opened = match link.host().await {
                 Ok(host) => {
-                    let opened =
-                        host.handle().channel_open_direct_tcpip(target.0, target.1, origin.0, origin.1).await;
-                    opened.map(|channel| End { channel, egress: host.egress() }).map_err(|e| open_failure(&e))
+                    let opened = host
+                        .handle()
+                        .channel_open_direct_tcpip(target.0, target.1, origin.0, origin.1)
+                        .await;
+                    opened
+                        .map(|channel| End {
+                            channel,
+                            egress: host.egress(),
+                        })
+                        .map_err(|e| open_failure(&e))
                 }
                 Err(reason) => Err(prohibited(&reason)),
             };
@@ -228,7 +264,9 @@ impl Handler for Inner {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Error> {
-        let Some((link, place, reply)) = self.open(reply).await else { return Ok(()) };
+        let Some((link, place, reply)) = self.open(reply).await else {
+            return Ok(());
+        };
         let path = path.to_owned();
         tokio::spawn(async move {
             let shown = path.escape_debug().to_string();
@@ -239,7 +277,12 @@ impl Handler for Inner {
             let opened = match link.host().await {
                 Ok(host) => {
                     let opened = host.handle().channel_open_direct_streamlocal(path).await;
-                    opened.map(|channel| End { channel, egress: host.egress() }).map_err(|e| open_failure(&e))
+                    opened
+                        .map(|channel| End {
+                            channel,
+                            egress: host.egress(),
+                        })
+                        .map_err(|e| open_failure(&e))
                 }
                 Err(reason) => Err(prohibited(&reason)),
             };
@@ -277,10 +320,15 @@ impl Handler for Inner {
         let Ok(link) = self.link() else { return Ok(false) };
         link.touch();
         let shown = format!("{}:{port}", address.escape_debug());
-        if permit_forward(&link, Ability::RemoteForward, &shown).await.is_err() {
+        if permit_forward(&link, Ability::RemoteForward, &shown)
+            .await
+            .is_err()
+        {
             return Ok(false);
         }
-        let Ok(host) = link.host().await else { return Ok(false) };
+        let Ok(host) = link.host().await else {
+            return Ok(false);
+        };
         // A fixed port is entered before the host can use it.
         if *port != 0 {
             link.forwards().lock().insert((address.to_owned(), *port));
@@ -301,20 +349,33 @@ impl Handler for Inner {
         }
     }
 
-    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _: &mut Session) -> Result<bool, Error> {
+    async fn cancel_tcpip_forward(
+        &mut self,
+        address: &str,
+        port: u32,
+        _: &mut Session,
+    ) -> Result<bool, Error> {
         let Ok(link) = self.link() else { return Ok(false) };
         if !link.forwards().lock().remove(&(address.to_owned(), port)) {
             return Ok(false);
         }
-        let Ok(host) = link.host().await else { return Ok(false) };
-        let asked = tokio::time::timeout(FORWARD_REPLY, host.handle().cancel_tcpip_forward(address, port)).await;
+        let Ok(host) = link.host().await else {
+            return Ok(false);
+        };
+        let asked =
+            tokio::time::timeout(FORWARD_REPLY, host.handle().cancel_tcpip_forward(address, port)).await;
         Ok(matches!(asked, Ok(Ok(()))))
     }
 
     async fn streamlocal_forward(&mut self, path: &str, _: &mut Session) -> Result<bool, Error> {
         // Carried by nobody yet; the decision is asked so that the refusal says why and is audited.
         if let Ok(link) = self.link() {
-            link.refused("streamlocal-forward@openssh.com", path, "remote forwarding of sockets is not carried").await;
+            link.refused(
+                "streamlocal-forward@openssh.com",
+                path,
+                "remote forwarding of sockets is not carried",
+            )
+            .await;
         }
         Ok(false)
     }
@@ -322,13 +383,25 @@ impl Handler for Inner {
 
 /// Decides about a forward and audits it; the error is the reason.
 async fn permit_forward(link: &Link, ability: Ability, target: &str) -> Result<(), String> {
-    link.ask(ability, target).await.map_err(|refused| refused.to_string())?;
-    let event = link.event(EventKind::Forward).target(target).with("kind", ability.as_str());
+    link.ask(ability, target)
+        .await
+        .map_err(|refused| refused.to_string())?;
+    let event = link
+        .event(EventKind::Forward)
+        .target(target)
+        .with("kind", ability.as_str());
     // No forwarded byte without its event.
-    link.node.audit(&link.who, event).await.map_err(|refused: Refused| refused.to_string())
+    link.node
+        .audit(&link.who, event)
+        .await
+        .map_err(|refused: Refused| refused.to_string())
 }
 
-async fn refuse_kind(link: Result<Arc<Link>, String>, kind: &str, reply: ChannelOpenHandle) -> Result<(), Error> {
+async fn refuse_kind(
+    link: Result<Arc<Link>, String>,
+    kind: &str,
+    reply: ChannelOpenHandle,
+) -> Result<(), Error> {
     let reason = match link {
         Ok(link) => {
             let reason = format!("{kind} channels are not carried");
@@ -347,7 +420,10 @@ fn open_failure(error: &Error) -> ChannelOpenFailure {
             code: failure.code(),
             reason: format!("the host says: {}", failure.description()),
         },
-        _ => ChannelOpenFailure::Other { code: 2, reason: "the connection to the host was lost".into() },
+        _ => ChannelOpenFailure::Other {
+            code: 2,
+            reason: "the connection to the host was lost".into(),
+        },
     }
 }
 
@@ -360,7 +436,14 @@ async fn couple(
     match opened {
         Ok(host) => {
             reply.accept().await;
-            link.forward(End { channel, egress: Arc::clone(&link.egress) }, host).await;
+            link.forward(
+                End {
+                    channel,
+                    egress: Arc::clone(&link.egress),
+                },
+                host,
+            )
+            .await;
         }
         Err(failure) => reply.reject(failure).await,
     }

@@ -44,7 +44,10 @@ impl Limits {
         }
         *all += 1;
         by_address.insert(address, here + 1);
-        Some(Waiting { limits: Arc::clone(self), address })
+        Some(Waiting {
+            limits: Arc::clone(self),
+            address,
+        })
     }
 }
 
@@ -99,7 +102,13 @@ mod tests {
     #[test]
     fn an_address_in_either_form_is_one_address() {
         let limits = Limits::new(1, 9, 9);
-        let _place = limits.unauthenticated("10.0.0.1".parse().expect("v4")).expect("free");
-        assert!(limits.unauthenticated("::ffff:10.0.0.1".parse().expect("v6")).is_none());
+        let _place = limits
+            .unauthenticated("10.0.0.1".parse().expect("v4"))
+            .expect("free");
+        assert!(
+            limits
+                .unauthenticated("::ffff:10.0.0.1".parse().expect("v6"))
+                .is_none()
+        );
     }
 }

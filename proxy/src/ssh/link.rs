@@ -92,12 +92,19 @@ impl Link {
 
     /// Audits the refusal of a channel or request.
     pub(crate) async fn refused(&self, what: &str, target: &str, reason: &str) {
-        let event = self.event(EventKind::ChannelRefused).target(target).message(reason).with("wanted", what);
+        let event = self
+            .event(EventKind::ChannelRefused)
+            .target(target)
+            .message(reason)
+            .with("wanted", what);
         self.node.audit_refusal(&self.who, event).await;
     }
 
     pub(crate) fn event(&self, kind: EventKind) -> palisade_core::event::Event {
-        self.who.event(kind).login(self.login.as_str()).host(self.host.metadata.name.as_str())
+        self.who
+            .event(kind)
+            .login(self.login.as_str())
+            .host(self.host.metadata.name.as_str())
     }
 
     /// Begins to dial the host, while the client still thinks about its first channel.
@@ -111,7 +118,10 @@ impl Link {
                 Ok(connection) => return Ok(Arc::new(connection)),
                 Err(error) => error,
             };
-            let cause = failed.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause = failed
+                .source()
+                .map(|cause| format!(": {cause}"))
+                .unwrap_or_default();
             let reason = format!("{failed}{cause}");
             if let Some(link) = link.upgrade() {
                 let event = link.event(EventKind::HostRefused).message(&*reason);
@@ -156,20 +166,32 @@ impl Link {
             };
             let now = self.node.consensus.now();
             let ends = permits.iter().filter_map(Permit::ends).min();
-            let idle = permits.iter().filter_map(|p| p.options().client_idle_timeout).min();
+            let idle = permits
+                .iter()
+                .filter_map(|p| p.options().client_idle_timeout)
+                .min();
             let until_end = ends.map(|at| Duration::from_millis(at.since_ms(now)));
             let until_idle = idle.map(|most| {
-                let silent = self.born.elapsed().saturating_sub(Duration::from_millis(self.active_ms.load(Ordering::Relaxed)));
+                let silent = self
+                    .born
+                    .elapsed()
+                    .saturating_sub(Duration::from_millis(self.active_ms.load(Ordering::Relaxed)));
                 Duration::from_millis(most.ms()).saturating_sub(silent)
             });
             if until_end == Some(Duration::ZERO) {
                 return "your certificate has expired: run `pal login`".into();
             }
             if until_idle == Some(Duration::ZERO) {
-                return format!("nothing happened for {}", idle.map(|t| t.to_string()).unwrap_or_default());
+                return format!(
+                    "nothing happened for {}",
+                    idle.map(|t| t.to_string()).unwrap_or_default()
+                );
             }
             // A clock that is set differently, and abilities that came into use, are noticed within a second.
-            let sleep = [until_end, until_idle, Some(Duration::from_secs(1))].into_iter().flatten().min();
+            let sleep = [until_end, until_idle, Some(Duration::from_secs(1))]
+                .into_iter()
+                .flatten()
+                .min();
             tokio::select! {
                 now = self.node.consensus.policy_changed(seen) => seen = now,
                 () = tokio::time::sleep(sleep.unwrap_or(Duration::from_secs(1))) => {}
@@ -238,15 +260,27 @@ impl Incoming for FromHost {
         let Some(link) = self.0.upgrade() else { return };
         tokio::spawn(async move {
             // Port 0 was replaced by the port that the host chose when it answered.
-            let asked = link.forwards.lock().iter().any(|(addr, port)| *port == connected.1 && same_listener(addr, &connected.0));
+            let asked = link
+                .forwards
+                .lock()
+                .iter()
+                .any(|(addr, port)| *port == connected.1 && same_listener(addr, &connected.0));
             if !asked {
                 let reason = "the host opened a forwarded connection that nobody asked for";
-                link.refused("forwarded-tcpip", &format!("{}:{}", connected.0, connected.1), reason).await;
+                link.refused(
+                    "forwarded-tcpip",
+                    &format!("{}:{}", connected.0, connected.1),
+                    reason,
+                )
+                .await;
                 reply.reject(prohibited(reason)).await;
                 return;
             }
             let opened = match link.user.get() {
-                Some(user) => user.channel_open_forwarded_tcpip(&connected.0, connected.1, &origin.0, origin.1).await,
+                Some(user) => {
+                    user.channel_open_forwarded_tcpip(&connected.0, connected.1, &origin.0, origin.1)
+                        .await
+                }
                 None => Err(russh::Error::Disconnect),
             };
             link.couple_from_host(channel, reply, opened).await;
@@ -285,8 +319,18 @@ impl Link {
             return;
         };
         reply.accept().await;
-        let user = End { channel: user, egress: Arc::clone(&self.egress) };
-        self.forward(user, End { channel, egress: host.egress() }).await;
+        let user = End {
+            channel: user,
+            egress: Arc::clone(&self.egress),
+        };
+        self.forward(
+            user,
+            End {
+                channel,
+                egress: host.egress(),
+            },
+        )
+        .await;
     }
 }
 

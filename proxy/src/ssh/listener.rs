@@ -34,8 +34,22 @@ impl Proxy {
         recordings: Arc<dyn Recordings>,
         config: Config,
     ) -> Self {
-        let limits = Limits::new(config.unauthenticated_per_address, config.unauthenticated, config.connections);
-        Proxy { node: Arc::new(Node { consensus, authorities, recordings, config, limits, live: Arc::default(), identities: HostIdentities::default() }) }
+        let limits = Limits::new(
+            config.unauthenticated_per_address,
+            config.unauthenticated,
+            config.connections,
+        );
+        Proxy {
+            node: Arc::new(Node {
+                consensus,
+                authorities,
+                recordings,
+                config,
+                limits,
+                live: Arc::default(),
+                identities: HostIdentities::default(),
+            }),
+        }
     }
 
     /// Sessions that run here now: to list and to end.
@@ -96,7 +110,16 @@ async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, _place
     let transport = Transport::new(stream);
     let egress = transport.egress();
     let handler = Outer::new(Arc::clone(&node), door, Arc::clone(&egress), stop.clone());
-    run(config::server(key, certificate), transport, handler, egress, passed, node.config.login_grace, &stop).await;
+    run(
+        config::server(key, certificate),
+        transport,
+        handler,
+        egress,
+        passed,
+        node.config.login_grace,
+        &stop,
+    )
+    .await;
 }
 
 /// Runs one served connection to its end, within the login grace until somebody has authenticated.

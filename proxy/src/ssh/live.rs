@@ -44,7 +44,10 @@ impl Stop {
     pub(crate) async fn stopped(&self) -> String {
         let mut changes = self.0.subscribe();
         // It cannot fail: the sender is `self`.
-        let reason = changes.wait_for(Option::is_some).await.map(|reason| reason.clone());
+        let reason = changes
+            .wait_for(Option::is_some)
+            .await
+            .map(|reason| reason.clone());
         reason.ok().flatten().unwrap_or_default()
     }
 }
@@ -52,7 +55,12 @@ impl Stop {
 impl Live {
     /// All of them, oldest first.
     pub fn list(&self) -> Vec<LiveSession> {
-        let mut all: Vec<_> = self.sessions.lock().values().map(|(session, _)| session.clone()).collect();
+        let mut all: Vec<_> = self
+            .sessions
+            .lock()
+            .values()
+            .map(|(session, _)| session.clone())
+            .collect();
         all.sort_by(|a, b| (a.started, &a.session).cmp(&(b.started, &b.session)));
         all
     }
@@ -69,7 +77,10 @@ impl Live {
 
     pub(crate) fn add(self: &Arc<Self>, id: SessionId, session: LiveSession, stop: Stop) -> Entry {
         self.sessions.lock().insert(id.clone(), (session, stop));
-        Entry { live: Arc::clone(self), id }
+        Entry {
+            live: Arc::clone(self),
+            id,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod live;
 mod node;
 mod outer;
 mod session;
+mod sftp;
 
 pub use listener::Proxy;
 pub use live::Live;

@@ -70,11 +70,16 @@ pub(crate) struct Who {
 
 impl Who {
     pub(crate) fn actor(&self) -> Actor {
-        Actor { name: self.holder.user.to_string(), addr: self.peer.to_string() }
+        Actor {
+            name: self.holder.user.to_string(),
+            addr: self.peer.to_string(),
+        }
     }
 
     pub(crate) fn event(&self, kind: EventKind) -> Event {
-        Event::new(kind).user(self.holder.user.as_str()).addr(self.peer.to_string())
+        Event::new(kind)
+            .user(self.holder.user.as_str())
+            .addr(self.peer.to_string())
     }
 }
 
@@ -150,19 +155,26 @@ impl Node {
         let allowed = found.filter(|host| !view.logins_on(host, self.consensus.now()).is_empty());
         allowed.cloned().ok_or_else(|| {
             let shown: String = wanted.chars().filter(|c| c.is_ascii_graphic()).take(80).collect();
-            Refused::Other(format!("you have no access to a host {shown}:{port}: `pal ls` shows yours"))
+            Refused::Other(format!(
+                "you have no access to a host {shown}:{port}: `pal ls` shows yours"
+            ))
         })
     }
 
     /// Proposes a command for a user; a refusal by the state machine is an error here.
     pub(crate) async fn propose(&self, who: &Who, command: Command) -> Result<u64, Refused> {
-        let reply: Reply = self.consensus.propose(who.actor(), self.consensus.new_id(), command).await?;
+        let reply: Reply = self
+            .consensus
+            .propose(who.actor(), self.consensus.new_id(), command)
+            .await?;
         Ok(reply.done()?)
     }
 
     /// Commits an event of something that was refused or happened.
     pub(crate) async fn audit(&self, who: &Who, event: Event) -> Result<(), Refused> {
-        self.propose(who, Command::Audit { events: vec![event] }).await.map(drop)
+        self.propose(who, Command::Audit { events: vec![event] })
+            .await
+            .map(drop)
     }
 
     /// Commits a refusal. The refusal stands whether or not the log can be written; a loss is logged.
@@ -185,18 +197,30 @@ impl Node {
         let mut kept = self.identities.0.lock().await;
         if let Some((key, certificate)) = kept.get(&first)
             && certificate.valid_before() > now.secs() + RENEW_BEFORE_SECS
-            && names.iter().all(|name| certificate.valid_principals().iter().any(|p| p.eq_ignore_ascii_case(name)))
+            && names.iter().all(|name| {
+                certificate
+                    .valid_principals()
+                    .iter()
+                    .any(|p| p.eq_ignore_ascii_case(name))
+            })
         {
             return Ok((key.clone(), certificate.clone()));
         }
-        let identity = self.authorities.host_identity(names, now).map_err(|e| Refused::Other(e.to_string()))?;
+        let identity = self
+            .authorities
+            .host_identity(names, now)
+            .map_err(|e| Refused::Other(e.to_string()))?;
         let event = Event::new(EventKind::HostCertIssue)
             .target(&*first)
             .with("purpose", "proxy")
             .with("principals", names.join(","))
             .with("serial", identity.1.serial());
         let actor = Actor::node(self.consensus.node_id());
-        let reply = self.consensus.propose(actor, self.consensus.new_id(), Command::Audit { events: vec![event] });
+        let reply = self.consensus.propose(
+            actor,
+            self.consensus.new_id(),
+            Command::Audit { events: vec![event] },
+        );
         reply.await?.done()?;
         kept.insert(first, identity.clone());
         Ok(identity)
@@ -206,7 +230,9 @@ impl Node {
 /// OpenSSH's extensions that a certificate must carry for an ability.
 fn extension_for(ability: Ability) -> Option<&'static str> {
     match ability {
-        Ability::LocalForward | Ability::RemoteForward | Ability::StreamLocal => Some("permit-port-forwarding"),
+        Ability::LocalForward | Ability::RemoteForward | Ability::StreamLocal => {
+            Some("permit-port-forwarding")
+        }
         Ability::AgentForward => Some("permit-agent-forwarding"),
         Ability::X11 => Some("permit-X11-forwarding"),
         Ability::Connect | Ability::Shell | Ability::Exec | Ability::Sftp | Ability::Subsystem => None,

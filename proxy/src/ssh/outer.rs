@@ -25,13 +25,28 @@ pub(crate) struct Outer {
 
 impl Outer {
     pub(crate) fn new(node: Arc<Node>, door: Door, egress: Arc<Egress>, stop: Stop) -> Self {
-        Outer { node, door, egress, stop, who: None, channels: Arc::default() }
+        Outer {
+            node,
+            door,
+            egress,
+            stop,
+            who: None,
+            channels: Arc::default(),
+        }
     }
 
     async fn refuse(&self, kind: &str, reply: ChannelOpenHandle) -> Result<(), Error> {
-        let reason = format!("this is a Palisade node: {kind} is not served here, go through it to a host (ssh -J)");
+        let reason =
+            format!("this is a Palisade node: {kind} is not served here, go through it to a host (ssh -J)");
         if let Some(who) = &self.who {
-            self.node.audit_refusal(who, who.event(EventKind::ChannelRefused).target(kind).message(&*reason)).await;
+            self.node
+                .audit_refusal(
+                    who,
+                    who.event(EventKind::ChannelRefused)
+                        .target(kind)
+                        .message(&*reason),
+                )
+                .await;
         }
         reply.reject(prohibited(&reason)).await;
         Ok(())
@@ -41,7 +56,10 @@ impl Outer {
 /// A refusal whose reason the user reads.
 pub(crate) fn prohibited(reason: &str) -> ChannelOpenFailure {
     // Code 1 is "administratively prohibited"; the library has no other way to give a text of our own.
-    ChannelOpenFailure::Other { code: 1, reason: reason.to_owned() }
+    ChannelOpenFailure::Other {
+        code: 1,
+        reason: reason.to_owned(),
+    }
 }
 
 /// Holds a place among a connection's channels.
@@ -64,9 +82,17 @@ impl Drop for ChannelPlace {
 impl Handler for Outer {
     type Error = Error;
 
-    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Error> {
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        certificate: &Certificate,
+    ) -> Result<Auth, Error> {
         self.who = self.door.knock(certificate, user).await;
-        Ok(if self.who.is_some() { Auth::Accept } else { Auth::reject() })
+        Ok(if self.who.is_some() {
+            Auth::Accept
+        } else {
+            Auth::reject()
+        })
     }
 
     async fn channel_open_direct_tcpip(
@@ -79,7 +105,9 @@ impl Handler for Outer {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Error> {
-        let Some(who) = self.who.clone() else { return Ok(()) };
+        let Some(who) = self.who.clone() else {
+            return Ok(());
+        };
         let Some(place) = ChannelPlace::take(&self.channels) else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
@@ -147,7 +175,15 @@ impl Handler for Outer {
 }
 
 async fn refuse_host(node: &Node, who: &Who, host: &str, port: u32, refused: &Refused) {
-    let shown: String = host.chars().take(128).collect::<String>().escape_debug().to_string();
-    let event = who.event(EventKind::SessionRefused).host(format!("{shown}:{port}")).message(refused.to_string());
+    let shown: String = host
+        .chars()
+        .take(128)
+        .collect::<String>()
+        .escape_debug()
+        .to_string();
+    let event = who
+        .event(EventKind::SessionRefused)
+        .host(format!("{shown}:{port}"))
+        .message(refused.to_string());
     node.audit_refusal(who, event).await;
 }

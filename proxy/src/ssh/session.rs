@@ -5,19 +5,23 @@ use crate::ssh::link::Link;
 use crate::ssh::live::{Entry, Stop};
 use crate::ssh::node::Refused;
 use crate::ssh::outer::prohibited;
+use crate::ssh::sftp;
 use bytes::Bytes;
 use palisade_core::access::{Ability, Permit};
 use palisade_core::api::LiveSession;
 use palisade_core::command::Command;
-use palisade_core::event::EventKind;
-use palisade_core::name::{Name, SessionId};
-use palisade_core::record::{Completeness, Record, RecordingSpec, SessionKind};
+use palisade_core::event::{Event, EventKind};
+use palisade_core::name::{Name, RequestId, SessionId};
+use palisade_core::record::{Completeness, Record, RecordingMode, RecordingSpec, SessionKind};
 use palisade_session::recording::{CappedCapture, Direction, EventKind as RecordedEvent};
 use palisade_session::ssh::relay::{Boxed2, Chunk, End, Inspect, Outcome, Progress, relay};
 use palisade_session::ssh::russh::server::{ChannelOpenHandle, Msg};
 use palisade_session::ssh::russh::{Channel, ChannelMsg};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// File transfers that are audited in one log entry while a session lasts.
+const TRANSFERS_AT_ONCE: usize = 32;
 
 /// How long the end of a session is tried to be written while the cluster has no quorum.
 const END_PATIENCE: Duration = Duration::from_secs(600);
@@ -32,10 +36,21 @@ pub(crate) async fn carry(link: Arc<Link>, channel: Channel<Msg>, reply: Channel
         return reply.reject(prohibited("the host opens no session")).await;
     };
     reply.accept().await;
-    let user = End { channel, egress: Arc::clone(&link.egress) };
-    let far = End { channel: far, egress: host.egress() };
+    let user = End {
+        channel,
+        egress: Arc::clone(&link.egress),
+    };
+    let far = End {
+        channel: far,
+        egress: host.egress(),
+    };
     let stop = Stop::default();
-    let session = Session { link: Arc::clone(&link), stop: stop.clone(), terminal: None, running: None };
+    let session = Session {
+        link: Arc::clone(&link),
+        stop: stop.clone(),
+        terminal: None,
+        running: None,
+    };
     let progress = Progress::default();
     let ended = async {
         tokio::select! {
@@ -65,6 +80,8 @@ struct Running {
     recorder: Recorder,
     /// What is kept of each direction, where it is not all of the output.
     capped: Option<Capped>,
+    /// Looks on while files are transferred.
+    files: Option<sftp::Watch>,
     entry: Entry,
 }
 
@@ -91,7 +108,11 @@ impl Session {
         if self.running.is_some() {
             return Err("this channel has a program already".into());
         }
-        let permit = self.link.ask(ability, command).await.map_err(|refused| refused.to_string())?;
+        let permit = self
+            .link
+            .ask(ability, command)
+            .await
+            .map_err(|refused| refused.to_string())?;
         let started = self.start(&permit, kind, command).await;
         match started {
             Ok(running) => {
@@ -109,8 +130,12 @@ impl Session {
         let other = |_| Refused::Other("no session id could be made".into());
         let id = SessionId::parse(&uuid::Uuid::new_v4().to_string()).map_err(other)?;
         let mode = permit.options().record_session;
-        let (recorder, sealed_key) =
-            Recorder::begin(Arc::clone(consensus), Arc::clone(&link.node.recordings), &id, mode)?;
+        let (recorder, sealed_key) = Recorder::begin(
+            Arc::clone(consensus),
+            Arc::clone(&link.node.recordings),
+            &id,
+            mode,
+        )?;
         let started = consensus.now();
         let row = RecordingSpec {
             session: id.clone(),
@@ -133,19 +158,39 @@ impl Session {
         let name = Name::parse(id.as_str()).map_err(|e| Refused::Other(e.to_string()))?;
         let recording = Box::new(Record::new(name, row));
         let word = kind_word(kind);
-        let event = link.event(EventKind::SessionStart).session(id.as_str()).with("kind", word);
-        let event = event.with("recording", format!("{mode:?}").to_lowercase()).with("cert_serial", link.who.holder.serial);
+        let event = link
+            .event(EventKind::SessionStart)
+            .session(id.as_str())
+            .with("kind", word);
+        let event = event
+            .with("recording", mode_word(mode))
+            .with("cert_serial", link.who.holder.serial);
         let mut events = vec![event];
         if kind == SessionKind::Exec {
-            events.push(link.event(EventKind::Exec).session(id.as_str()).target(cut(command)));
+            events.push(
+                link.event(EventKind::Exec)
+                    .session(id.as_str())
+                    .target(cut(command)),
+            );
         }
         let max_sessions = permit.options().max_sessions;
-        link.node.propose(&link.who, Command::StartSession { recording, events, max_sessions }).await?;
+        link.node
+            .propose(
+                &link.who,
+                Command::StartSession {
+                    recording,
+                    events,
+                    max_sessions,
+                },
+            )
+            .await?;
         if let Some((columns, rows)) = self.terminal {
             recorder.note(resize(columns, rows));
         }
         if !command.is_empty() {
-            recorder.note(RecordedEvent::ExecStart { command: cut(command) });
+            recorder.note(RecordedEvent::ExecStart {
+                command: cut(command),
+            });
         }
         let live = LiveSession {
             session: id.to_string(),
@@ -164,7 +209,22 @@ impl Session {
             // File contents are not recorded: size and hash of the streams are.
             SessionKind::Sftp | SessionKind::Forward => Some(Capped::new(0)),
         };
-        Ok(Running { id, kind, recorder, capped, entry })
+        let files = (kind == SessionKind::Sftp).then(sftp::Watch::default);
+        Ok(Running {
+            id,
+            kind,
+            recorder,
+            capped,
+            files,
+            entry,
+        })
+    }
+}
+
+fn mode_word(mode: RecordingMode) -> &'static str {
+    match mode {
+        RecordingMode::BestEffort => "best_effort",
+        RecordingMode::Strict => "strict",
     }
 }
 
@@ -179,7 +239,10 @@ fn kind_word(kind: SessionKind) -> &'static str {
 
 fn resize(columns: u32, rows: u32) -> RecordedEvent {
     let bounded = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-    RecordedEvent::Resize { cols: bounded(columns), rows: bounded(rows) }
+    RecordedEvent::Resize {
+        cols: bounded(columns),
+        rows: bounded(rows),
+    }
 }
 
 /// A command as it is kept: long ones are cut, control characters are escaped where they are shown.
@@ -192,15 +255,25 @@ impl Inspect for Session {
         Box::pin(async move {
             self.link.touch();
             match request {
-                ChannelMsg::RequestPty { col_width, row_height, .. } => {
+                ChannelMsg::RequestPty {
+                    col_width,
+                    row_height,
+                    ..
+                } => {
                     let permitted = self.link.who.holder.extensions.iter().any(|e| e == "permit-pty");
                     if !permitted {
-                        return Err("your certificate does not carry permit-pty: run `pal login` again".into());
+                        return Err(
+                            "your certificate does not carry permit-pty: run `pal login` again".into(),
+                        );
                     }
                     self.terminal = Some((*col_width, *row_height));
                     Ok(())
                 }
-                ChannelMsg::WindowChange { col_width, row_height, .. } => {
+                ChannelMsg::WindowChange {
+                    col_width,
+                    row_height,
+                    ..
+                } => {
                     self.terminal = Some((*col_width, *row_height));
                     if let Some(running) = &mut self.running {
                         running.recorder.note(resize(*col_width, *row_height));
@@ -220,12 +293,18 @@ impl Inspect for Session {
                     };
                     self.begin(kind, ability, &name).await
                 }
-                ChannelMsg::AgentForward { .. } => {
-                    self.link.ask(Ability::AgentForward, "").await.map(drop).map_err(|r| r.to_string())
-                }
-                ChannelMsg::RequestX11 { .. } => {
-                    self.link.ask(Ability::X11, "").await.map(drop).map_err(|r| r.to_string())
-                }
+                ChannelMsg::AgentForward { .. } => self
+                    .link
+                    .ask(Ability::AgentForward, "")
+                    .await
+                    .map(drop)
+                    .map_err(|r| r.to_string()),
+                ChannelMsg::RequestX11 { .. } => self
+                    .link
+                    .ask(Ability::X11, "")
+                    .await
+                    .map(drop)
+                    .map_err(|r| r.to_string()),
                 ChannelMsg::SetEnv { .. } | ChannelMsg::Signal { .. } => Ok(()),
                 _ => Err("this request is not known".into()),
             }
@@ -234,18 +313,29 @@ impl Inspect for Session {
 
     fn output<'a>(&'a mut self, data: &'a [Chunk]) -> Boxed2<'a, Result<(), String>> {
         Box::pin(async move {
-            let Some(running) = &mut self.running else { return Ok(()) };
+            let Some(running) = &mut self.running else {
+                return Ok(());
+            };
             // Output of an interactive session says nothing about the person; a long transfer does.
             if running.kind != SessionKind::Interactive {
                 self.link.touch();
             }
-            running.output(data).await.map_err(|e| format!("the session cannot be recorded: {e}"))
+            running.files(
+                &self.link,
+                data.iter().map(|chunk| &chunk.data),
+                sftp::Watch::reply,
+            );
+            running
+                .output(data)
+                .await
+                .map_err(|e| format!("the session cannot be recorded: {e}"))
         })
     }
 
     fn input<'a>(&'a mut self, data: &'a Bytes) -> Boxed2<'a, Result<(), String>> {
         self.link.touch();
         if let Some(running) = &mut self.running {
+            running.files(&self.link, std::iter::once(data), sftp::Watch::request);
             running.input(data);
         }
         Box::pin(std::future::ready(Ok(())))
@@ -254,15 +344,42 @@ impl Inspect for Session {
 
 impl Session {
     fn kind(&self) -> SessionKind {
-        if self.terminal.is_some() { SessionKind::Interactive } else { SessionKind::Exec }
+        if self.terminal.is_some() {
+            SessionKind::Interactive
+        } else {
+            SessionKind::Exec
+        }
     }
 }
 
 impl Running {
+    /// Shows passing bytes to whoever watches the transfers, and audits those that are finished.
+    fn files<'a>(
+        &mut self,
+        link: &Arc<Link>,
+        data: impl Iterator<Item = &'a Bytes>,
+        show: fn(&mut sftp::Watch, &[u8]),
+    ) {
+        let Some(watch) = &mut self.files else { return };
+        data.for_each(|bytes| show(watch, bytes));
+        if watch.waiting() < TRANSFERS_AT_ONCE {
+            return;
+        }
+        let events = transfer_events(link, &self.id, watch.done());
+        let (link, id) = (Arc::clone(link), link.node.consensus.new_id());
+        tokio::spawn(async move { commit(&link, id, Command::Audit { events }).await });
+    }
+
     async fn output(&mut self, data: &[Chunk]) -> Result<(), palisade_core::ports::Unavailable> {
         let Some(capped) = &mut self.capped else {
             // Everything a terminal shows is one stream.
-            return self.recorder.output(data.iter().map(|chunk| RecordedEvent::Output(chunk.data.to_vec()))).await;
+            return self
+                .recorder
+                .output(
+                    data.iter()
+                        .map(|chunk| RecordedEvent::Output(chunk.data.to_vec())),
+                )
+                .await;
         };
         let kept = data.iter().filter_map(|chunk| match chunk.ext {
             None => capped.output.event(&chunk.data),
@@ -291,7 +408,13 @@ impl Running {
         if let Some(capped) = self.capped {
             for capture in [capped.input, capped.output, capped.error_output] {
                 let total = capture.finish();
-                if let RecordedEvent::Captured { size, sha256, direction: Direction::Output, .. } = &total {
+                if let RecordedEvent::Captured {
+                    size,
+                    sha256,
+                    direction: Direction::Output,
+                    ..
+                } = &total
+                {
                     hash = Some((*size, hex(sha256)));
                 }
                 self.recorder.note(total);
@@ -304,10 +427,19 @@ impl Running {
         if let Some(status) = outcome.exit_status {
             self.recorder.note(RecordedEvent::Exit { status });
         }
-        let Recorded { completeness, chunks, last_chunk } = self.recorder.finish().await;
+        let Recorded {
+            completeness,
+            chunks,
+            last_chunk,
+        } = self.recorder.finish().await;
         let output_bytes = outcome.output_bytes;
-        let mut event = link.event(EventKind::SessionEnd).session(self.id.as_str()).with("kind", kind_word(self.kind));
-        event = event.with("input_bytes", outcome.input_bytes).with("output_bytes", outcome.output_bytes);
+        let mut event = link
+            .event(EventKind::SessionEnd)
+            .session(self.id.as_str())
+            .with("kind", kind_word(self.kind));
+        event = event
+            .with("input_bytes", outcome.input_bytes)
+            .with("output_bytes", outcome.output_bytes);
         if let Some(status) = outcome.exit_status {
             event = event.with("exit_status", status);
         }
@@ -317,32 +449,75 @@ impl Running {
         if let Some((size, hash)) = hash {
             event = event.with("stdout_bytes", size).with("stdout_sha256", hash);
         }
-        let mut events = Vec::new();
+        let mut events = match self.files {
+            Some(watch) => transfer_events(link, &self.id, watch.finish()),
+            None => Vec::new(),
+        };
         if let Some(reason) = ours.as_ref().or(outcome.broken.as_ref()) {
             event = event.message(reason.as_str());
         }
         if let Some(reason) = ours {
-            let cut_off = link.event(EventKind::SessionTerminated).session(self.id.as_str()).message(reason);
+            let cut_off = link
+                .event(EventKind::SessionTerminated)
+                .session(self.id.as_str())
+                .message(reason);
             events.push(cut_off);
         }
         events.push(event);
-        let end = Command::EndSession { session: self.id, completeness, chunks, output_bytes, last_chunk, events };
+        let end = Command::EndSession {
+            session: self.id,
+            completeness,
+            chunks,
+            output_bytes,
+            last_chunk,
+            events,
+        };
         let (link, id) = (Arc::clone(link), link.node.consensus.new_id());
-        tokio::spawn(async move {
-            let started = tokio::time::Instant::now();
-            let mut pause = Duration::from_millis(100);
-            loop {
-                // The same id each time: an end that was committed unseen is not committed twice.
-                match link.node.consensus.propose(link.who.actor(), id.clone(), end.clone()).await {
-                    Ok(_) => return,
-                    Err(error) if started.elapsed() > END_PATIENCE => {
-                        tracing::error!(user = %link.who.holder.user, error = %error, "the end of a session was not written");
-                        return;
-                    }
-                    Err(_) => tokio::time::sleep(pause).await,
-                }
-                pause = (pause * 2).min(Duration::from_secs(5));
-            }
-        });
+        tokio::spawn(async move { commit(&link, id, end).await });
     }
+}
+
+/// Commits what has happened, with patience: it cannot be undone, so it must be written.
+async fn commit(link: &Link, id: RequestId, command: Command) {
+    let started = tokio::time::Instant::now();
+    let mut pause = Duration::from_millis(100);
+    loop {
+        // The same id each time: what was committed unseen is not committed twice.
+        match link
+            .node
+            .consensus
+            .propose(link.who.actor(), id.clone(), command.clone())
+            .await
+        {
+            Ok(_) => return,
+            Err(error) if started.elapsed() > END_PATIENCE => {
+                let what = command.word();
+                tracing::error!(user = %link.who.holder.user, error = %error, what, "audit events were not written");
+                return;
+            }
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+fn transfer_events(link: &Link, id: &SessionId, transfers: Vec<sftp::Transfer>) -> Vec<Event> {
+    let event = |file: sftp::Transfer| {
+        let event = link
+            .event(EventKind::FileTransfer)
+            .session(id.as_str())
+            .target(file.path)
+            .with("action", file.action);
+        let event = if file.read > 0 {
+            event.with("bytes_read", file.read)
+        } else {
+            event
+        };
+        if file.written > 0 {
+            event.with("bytes_written", file.written)
+        } else {
+            event
+        }
+    };
+    transfers.into_iter().map(event).collect()
 }

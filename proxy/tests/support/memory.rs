@@ -25,7 +25,10 @@ pub struct MemoryConsensus {
 }
 
 pub fn read_record(yaml: &str) -> AnyRecord {
-    palisade_core::record::parse_records(yaml).map_err(|e| panic!("{e}\n{yaml}")).unwrap().remove(0)
+    palisade_core::record::parse_records(yaml)
+        .map_err(|e| panic!("{e}\n{yaml}"))
+        .unwrap()
+        .remove(0)
 }
 
 impl MemoryConsensus {
@@ -41,19 +44,35 @@ impl MemoryConsensus {
     }
 
     pub fn put(&self, record: AnyRecord) {
-        let command = Command::PutRecord { record: Box::new(record), expect: palisade_core::command::Expect::Any };
-        let reply = self.apply(Actor { name: "test".into(), addr: String::new() }, self.new_id(), command);
+        let command = Command::PutRecord {
+            record: Box::new(record),
+            expect: palisade_core::command::Expect::Any,
+        };
+        let reply = self.apply(
+            Actor {
+                name: "test".into(),
+                addr: String::new(),
+            },
+            self.new_id(),
+            command,
+        );
         assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
     }
 
     fn apply(&self, actor: Actor, id: RequestId, command: Command) -> Reply {
         let carried = match &command {
-            Command::Audit { events } | Command::StartSession { events, .. } | Command::EndSession { events, .. } => {
-                events.clone()
-            }
+            Command::Audit { events }
+            | Command::StartSession { events, .. }
+            | Command::EndSession { events, .. } => events.clone(),
             _ => Vec::new(),
         };
-        let entry = Entry { id, now: self.now(), node: 1, actor, command };
+        let entry = Entry {
+            id,
+            now: self.now(),
+            node: 1,
+            actor,
+            command,
+        };
         let mut locked = self.kv.lock().unwrap();
         locked.0 += 1;
         let applied = state::apply(&*locked.1, locked.0, &entry.to_bytes()).unwrap();
@@ -93,7 +112,12 @@ impl Consensus for MemoryConsensus {
     fn new_id(&self) -> RequestId {
         RequestId::parse(&uuid::Uuid::new_v4().to_string()).unwrap()
     }
-    fn propose(&self, actor: Actor, id: RequestId, command: Command) -> Pending<'_, Result<Reply, Unavailable>> {
+    fn propose(
+        &self,
+        actor: Actor,
+        id: RequestId,
+        command: Command,
+    ) -> Pending<'_, Result<Reply, Unavailable>> {
         Box::pin(async move {
             let delay = self.commit_delay_ms.load(Ordering::Relaxed);
             if delay > 0 {
@@ -109,7 +133,11 @@ impl Consensus for MemoryConsensus {
         Box::pin(std::future::ready(Ok(())))
     }
     fn may_decide(&self) -> Result<(), Unavailable> {
-        if self.no_quorum.load(Ordering::Relaxed) { Err(Unavailable::NoQuorum("test".into())) } else { Ok(()) }
+        if self.no_quorum.load(Ordering::Relaxed) {
+            Err(Unavailable::NoQuorum("test".into()))
+        } else {
+            Ok(())
+        }
     }
     fn policy_version(&self) -> u64 {
         *self.policy.borrow()
@@ -151,7 +179,10 @@ pub struct MemoryRecordings {
 impl MemoryRecordings {
     pub fn all(&self) -> Vec<Tape> {
         let chunks = self.chunks.lock().unwrap();
-        chunks.iter().map(|(id, (key, chunks))| tape(id, key, chunks)).collect()
+        chunks
+            .iter()
+            .map(|(id, (key, chunks))| tape(id, key, chunks))
+            .collect()
     }
 }
 
@@ -173,16 +204,27 @@ fn tape(id: &str, key: &[u8], chunks: &[Vec<u8>]) -> Tape {
             EventKind::Exit { .. } => {}
         }
     }
-    tape.finished = matches!(playback.completeness(), Some(palisade_session::recording::Completeness::Complete { .. }));
+    tape.finished = matches!(
+        playback.completeness(),
+        Some(palisade_session::recording::Completeness::Complete { .. })
+    );
     tape
 }
 
 impl Recordings for MemoryRecordings {
     fn seal_key(&self, session: &SessionId, key: &[u8]) -> Result<Vec<u8>, Unavailable> {
-        self.chunks.lock().unwrap().insert(session.to_string(), (key.to_vec(), Vec::new()));
+        self.chunks
+            .lock()
+            .unwrap()
+            .insert(session.to_string(), (key.to_vec(), Vec::new()));
         Ok(b"sealed".to_vec())
     }
-    fn ship<'a>(&'a self, session: &'a SessionId, seq: u32, bytes: Vec<u8>) -> Pending<'a, Result<(), Unavailable>> {
+    fn ship<'a>(
+        &'a self,
+        session: &'a SessionId,
+        seq: u32,
+        bytes: Vec<u8>,
+    ) -> Pending<'a, Result<(), Unavailable>> {
         Box::pin(async move {
             if self.fail.load(Ordering::Relaxed) {
                 return Err(Unavailable::NoQuorum("test".into()));
@@ -199,6 +241,8 @@ impl Recordings for MemoryRecordings {
         _: &'a SessionId,
         _: PlayFormat,
     ) -> Pending<'a, Result<Box<dyn ByteSource>, Unavailable>> {
-        Box::pin(std::future::ready(Err(Unavailable::Fault("not played here".into()))))
+        Box::pin(std::future::ready(Err(Unavailable::Fault(
+            "not played here".into(),
+        ))))
     }
 }

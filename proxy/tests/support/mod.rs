@@ -1,5 +1,11 @@
 //! A node with everything in memory, and a real OpenSSH server and client on loopback.
-#![allow(dead_code, missing_docs, clippy::unwrap_used)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses a part of this, and a test that cannot go on should stop"
+)]
 
 pub mod memory;
 pub mod openssh;
@@ -7,7 +13,9 @@ pub mod openssh;
 use memory::{MemoryConsensus, MemoryRecordings};
 use openssh::Sshd;
 use palisade_ca::ssh_key::PrivateKey;
-use palisade_ca::{AuthorityType, ClusterKey, Principals, Signer, StandardExtension, SubjectKey, UserCertRequest};
+use palisade_ca::{
+    AuthorityType, ClusterKey, Principals, Signer, StandardExtension, SubjectKey, UserCertRequest,
+};
 use palisade_core::record::AnyRecord;
 use palisade_proxy::authorities::ClusterAuthorities;
 use palisade_proxy::ssh::{Config, Proxy};
@@ -39,7 +47,10 @@ impl Cas {
             let new = palisade_ca::create_authority(kind, CLUSTER, id, &key, now_secs()).unwrap();
             Arc::new(Signer::open(kind, id, &new.sealed_private, &new.public, &key).unwrap())
         };
-        Cas { user: make(AuthorityType::User), host: make(AuthorityType::Host) }
+        Cas {
+            user: make(AuthorityType::User),
+            host: make(AuthorityType::Host),
+        }
     }
 
     pub fn line(signer: &Signer) -> String {
@@ -77,14 +88,18 @@ impl World {
     }
 
     pub async fn with(role: &str, mut config: Config, sshd_lines: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("palisade-proxy").tempdir().unwrap();
+        let dir = tempfile::Builder::new()
+            .prefix("palisade-proxy")
+            .tempdir()
+            .unwrap();
         let cas = Arc::new(Cas::new());
         let sshd = Sshd::start(dir.path(), &cas, sshd_lines).await;
         let consensus = Arc::new(MemoryConsensus::new());
         let recordings = Arc::new(MemoryRecordings::default());
         let login = openssh::me();
         config.names = vec!["127.0.0.1".into(), "node1".into()];
-        let authorities = Arc::new(ClusterAuthorities::new(Arc::clone(&cas.user), Arc::clone(&cas.host)).unwrap());
+        let authorities =
+            Arc::new(ClusterAuthorities::new(Arc::clone(&cas.user), Arc::clone(&cas.host)).unwrap());
         let proxy = Proxy::new(consensus.clone(), authorities, recordings.clone(), config);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -92,10 +107,11 @@ impl World {
         let serving = tokio::spawn({
             let proxy = proxy.clone();
             async move {
-                proxy.serve(listener, async {
-                    let _ = stopped.await;
-                })
-                .await;
+                proxy
+                    .serve(listener, async {
+                        let _ = stopped.await;
+                    })
+                    .await;
             }
         });
         let world = World {
@@ -110,7 +126,9 @@ impl World {
             shutdown: Some(shutdown),
             serving: Some(serving),
         };
-        world.put(&format!("kind: role\nversion: v1\nmetadata: {{name: dev}}\nspec: {role}"));
+        world.put(&format!(
+            "kind: role\nversion: v1\nmetadata: {{name: dev}}\nspec: {role}"
+        ));
         world.put(&format!(
             "kind: user\nversion: v1\nmetadata: {{name: alice}}\nspec: {{roles: [dev], traits: {{logins: [{}]}}}}",
             world.login
@@ -171,7 +189,11 @@ impl World {
 
     pub fn write_identity(&self, user: &str, key: &PrivateKey, certificate: &str) {
         write_key(&self.path(&format!("id_{user}")), key);
-        std::fs::write(self.path(&format!("id_{user}-cert.pub")), format!("{certificate}\n")).unwrap();
+        std::fs::write(
+            self.path(&format!("id_{user}-cert.pub")),
+            format!("{certificate}\n"),
+        )
+        .unwrap();
     }
 
     /// What `pal config` writes, for this test.
@@ -200,7 +222,12 @@ impl World {
 
     pub fn client(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(program);
-        command.arg("-F").arg(self.path("config")).args(args).kill_on_drop(true).stdin(std::process::Stdio::null());
+        command
+            .arg("-F")
+            .arg(self.path("config"))
+            .args(args)
+            .kill_on_drop(true)
+            .stdin(std::process::Stdio::null());
         command
     }
 

@@ -19,7 +19,11 @@ pub fn me() -> String {
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 impl Sshd {
@@ -46,8 +50,11 @@ impl Sshd {
             let port = free_port();
             let d = dir.display();
             let without_certificate = more.contains("#no-host-certificate");
-            let host_certificate =
-                if without_certificate { String::new() } else { format!("HostCertificate {d}/host_key-cert.pub\n") };
+            let host_certificate = if without_certificate {
+                String::new()
+            } else {
+                format!("HostCertificate {d}/host_key-cert.pub\n")
+            };
             let config = format!(
                 "ListenAddress 127.0.0.1:{port}\nHostKey {d}/host_key\n{host_certificate}TrustedUserCAKeys {d}/user_ca.pub\n\
                  AuthorizedKeysFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
@@ -76,7 +83,10 @@ impl Sshd {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
-        panic!("sshd does not start: {}", std::fs::read_to_string(dir.join("sshd.log")).unwrap_or_default());
+        panic!(
+            "sshd does not start: {}",
+            std::fs::read_to_string(dir.join("sshd.log")).unwrap_or_default()
+        );
     }
 
     pub async fn stop(&mut self) {

@@ -29,7 +29,9 @@ pub struct ChannelIo<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> {
 
 impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> std::fmt::Debug for ChannelIo<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ChannelIo").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("ChannelIo")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,7 +73,9 @@ impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> ChannelIo<M> {
     }
 
     fn poll_sending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(sending) = &mut self.sending else { return Poll::Ready(Ok(())) };
+        let Some(sending) = &mut self.sending else {
+            return Poll::Ready(Ok(()));
+        };
         let result = ready!(sending.as_mut().poll(cx));
         self.sending = None;
         Poll::Ready(result.map_err(|_| io::ErrorKind::BrokenPipe.into()))
@@ -89,7 +93,9 @@ impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> AsyncRead for Cha
             match ready!(this.read.poll_wait(cx)) {
                 Some(ChannelMsg::Data { data }) => this.rest = data,
                 Some(ChannelMsg::ExtendedData { data, .. }) => {
-                    this.consumed = this.consumed.saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
+                    this.consumed = this
+                        .consumed
+                        .saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
                 }
                 Some(ChannelMsg::Eof | ChannelMsg::Close) | None => this.ended = true,
                 Some(_) => {}
@@ -109,7 +115,11 @@ impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> AsyncWrite for Ch
         let this = self.get_mut();
         ready!(this.poll_sending(cx))?;
         let n = buf.len().min(WRITE);
-        let (write, egress, data) = (Arc::clone(&this.write), Arc::clone(&this.egress), Bytes::copy_from_slice(&buf[..n]));
+        let (write, egress, data) = (
+            Arc::clone(&this.write),
+            Arc::clone(&this.egress),
+            Bytes::copy_from_slice(&buf[..n]),
+        );
         this.sending = Some(Box::pin(async move {
             egress.ready().await;
             write.data_bytes(data).await

@@ -89,15 +89,22 @@ impl NodeCheck {
 impl CheckHostKey for NodeCheck {
     fn check(&self, key: &HostKey) -> Result<(), String> {
         let cert = key.certificate().ok_or("it has no host certificate")?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
         if cert.cert_type() != CertType::Host {
             return Err("its certificate is not a host certificate".into());
         }
-        if !self.authorities.iter().any(|ca| ca.key_data() == cert.signature_key()) {
+        if !self
+            .authorities
+            .iter()
+            .any(|ca| ca.key_data() == cert.signature_key())
+        {
             return Err("its certificate is by an authority that is not this cluster's".into());
         }
         let fingerprint = cert.signature_key().fingerprint(HashAlg::Sha256);
-        cert.validate_at(now, [&fingerprint]).map_err(|_| "its certificate is expired, not yet valid or damaged")?;
+        cert.validate_at(now, [&fingerprint])
+            .map_err(|_| "its certificate is expired, not yet valid or damaged")?;
         if !cert.critical_options().is_empty() {
             return Err("its certificate has options that are not known".into());
         }
@@ -120,14 +127,22 @@ pub struct Identity {
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Identity").field("key_id", &self.certificate.key_id()).finish_non_exhaustive()
+        f.debug_struct("Identity")
+            .field("key_id", &self.certificate.key_id())
+            .finish_non_exhaustive()
     }
 }
 
 /// What a connection that we made wants to know of its owner. All have refusing defaults.
 pub trait Incoming: Send + 'static {
     /// The host opens a connection that came to a port forwarded with `-R`.
-    fn forwarded_tcpip(&mut self, channel: Channel<Msg>, connected: (String, u32), origin: (String, u32), reply: russh::client::ChannelOpenHandle) {
+    fn forwarded_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        connected: (String, u32),
+        origin: (String, u32),
+        reply: russh::client::ChannelOpenHandle,
+    ) {
         drop((channel, connected, origin, reply));
     }
     /// The host wants to talk to the user's agent.
@@ -172,7 +187,12 @@ impl<I: Incoming> Handler for ClientHandler<I> {
         _: &mut russh::client::Session,
     ) -> Result<(), russh::Error> {
         let connected = (connected_address.to_owned(), connected_port);
-        self.incoming.forwarded_tcpip(channel, connected, (originator_address.to_owned(), originator_port), reply);
+        self.incoming.forwarded_tcpip(
+            channel,
+            connected,
+            (originator_address.to_owned(), originator_port),
+            reply,
+        );
         Ok(())
     }
 
@@ -253,12 +273,21 @@ impl<I: Incoming> Connection<I> {
     /// Logs in as `user`.
     pub async fn login(&mut self, user: &str, identity: &Identity) -> Result<(), ConnectError> {
         let (key, certificate) = (Arc::clone(&identity.key), identity.certificate.clone());
-        let tried = self.handle.authenticate_openssh_cert(user, key, certificate).await;
-        let accepted = tried.map_err(|source| ConnectError::Ssh { addr: self.shown.clone(), source })?;
+        let tried = self
+            .handle
+            .authenticate_openssh_cert(user, key, certificate)
+            .await;
+        let accepted = tried.map_err(|source| ConnectError::Ssh {
+            addr: self.shown.clone(),
+            source,
+        })?;
         if accepted.success() {
             return Ok(());
         }
-        Err(ConnectError::Denied { addr: self.shown.clone(), user: user.to_owned() })
+        Err(ConnectError::Denied {
+            addr: self.shown.clone(),
+            user: user.to_owned(),
+        })
     }
 
     /// To open channels with.
@@ -282,9 +311,20 @@ impl<I: Incoming> Drop for Connection<I> {
 pub async fn dial(addr: SocketAddr, within: Duration) -> Result<TcpStream, ConnectError> {
     let stream = tokio::time::timeout(within, TcpStream::connect(addr))
         .await
-        .map_err(|_| ConnectError::Timeout { addr: addr.to_string(), after: within })?
-        .map_err(|source| ConnectError::Unreachable { addr: addr.to_string(), source })?;
-    stream.set_nodelay(true).map_err(|source| ConnectError::Unreachable { addr: addr.to_string(), source })?;
+        .map_err(|_| ConnectError::Timeout {
+            addr: addr.to_string(),
+            after: within,
+        })?
+        .map_err(|source| ConnectError::Unreachable {
+            addr: addr.to_string(),
+            source,
+        })?;
+    stream
+        .set_nodelay(true)
+        .map_err(|source| ConnectError::Unreachable {
+            addr: addr.to_string(),
+            source,
+        })?;
     Ok(stream)
 }
 
@@ -302,14 +342,30 @@ where
     let transport = Transport::new(stream);
     let egress = transport.egress();
     let complaint = Arc::default();
-    let handler = ClientHandler { check, complaint: Arc::clone(&complaint), incoming };
+    let handler = ClientHandler {
+        check,
+        complaint: Arc::clone(&complaint),
+        incoming,
+    };
     let config = Arc::new(config::client(true));
     let failed = |source| match complaint.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        Some(reason) => ConnectError::Untrusted { addr: shown.to_owned(), reason },
-        None => ConnectError::Ssh { addr: shown.to_owned(), source },
+        Some(reason) => ConnectError::Untrusted {
+            addr: shown.to_owned(),
+            reason,
+        },
+        None => ConnectError::Ssh {
+            addr: shown.to_owned(),
+            source,
+        },
     };
-    let handle = russh::client::connect_stream(config, transport, handler).await.map_err(failed)?;
-    Ok(Connection { handle, egress, shown: shown.to_owned() })
+    let handle = russh::client::connect_stream(config, transport, handler)
+        .await
+        .map_err(failed)?;
+    Ok(Connection {
+        handle,
+        egress,
+        shown: shown.to_owned(),
+    })
 }
 
 /// Goes through a node to `host:port`: what `ssh -J` does, and the stream of `pal proxy ssh`.
@@ -329,7 +385,10 @@ pub async fn dial_through(
     let through = async {
         let mut connection = handshake(stream, &shown, check, Nothing).await?;
         connection.login(identity.certificate.key_id(), identity).await?;
-        let opened = connection.handle().channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0).await;
+        let opened = connection
+            .handle()
+            .channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0)
+            .await;
         match opened {
             Ok(channel) => {
                 let egress = connection.egress();
@@ -338,10 +397,16 @@ pub async fn dial_through(
             Err(russh::Error::ChannelOpenFailure(failure)) => {
                 Err(ConnectError::Refused(failure.description().to_owned()))
             }
-            Err(source) => Err(ConnectError::Ssh { addr: shown.clone(), source }),
+            Err(source) => Err(ConnectError::Ssh {
+                addr: shown.clone(),
+                source,
+            }),
         }
     };
     tokio::time::timeout(config::LOGIN_GRACE, through)
         .await
-        .map_err(|_| ConnectError::Timeout { addr: shown.clone(), after: config::LOGIN_GRACE })?
+        .map_err(|_| ConnectError::Timeout {
+            addr: shown.clone(),
+            after: config::LOGIN_GRACE,
+        })?
 }

@@ -2,8 +2,8 @@
 //!
 //! Post-quantum key exchange first, strict key exchange on, AES-GCM before ChaCha, no SHA-1, no CBC, no compression.
 
-use russh::keys::ssh_key::{Algorithm, Certificate, EcdsaCurve, HashAlg};
 use russh::keys::PrivateKey;
+use russh::keys::ssh_key::{Algorithm, Certificate, EcdsaCurve, HashAlg};
 use russh::{Preferred, SshId, cipher, client, compression, kex, mac, server};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -55,11 +55,21 @@ const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
 /// What a person's or host's key may be; our own host keys are Ed25519.
 const KEYS: &[Algorithm] = &[
     Algorithm::Ed25519,
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
-    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP256,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP384,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP521,
+    },
+    Algorithm::Rsa {
+        hash: Some(HashAlg::Sha512),
+    },
+    Algorithm::Rsa {
+        hash: Some(HashAlg::Sha256),
+    },
 ];
 
 fn preferred(kex: &'static [kex::Name]) -> Preferred {
@@ -127,13 +137,24 @@ mod tests {
     fn nothing_old_is_offered() {
         for names in [SERVER_KEX, CLIENT_KEX] {
             assert_eq!(names[0], kex::MLKEM768X25519_SHA256);
-            assert!(names.iter().any(|n| n.as_ref().starts_with("kex-strict-")), "strict key exchange");
+            assert!(
+                names.iter().any(|n| n.as_ref().starts_with("kex-strict-")),
+                "strict key exchange"
+            );
         }
         let all = SERVER_KEX.iter().chain(CLIENT_KEX).map(AsRef::<str>::as_ref);
-        let all = all.chain(CIPHERS.iter().map(AsRef::as_ref)).chain(MACS.iter().map(AsRef::as_ref));
+        let all = all
+            .chain(CIPHERS.iter().map(AsRef::as_ref))
+            .chain(MACS.iter().map(AsRef::as_ref));
         for name in all {
-            assert!(!name.contains("sha1") && !name.contains("cbc") && !name.contains("group"), "{name}");
+            assert!(
+                !name.contains("sha1") && !name.contains("cbc") && !name.contains("group"),
+                "{name}"
+            );
         }
-        assert!(KEYS.iter().all(|k| !matches!(k, Algorithm::Rsa { hash: None } | Algorithm::Dsa)));
+        assert!(
+            KEYS.iter()
+                .all(|k| !matches!(k, Algorithm::Rsa { hash: None } | Algorithm::Dsa))
+        );
     }
 }

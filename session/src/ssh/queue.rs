@@ -137,7 +137,10 @@ impl State {
         }
         match self.held.pop_front() {
             Some(Held::Large(ext, data)) => Some(Item::Data(Chunk { ext, data })),
-            Some(Held::Small(ext, data)) => Some(Item::Data(Chunk { ext, data: data.freeze() })),
+            Some(Held::Small(ext, data)) => Some(Item::Data(Chunk {
+                ext,
+                data: data.freeze(),
+            })),
             Some(Held::Msg(msg)) => {
                 self.requests -= 1;
                 Some(Item::Msg(msg))
@@ -153,7 +156,9 @@ mod tests {
     use super::*;
 
     fn data(bytes: &'static [u8]) -> ChannelMsg {
-        ChannelMsg::Data { data: Bytes::from_static(bytes) }
+        ChannelMsg::Data {
+            data: Bytes::from_static(bytes),
+        }
     }
 
     #[tokio::test]
@@ -165,7 +170,9 @@ mod tests {
         queue.push(ChannelMsg::Eof);
         queue.push(data(b"after"));
         queue.end();
-        let Item::Data(all) = queue.pop().await else { panic!("data first") };
+        let Item::Data(all) = queue.pop().await else {
+            panic!("data first")
+        };
         assert_eq!(all.data.len(), 1000);
         assert!(matches!(queue.pop().await, Item::Msg(ChannelMsg::Eof)));
         assert!(matches!(queue.pop().await, Item::Data(_)));
@@ -176,8 +183,13 @@ mod tests {
     async fn standard_error_is_not_joined_with_output() {
         let queue = Queue::default();
         queue.push(data(b"out"));
-        queue.push(ChannelMsg::ExtendedData { data: Bytes::from_static(b"err"), ext: 1 });
-        let Item::Data(first) = queue.pop().await else { panic!("data") };
+        queue.push(ChannelMsg::ExtendedData {
+            data: Bytes::from_static(b"err"),
+            ext: 1,
+        });
+        let Item::Data(first) = queue.pop().await else {
+            panic!("data")
+        };
         let batch = queue.pop_data(first);
         assert_eq!(batch.len(), 2);
         assert_eq!((batch[0].ext, batch[1].ext), (None, Some(1)));
@@ -187,9 +199,17 @@ mod tests {
     async fn a_flood_of_requests_overflows_and_resizes_replace_each_other() {
         let queue = Queue::default();
         for i in 0..10_000 {
-            queue.push(ChannelMsg::WindowChange { col_width: i, row_height: 1, pix_width: 0, pix_height: 0 });
+            queue.push(ChannelMsg::WindowChange {
+                col_width: i,
+                row_height: 1,
+                pix_width: 0,
+                pix_height: 0,
+            });
         }
-        assert!(matches!(queue.pop().await, Item::Msg(ChannelMsg::WindowChange { col_width: 9999, .. })));
+        assert!(matches!(
+            queue.pop().await,
+            Item::Msg(ChannelMsg::WindowChange { col_width: 9999, .. })
+        ));
         for _ in 0..=REQUESTS {
             queue.push(ChannelMsg::RequestShell { want_reply: true });
         }

@@ -116,8 +116,11 @@ where
 {
     let (mut user_read, user_write) = user.channel.split();
     let (mut host_read, host_write) = host.channel.split();
-    let shared =
-        Shared { user: &user_write, answers: Mutex::new(VecDeque::new()), outcome: Mutex::new(Outcome::default()) };
+    let shared = Shared {
+        user: &user_write,
+        answers: Mutex::new(VecDeque::new()),
+        outcome: Mutex::new(Outcome::default()),
+    };
     let speaks = inspect.speaks();
     let (up, down) = (Queue::default(), Queue::default());
     // One inspector, used by both directions in turn; a tokio mutex because it is held while waiting for its answer.
@@ -146,7 +149,6 @@ where
     let _ = user_write.close().await;
     let _ = host_write.close().await;
     let mut outcome = std::mem::take(&mut *lock(&shared.outcome));
-    drop(inspector);
     outcome.input_bytes = progress.input.load(Ordering::Relaxed);
     outcome.output_bytes = progress.output.load(Ordering::Relaxed);
     outcome.broken = ended;
@@ -326,9 +328,16 @@ impl<U: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Shared<'_, U> {
                     lock(&self.outcome).exit_status = Some(exit_status);
                     self.user.exit_status(exit_status).await
                 }
-                Item::Msg(ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag }) => {
+                Item::Msg(ChannelMsg::ExitSignal {
+                    signal_name,
+                    core_dumped,
+                    error_message,
+                    lang_tag,
+                }) => {
                     lock(&self.outcome).exit_signal = Some(format!("{signal_name:?}"));
-                    self.user.exit_signal(signal_name, core_dumped, error_message, lang_tag).await
+                    self.user
+                        .exit_signal(signal_name, core_dumped, error_message, lang_tag)
+                        .await
                 }
                 Item::Msg(ChannelMsg::Close) => return None,
                 Item::End => return Some("the connection to the host was lost".into()),
@@ -394,17 +403,34 @@ where
             pix_height,
             terminal_modes,
         } => {
-            host.request_pty(want_reply, &term, col_width, row_height, pix_width, pix_height, &terminal_modes).await
+            host.request_pty(
+                want_reply,
+                &term,
+                col_width,
+                row_height,
+                pix_width,
+                pix_height,
+                &terminal_modes,
+            )
+            .await
         }
         ChannelMsg::RequestShell { want_reply } => host.request_shell(want_reply).await,
         ChannelMsg::Exec { want_reply, command } => host.exec(want_reply, command).await,
         ChannelMsg::RequestSubsystem { want_reply, name } => host.request_subsystem(want_reply, name).await,
-        ChannelMsg::SetEnv { want_reply, variable_name, variable_value } => {
-            host.set_env(want_reply, variable_name, variable_value).await
-        }
+        ChannelMsg::SetEnv {
+            want_reply,
+            variable_name,
+            variable_value,
+        } => host.set_env(want_reply, variable_name, variable_value).await,
         ChannelMsg::AgentForward { want_reply } => host.agent_forward(want_reply).await,
-        ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => {
-            host.window_change(col_width, row_height, pix_width, pix_height).await
+        ChannelMsg::WindowChange {
+            col_width,
+            row_height,
+            pix_width,
+            pix_height,
+        } => {
+            host.window_change(col_width, row_height, pix_width, pix_height)
+                .await
         }
         ChannelMsg::Signal { signal } => host.signal(signal).await,
         // X11 is not carried, and nothing else comes here.
@@ -421,7 +447,9 @@ impl Inspect for BytesOnly {
         false
     }
     fn request<'a>(&'a mut self, _: &'a mut ChannelMsg) -> Boxed2<'a, Result<(), String>> {
-        Box::pin(std::future::ready(Err("a forwarded connection carries no requests".into())))
+        Box::pin(std::future::ready(Err(
+            "a forwarded connection carries no requests".into(),
+        )))
     }
     fn output<'a>(&'a mut self, _: &'a [Chunk]) -> Boxed2<'a, Result<(), String>> {
         Box::pin(std::future::ready(Ok(())))

@@ -9,9 +9,9 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker, ready};
-use std::sync::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
@@ -55,7 +55,11 @@ impl Egress {
     pub fn kill(&self) {
         self.dead.store(true, Ordering::SeqCst);
         self.room.notify_waiters();
-        let waker = self.reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let waker = self
+            .reader
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -74,13 +78,19 @@ impl Egress {
     }
 
     fn alive(&self, cx: &Context<'_>) -> io::Result<()> {
-        let mut reader = self.reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut reader = self
+            .reader
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if !reader.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
             *reader = Some(cx.waker().clone());
         }
         drop(reader);
         if self.dead.load(Ordering::SeqCst) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "connection ended"));
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "connection ended",
+            ));
         }
         Ok(())
     }
@@ -99,7 +109,12 @@ pub struct Transport<S> {
 impl<S> Transport<S> {
     /// Wraps a stream.
     pub fn new(inner: S) -> Self {
-        Transport { inner, out: BytesMut::new(), unflushed: false, egress: Arc::default() }
+        Transport {
+            inner,
+            out: BytesMut::new(),
+            unflushed: false,
+            egress: Arc::default(),
+        }
     }
 
     /// The gate for those who send over it.
@@ -165,7 +180,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
             return Poll::Ready(result);
         }
         if this.out.len() + buf.len() > LIMIT {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the peer does not read",
+            )));
         }
         this.out.extend_from_slice(buf);
         this.egress.set(this.out.len());
@@ -212,10 +230,17 @@ mod tests {
         near.write_all(&[7; 300 << 10]).await.expect("kept");
         near.flush().await.expect("flush does not wait");
         assert!(egress.kept() > GATE);
-        assert!(tokio::time::timeout(Duration::from_millis(20), egress.ready()).await.is_err(), "the gate is shut");
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), egress.ready())
+                .await
+                .is_err(),
+            "the gate is shut"
+        );
         far.write_all(b"x").await.expect("written");
         let mut one = [0; 1];
-        near.read_exact(&mut one).await.expect("read while the output is stuck");
+        near.read_exact(&mut one)
+            .await
+            .expect("read while the output is stuck");
 
         let mut sink = vec![0; 300 << 10];
         let (got, open, _) = tokio::join!(far.read_exact(&mut sink), egress.ready(), async {
@@ -248,7 +273,10 @@ mod tests {
         let reading = tokio::spawn(async move { near.read_u8().await });
         tokio::task::yield_now().await;
         egress.kill();
-        let end = tokio::time::timeout(Duration::from_secs(5), reading).await.expect("ends").expect("no panic");
+        let end = tokio::time::timeout(Duration::from_secs(5), reading)
+            .await
+            .expect("ends")
+            .expect("no panic");
         assert!(end.is_err());
     }
 }
