@@ -350,3 +350,107 @@ async fn a_cast_is_printed_without_what_acts_on_the_viewer() {
     let ran = pal(home.path(), &["play", "--search", "mars", file], "").await;
     assert_eq!(ran.code, 1);
 }
+
+/// A node's control socket that keeps one role and answers the rest as a node would.
+fn control(home: &Path) -> String {
+    let socket = home.join("control.sock");
+    stub::on_socket(&socket, |asked: &Asked| {
+        let role = r#"{"kind":"role","version":"v1","metadata":{"name":"ops","revision":7},"spec":{"options":{},"allow":{"logins":["root"]},"deny":{}}}"#;
+        let answer = match (asked.method.as_str(), asked.path.as_str()) {
+            ("GET", "/v1/records/role") => format!(r#"{{"items":[{role}],"next":"ops"}}"#),
+            ("GET", "/v1/records/role?after=ops") => r#"{"items":[],"next":""}"#.into(),
+            ("GET", "/v1/records/role/ops") => role.into(),
+            ("POST", "/v1/records/role") if asked.body.contains("\"ops\"") => return Some((409, error("conflict"))),
+            ("POST", "/v1/records/role" | "/v1/records/user") => String::new(),
+            ("PUT", "/v1/records/role/ops") if asked.body.contains("\"revision\":7") => String::new(),
+            ("PUT", _) => return Some((409, error("conflict"))),
+            ("DELETE", "/v1/records/role/ops") => String::new(),
+            ("POST", "/v1/users/bob/invites") => {
+                r#"{"user":"bob","token":"t0k","url":"https://n1:3080/v1/invites/t0k","ca_pin":"sha256:00","expires":"2026-11-22T10:00:00Z"}"#.into()
+            }
+            _ => return Some((404, error("not_found"))),
+        };
+        Some((200, answer))
+    });
+    socket.to_str().expect("text").to_owned()
+}
+
+const ROLE: &str = "kind: role\nversion: v1\nmetadata:\n  name: NAME\nspec:\n  allow:\n    logins: [root]\n";
+
+#[tokio::test]
+async fn records_are_made_shown_changed_and_removed() {
+    let home = tempfile::tempdir().expect("a directory");
+    let socket = control(home.path());
+    let palctl = |args: &'static [&'static str], input: String| {
+        let (socket, home) = (socket.clone(), home.path().to_owned());
+        async move {
+            let args: Vec<&str> = ["--socket", &socket].into_iter().chain(args.iter().copied()).collect();
+            run(env!("CARGO_BIN_EXE_palctl"), &home, &args, &input).await
+        }
+    };
+    let shown = palctl(&["get", "roles"], String::new()).await;
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    assert!(shown.out.contains("name: ops") && shown.out.contains("revision: 7"), "{}", shown.out);
+    let again = palctl(&["create", "--force", "-f", "-"], shown.out.clone()).await;
+    assert_eq!((again.code, again.out.as_str()), (0, "role/ops was changed.\n"), "{}", again.err);
+    let listed = palctl(&["get", "role", "--format", "json"], String::new()).await;
+    assert!(listed.out.starts_with('[') && serde_json::from_str::<serde_json::Value>(&listed.out).is_ok());
+    let made = palctl(&["create", "-f", "-"], ROLE.replace("NAME", "new")).await;
+    assert_eq!((made.code, made.out.as_str()), (0, "role/new was created.\n"), "{}", made.err);
+    let exists = palctl(&["create", "-f", "-"], ROLE.replace("NAME", "ops")).await;
+    assert!(exists.code == 1 && exists.err.contains("--force"), "{}", exists.err);
+    let removed = palctl(&["rm", "role/ops", "--yes"], String::new()).await;
+    assert_eq!(removed.code, 0, "{}", removed.err);
+    let asked = palctl(&["rm", "role/ops"], String::new()).await;
+    assert!(asked.code == 2 && asked.err.contains("--yes"), "{}", asked.err);
+    let missing = palctl(&["get", "role/none"], String::new()).await;
+    assert!(missing.code == 1 && missing.err.lines().count() == 2, "{}", missing.err);
+    let added = palctl(&["users", "add", "bob", "--roles", "access", "--logins", "root,deploy"], String::new()).await;
+    assert!(added.code == 0 && added.out.contains("https://n1:3080/v1/invites/t0k") && added.out.contains("sha256:00"), "{}", added.err);
+}
+
+#[tokio::test]
+async fn a_fault_in_the_last_document_creates_none() {
+    let home = tempfile::tempdir().expect("a directory");
+    let socket = control(home.path());
+    let text = format!("{}---\n{}", ROLE.replace("NAME", "a"), ROLE.replace("NAME", "b").replace("logins", "logns"));
+    let ran = run(env!("CARGO_BIN_EXE_palctl"), home.path(), &["--socket", &socket, "create", "-f", "-"], &text).await;
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
+    assert!(ran.err.contains("logns") && ran.err.contains("logins") && ran.err.contains("line"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn an_edit_that_lost_a_race_keeps_the_text() {
+    let home = tempfile::tempdir().expect("a directory");
+    let socket = control(home.path());
+    let edit = |script: &'static str| {
+        let (socket, home) = (socket.clone(), home.path().to_owned());
+        async move {
+            let editor = home.join("editor");
+            std::fs::write(&editor, format!("#!/bin/sh\nsed -i '{script}' \"$1\"\n")).expect("a script");
+            std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+            let args = ["--socket", &socket, "edit", "role/ops"];
+            let child = Command::new(env!("CARGO_BIN_EXE_palctl"))
+                .args(args)
+                .env("EDITOR", &editor)
+                .env_remove("VISUAL")
+                .env("TMPDIR", &home)
+                .output()
+                .await
+                .expect("it runs");
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            (child.status.code(), text(&child.stdout), text(&child.stderr))
+        }
+    };
+    let drafts = || std::fs::read_dir(home.path()).expect("a directory").flatten().filter(|e| e.file_name().to_string_lossy().ends_with(".yaml")).count();
+    let (code, out, err) = edit("s/root/deploy/").await;
+    assert_eq!((code, out.as_str()), (Some(0), "role/ops was changed.\n"), "{err}");
+    let (code, out, _) = edit("s/nothing/x/").await;
+    assert_eq!((code, out.as_str()), (Some(0), "Nothing was changed.\n"));
+    assert_eq!(drafts(), 0, "nothing is left behind");
+    let (code, _, err) = edit("s/revision: 7/revision: 6/").await;
+    assert!(code == Some(1) && err.contains("kept in"), "{err}");
+    let (code, _, err) = edit("s/logins/logns/").await;
+    assert!(code == Some(1) && err.contains("kept in") && err.contains("logins"), "{err}");
+    assert_eq!(drafts(), 2);
+}

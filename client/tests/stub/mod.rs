@@ -107,6 +107,17 @@ impl Stub {
     }
 }
 
+/// A stub on a control socket.
+pub(crate) fn on_socket(path: &std::path::Path, answer: impl Fn(&Asked) -> Option<(u16, String)> + Send + Sync + 'static) {
+    let listener = tokio::net::UnixListener::bind(path).expect("a socket");
+    let answer: Arc<Answer> = Arc::new(answer);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(TokioIo::new(stream), answer.clone(), Arc::default()));
+        }
+    });
+}
+
 async fn serve<IO>(io: IO, answer: Arc<Answer>, seen: Arc<Mutex<Vec<Asked>>>)
 where
     IO: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
