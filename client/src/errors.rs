@@ -56,7 +56,12 @@ fn lines(text: &str) -> String {
 pub fn run(program: impl Future<Output = Result<ExitCode, Failure>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(program),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(program);
+            // A thread that still waits for standard input must not keep us.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(e) => Err(Failure::new(format!("cannot start: {e}"), "check the limits of this account (ulimit)")),
     };
     match outcome {

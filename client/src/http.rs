@@ -34,6 +34,9 @@ pub enum CallError {
     /// No node could be reached.
     #[error("no node can be reached: {0}")]
     Unreachable(String),
+    /// Nodes answer, but the cluster cannot do it now.
+    #[error("the cluster cannot do it now: {0}")]
+    Unavailable(String),
     /// The server is not who it should be.
     #[error("the server at {addr} is not trusted: {why}")]
     Untrusted {
@@ -79,6 +82,7 @@ impl From<CallError> for Failure {
         let todo = match &error {
             CallError::Setup(failure) => return failure.clone(),
             CallError::Unreachable(_) => "check the addresses with `pal status`, and that the nodes run",
+            CallError::Unavailable(_) => "check `palctl status`: it may have no quorum, or be starting or stopping",
             CallError::Untrusted { pin: true, .. } => {
                 "compare the pin with `palctl status` on a node; if it differs, somebody else answers at this address"
             }
@@ -195,25 +199,28 @@ impl Nodes {
                     match self.attempt(node, request, until).await {
                         Ok(response) => return Ok(response),
                         Err(Attempt::Final(error)) => return Err(error),
-                        Err(Attempt::Retry { why, maybe_done }) => {
-                            sent_before |= maybe_done && changes;
+                        Err(Attempt::Retry { why, reached }) => {
+                            sent_before |= changes && reached == Reached::Perhaps;
                             self.next_node(node);
-                            // With one node only, a refused connection is an empty round as well.
-                            if !maybe_done && self.bases.len() == 1 {
-                                empty_rounds += 1;
-                            }
-                            why
+                            // With several nodes the next round finds out whether any can be reached.
+                            empty_rounds += u32::from(reached == Reached::No && self.bases.len() == 1);
+                            (why, reached)
                         }
                     }
                 }
                 Err(Attempt::Final(error)) => return Err(error),
-                Err(Attempt::Retry { why, .. }) => {
-                    empty_rounds += 1;
-                    why
+                Err(Attempt::Retry { why, reached }) => {
+                    empty_rounds += u32::from(reached != Reached::Answered);
+                    (why, reached)
                 }
             };
             if empty_rounds >= EMPTY_ROUNDS || Instant::now() + wait >= until {
-                return Err(give_up(problem, sent_before));
+                return Err(match problem {
+                    // An unknown outcome stays unknown, whatever came after.
+                    (why, _) if sent_before => CallError::UnknownOutcome(why),
+                    (why, Reached::Answered) => CallError::Unavailable(why),
+                    (why, _) => CallError::Unreachable(why),
+                });
             }
             tokio::time::sleep(wait + Duration::from_millis(rand::random_range(0..50))).await;
             wait = (wait * 2).min(Duration::from_secs(1));
@@ -253,7 +260,7 @@ impl Nodes {
             async move {
                 let mut url = self.bases[node].clone();
                 url.set_path(path::PING);
-                let request = self.client.get(url).build().map_err(|e| Attempt::later(e.to_string()))?;
+                let request = self.client.get(url).build().map_err(|e| Attempt::Final(CallError::BadAnswer(e.to_string())))?;
                 self.attempt(node, request, until).await
             }
         };
@@ -264,14 +271,19 @@ impl Nodes {
                 Ok(order[i])
             }
             Err(failed) => {
-                let mut reasons: Vec<String> = Vec::new();
+                let (mut reasons, mut reached) = (Vec::new(), Reached::No);
                 for (_, attempt) in failed {
                     match attempt {
                         Attempt::Final(error) => return Err(Attempt::Final(error)),
-                        Attempt::Retry { why, .. } => reasons.push(why),
+                        Attempt::Retry { why, reached: one } => {
+                            reasons.push(why);
+                            if one == Reached::Answered {
+                                reached = one;
+                            }
+                        }
                     }
                 }
-                Err(Attempt::later(reasons.join("; ")))
+                Err(Attempt::Retry { why: reasons.join("; "), reached })
             }
         }
     }
@@ -285,7 +297,10 @@ impl Nodes {
         let addr = self.bases[node].authority().to_owned();
         let limit = (Instant::now() + ATTEMPT).min(until);
         let response = match tokio::time::timeout_at(limit, self.client.execute(request)).await {
-            Err(_) => return Err(Attempt::Retry { why: format!("{addr} did not answer in time"), maybe_done: true }),
+            Err(_) => {
+                let why = format!("{addr} did not answer in time");
+                return Err(Attempt::Retry { why, reached: Reached::Perhaps });
+            }
             Ok(Err(error)) => return Err(failed(&addr, &error)),
             Ok(Ok(response)) => response,
         };
@@ -301,7 +316,8 @@ impl Nodes {
         let retry = matches!(error.code.as_str(), "unavailable" | "unknown_outcome")
             || (error.code.is_empty() && matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE));
         if retry {
-            return Err(Attempt::Retry { maybe_done: error.code == "unknown_outcome", why: error.message });
+            let reached = if error.code == "unknown_outcome" { Reached::Perhaps } else { Reached::Answered };
+            return Err(Attempt::Retry { why: error.message, reached });
         }
         Err(Attempt::Final(CallError::Refused { status: status.as_u16(), error }))
     }
@@ -310,17 +326,18 @@ impl Nodes {
 /// One attempt's failure.
 enum Attempt {
     Final(CallError),
-    Retry { why: String, maybe_done: bool },
+    Retry { why: String, reached: Reached },
 }
 
-impl Attempt {
-    fn later(why: String) -> Self {
-        Attempt::Retry { why, maybe_done: false }
-    }
-}
-
-fn give_up(problem: String, maybe_done: bool) -> CallError {
-    if maybe_done { CallError::UnknownOutcome(problem) } else { CallError::Unreachable(problem) }
+/// How far a request came that may be repeated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// Not to the node.
+    No,
+    /// To the node, which said that it did nothing.
+    Answered,
+    /// What it did is not known.
+    Perhaps,
 }
 
 /// A connection's failure: one that another node or another moment may not have, or a server that is not trusted.
@@ -329,9 +346,7 @@ fn failed(addr: &str, error: &reqwest::Error) -> Attempt {
     let mut last = error.to_string();
     while let Some(one) = cause {
         last = one.to_string();
-        let io = one.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = one.downcast_ref::<rustls::Error>().or_else(|| io.and_then(|inner| inner.downcast_ref()));
-        if let Some(rustls::Error::InvalidCertificate(why)) = tls {
+        if let Some(rustls::Error::InvalidCertificate(why)) = one.downcast_ref::<rustls::Error>() {
             let pin = match why {
                 rustls::CertificateError::Other(other) => other.0.is::<PinMismatch>(),
                 _ => false,
@@ -343,9 +358,15 @@ fn failed(addr: &str, error: &reqwest::Error) -> Attempt {
             };
             return Attempt::Final(CallError::Untrusted { addr: addr.to_owned(), why, pin });
         }
-        cause = one.source();
+        // An I/O error calls what it holds not its source but itself, and may hold another of its kind.
+        let held = one.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = match held {
+            Some(inner) => Some(inner),
+            None => one.source(),
+        };
     }
-    Attempt::Retry { why: format!("{addr}: {last}"), maybe_done: !error.is_connect() }
+    let reached = if error.is_connect() { Reached::No } else { Reached::Perhaps };
+    Attempt::Retry { why: format!("{addr}: {last}"), reached }
 }
 
 fn builder() -> reqwest::ClientBuilder {

@@ -149,10 +149,11 @@ impl Config {
             None if web_listen.ip().is_unspecified() => host_name,
             None => web_listen.ip().to_string(),
         };
-        let data_dir = PathBuf::from(raw.data_dir.as_deref().unwrap_or("/var/lib/palisade"));
-        if !data_dir.is_absolute() {
-            faults.push(format!("data_dir: {} is not an absolute path", data_dir.display()));
-        }
+        let written = raw.data_dir.as_deref().unwrap_or("/var/lib/palisade");
+        let data_dir = std::path::absolute(written).unwrap_or_else(|e| {
+            faults.push(format!("data_dir: {written:?} is not a path: {e}"));
+            PathBuf::from(written)
+        });
         let control_socket = raw.control_socket.map_or_else(|| data_dir.join("control.sock"), PathBuf::from);
         if control_socket.as_os_str().len() > 100 {
             // The kernel's limit for socket paths is 108 bytes.
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn all_faults_are_shown_at_once() {
-        let text = "name: Not A Name\ncluster_listen: nowhere\nweb_listen: 127.0.0.1:1\nssh_listen: 127.0.0.1:1\ndata_dir: relative\nraft:\n  heartbeat_ms: 500\n";
+        let text = "name: Not A Name\ncluster_listen: nowhere\nweb_listen: 127.0.0.1:1\nssh_listen: 127.0.0.1:1\ndata_dir: ''\nraft:\n  heartbeat_ms: 500\n";
         let faults = Config::parse(text).expect_err("five faults");
         assert_eq!(faults.len(), 5, "{faults:#?}");
     }

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::codec;
 use crate::members::{MemberError, Members, finish_joint};
 use crate::network::Factory;
 use crate::peers::Peers;
@@ -277,6 +278,10 @@ impl RaftNode {
         apply: Arc<dyn Apply>,
         segments: Arc<dyn SegmentBackend>,
     ) -> Result<Self, StartError> {
+        if cfg.node_id == 0 {
+            return Err(StartError::Config("node ids begin at 1".into()));
+        }
+        check_stored(&log, &state)?;
         let config = openraft_config(&cfg)?;
         let identity = PeerIdentity {
             cluster_id: cfg.cluster_id.clone(),
@@ -297,6 +302,7 @@ impl RaftNode {
             log: log.clone(),
             state: state.clone(),
             draining: AtomicBool::new(false),
+            suspecting: AtomicBool::new(false),
             stop: CancellationToken::new(),
         });
         shared.peers.attach(&shared);
@@ -531,6 +537,28 @@ impl fmt::Debug for RaftNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RaftNode").field("id", &self.shared.id()).field("addr", &self.local_addr).finish()
     }
+}
+
+/// What must hold of any log and state that belong together; openraft trusts it.
+fn check_stored(log: &LogStore, state: &StateStore) -> Result<(), StartError> {
+    let damaged = |e: &dyn fmt::Display| StartError::Damaged(e.to_string());
+    let (applied, _) = state.applied().map_err(|e| damaged(&e))?;
+    let applied = applied.map(|id| codec::decode_log_id(&id)).transpose().map_err(|e| damaged(&e))?;
+    let applied = applied.map_or(0, |id| id.index());
+    let snapshot = match state.current_snapshot().and_then(|file| file.applied) {
+        Some(id) => codec::decode_log_id(&id).map_err(|e| damaged(&e))?.index(),
+        None => 0,
+    };
+    if let Some((purged, _)) = log.purged()
+        && purged > applied.max(snapshot)
+    {
+        return Err(damaged(&format!("the log begins behind {purged}, the state reaches to {applied} only")));
+    }
+    let vote = log.vote().map_err(|e| damaged(&e))?;
+    if vote.is_none() && (log.bounds().is_some() || applied > 0) {
+        return Err(damaged(&"the vote is missing although there is a log or a state"));
+    }
+    Ok(())
 }
 
 fn millis(duration: Duration) -> u64 {

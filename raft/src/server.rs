@@ -138,11 +138,14 @@ impl wire::peer::peer_server::Peer for PeerService {
         let input = {
             let (shared, refused) = (Arc::clone(&self.shared), Arc::clone(&refused));
             let stop = shared.stop.clone();
+            let ended = crate::suspect::Watched::new(Arc::clone(&shared), peer.node_id);
             request.into_inner().take_until(stop.cancelled_owned()).scan((), move |(), message| {
+                let _ended = &ended;
                 let checked = message.and_then(|message| append_from_wire(&shared, &peer, message));
                 std::future::ready(match checked {
                     Ok(rpc) => Some(rpc),
                     Err(status) => {
+
                         *refused.lock() = Some(status);
                         None
                     }
@@ -239,6 +242,10 @@ impl wire::peer::peer_server::Peer for PeerService {
 
     async fn call(&self, request: Request<wire::CallRequest>) -> Reply<wire::CallReply> {
         let (peer, body) = self.enter(request, |b| (b.from, b.to))?;
+        if body.kind == crate::suspect::CALL {
+            let body = crate::suspect::answer(&self.shared, &body.body).await;
+            return body.map(|body| Response::new(wire::CallReply { body })).map_err(Status::failed_precondition);
+        }
         let handler = self.handlers.get(&body.kind).ok_or_else(|| Status::unimplemented("no such call"))?;
         match handler(peer.node_id, body.body).await {
             Ok(body) => Ok(Response::new(wire::CallReply { body })),

@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) log: LogStore,
     pub(crate) state: StateStore,
     pub(crate) draining: AtomicBool,
+    /// The leader is being knocked at.
+    pub(crate) suspecting: AtomicBool,
     pub(crate) stop: CancellationToken,
 }
 

@@ -179,7 +179,12 @@ impl Ask {
             .await?;
         if self.may_be_repeated() {
             // The entry may be that of an earlier, equal request: what is signed is what it says.
-            let found = issued::find_newest(self.kv().as_ref(), serial)?;
+            let mut found = issued::find_newest(self.kv().as_ref(), serial)?;
+            if found.is_none() {
+                // It has committed, but is not applied here yet.
+                self.fresh(Fresh::Linear).await?;
+                found = issued::find_newest(self.kv().as_ref(), serial)?;
+            }
             terms = repeated(terms, found)?;
         }
         self.remember(serial, Issued::of(&terms));

@@ -4,12 +4,13 @@
 use crate::api::App;
 use crate::error::Failure;
 use axum::Router;
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use palisade_core::ports::Unavailable;
 use std::any::Any;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
@@ -36,16 +37,14 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 async fn within_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(ANSWER, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            Failure::unavailable("this took too long; whether it happened is not known").into_response()
-        }
+        Err(_) => Failure::from(Unavailable::Unknown("it took too long".into())).into_response(),
     }
 }
 
 /// A browser with a client certificate shows it to every site's requests: those of other sites are refused.
 async fn same_site(request: Request, next: Next) -> Response {
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    if changes && foreign(request.headers()) {
+    // Reading is refused as well: playing a recording writes an audit event in the victim's name.
+    if request.uri().path().starts_with("/v1/") && foreign(request.headers()) {
         return Failure::refused("requests from other sites are refused").into_response();
     }
     next.run(request).await
@@ -66,7 +65,18 @@ fn foreign(headers: &HeaderMap) -> bool {
 }
 
 async fn headers(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    // The route, never the path: that may hold an invite's token.
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
+    tracing::debug!(
+        %method,
+        route = route.as_ref().map(MatchedPath::as_str).unwrap_or_default(),
+        status = response.status().as_u16(),
+        took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "answered"
+    );
     let headers = response.headers_mut();
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

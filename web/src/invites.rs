@@ -85,11 +85,13 @@ pub(crate) async fn create(
         .await?;
     let (web_addrs, _) = addresses(kv.as_ref())?;
     let addr = web_addrs.first().map(String::as_str).unwrap_or("localhost");
+    let ca_pin = tls_pin(kv.as_ref())?;
     Ok(axum::Json(InviteLink {
         user: name.to_string(),
-        url: format!("https://{addr}/v1/invites/{}", *token),
+        // What follows the # is not sent to anybody: it tells the client whom to trust at first contact.
+        url: format!("https://{addr}/v1/invites/{}#ca_pin={ca_pin}", *token),
         token: token.to_string(),
-        ca_pin: tls_pin(kv.as_ref())?,
+        ca_pin,
         expires,
     }))
 }

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// So many at once, and so many a second after that.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,18 +18,30 @@ pub struct Rate {
 /// Buckets kept at most; beyond that, those that are full again are forgotten.
 const BUCKETS_MAX: usize = 20_000;
 
+/// How long after looking for full buckets in vain it is not done again: a flood of sources must not cost more.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
 /// One bucket a key.
 #[derive(Debug)]
 pub(crate) struct Buckets<K> {
     rate: Rate,
-    buckets: Mutex<HashMap<K, (f64, Instant)>>,
+    buckets: Mutex<Kept<K>>,
+}
+
+#[derive(Debug)]
+struct Kept<K> {
+    levels: HashMap<K, (f64, Instant)>,
+    swept: Option<Instant>,
 }
 
 impl<K: Hash + Eq> Buckets<K> {
     pub(crate) fn new(rate: Rate) -> Self {
         Buckets {
             rate,
-            buckets: Mutex::new(HashMap::new()),
+            buckets: Mutex::new(Kept {
+                levels: HashMap::new(),
+                swept: None,
+            }),
         }
     }
 
@@ -43,15 +55,21 @@ impl<K: Hash + Eq> Buckets<K> {
         let level = |(left, at): (f64, Instant)| {
             (left + now.saturating_duration_since(at).as_secs_f64() * per_second).min(burst)
         };
-        let mut buckets = self.buckets.lock();
-        if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&key) {
-            buckets.retain(|_, bucket| level(*bucket) < burst);
-            if buckets.len() >= BUCKETS_MAX {
+        let mut kept = self.buckets.lock();
+        if kept.levels.len() >= BUCKETS_MAX && !kept.levels.contains_key(&key) {
+            if kept
+                .swept
+                .is_none_or(|at| now.saturating_duration_since(at) >= SWEEP_EVERY)
+            {
+                kept.levels.retain(|_, bucket| level(*bucket) < burst);
+                kept.swept = Some(now);
+            }
+            if kept.levels.len() >= BUCKETS_MAX {
                 // Thousands of sources at once: refusing new ones keeps memory bounded.
                 return false;
             }
         }
-        let bucket = buckets.entry(key).or_insert((burst, now));
+        let bucket = kept.levels.entry(key).or_insert((burst, now));
         let left = level(*bucket);
         let takes = left >= 1.0;
         *bucket = (if takes { left - 1.0 } else { left }, now);
@@ -74,7 +92,6 @@ pub(crate) fn source(addr: Option<IpAddr>) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_burst_passes_and_then_the_rate() {
@@ -99,7 +116,7 @@ mod tests {
         for key in 0..BUCKETS_MAX * 2 {
             buckets.take(key);
         }
-        assert!(buckets.buckets.lock().len() <= BUCKETS_MAX);
+        assert!(buckets.buckets.lock().levels.len() <= BUCKETS_MAX);
     }
 
     #[test]

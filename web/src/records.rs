@@ -4,12 +4,14 @@
 use crate::ask::{Ask, Fresh, Who};
 use crate::body::{Path, Query, RecordText};
 use crate::error::Failure;
+use crate::sessions::row_labels;
 use axum::http::StatusCode;
-use palisade_core::access::{Refusal, RulePermit, check_grant};
+use palisade_core::access::{Refusal, RulePermit, View, check_grant};
 use palisade_core::api::Page;
 use palisade_core::command::{Command, Expect};
 use palisade_core::kv::Kv;
 use palisade_core::name::{Login, Name};
+use palisade_core::pattern::LabelSelector;
 use palisade_core::record::{
     AnyRecord, Kind, Labels, Metadata, Record, RoleSpec, UserSpec, Verb, parse_records,
 };
@@ -105,9 +107,8 @@ pub(crate) async fn list(
         let whole = found.len() < limit;
         for record in found {
             looked_at += 1;
-            let metadata = record.metadata();
-            after = metadata.name.to_string();
-            if who.sees(&permit, metadata.name.as_str(), &metadata.labels, now) {
+            after = record.metadata().name.to_string();
+            if who.sees(&permit, &after, &labels_of(Some(&record)), now) {
                 items.push(shown(record));
             }
             if items.len() == limit {
@@ -130,8 +131,13 @@ fn missing(kind: Kind, name: &str) -> Failure {
     Failure::not_found(format!("there is no {kind} {name:?}"))
 }
 
+/// What conditions of rules can ask about a record: of a recording, the same as where recordings are played.
 fn labels_of(record: Option<&AnyRecord>) -> Labels {
-    record.map(|r| r.metadata().labels.clone()).unwrap_or_default()
+    match record {
+        None => Labels::new(),
+        Some(AnyRecord::Recording(row)) => row_labels(&row.spec),
+        Some(other) => other.metadata().labels.clone(),
+    }
 }
 
 /// `GET /v1/records/{kind}/{name}`.
@@ -350,9 +356,50 @@ async fn check_role(ask: &Ask, who: &Who, role: &Record<RoleSpec>, now: Timestam
     if view.user.spec.roles.contains(&role.metadata.name) {
         return Err(above_own(ask, who, &target, "you hold this role yourself").await);
     }
-    match check_grant(&role.spec, view, now) {
+    match check_grant(&role.spec, view, now).and_then(|()| check_reach(&role.spec, view, now)) {
         Ok(()) => Ok(()),
         Err(why) => Err(ask.audited(who.name(), &target, why).await),
+    }
+}
+
+/// Refuses a role that reaches hosts which the one who grants it does not: each login must be held on the same
+/// hosts, by a role with the same labels or with all. What labels in other words match is not guessed at.
+fn check_reach(granted: &RoleSpec, view: &View, now: Timestamp) -> Result<(), Refusal> {
+    let options = view.options(now);
+    for (name, wants, holds) in [
+        (
+            "port forwarding",
+            granted.options.port_forwarding,
+            options.port_forwarding,
+        ),
+        (
+            "agent forwarding",
+            granted.options.forward_agent,
+            options.forward_agent,
+        ),
+    ] {
+        if wants == Some(true) && !holds {
+            return Err(Refusal::GrantAboveOwn(name.to_owned()));
+        }
+    }
+    let labels = &granted.allow.host_labels;
+    if labels.is_empty() {
+        return Ok(());
+    }
+    let live = || view.roles.iter().filter(|own| !own.expired(now));
+    let unheld = granted.allow.logins.iter().find(|login| {
+        !live().any(|own| {
+            let own = &own.spec.allow;
+            (own.host_labels == *labels || own.host_labels == LabelSelector::any())
+                && own.logins.iter().any(|held| held.as_str() == login.as_str())
+        })
+    });
+    match unheld {
+        None => Ok(()),
+        Some(login) => Err(Refusal::GrantAboveOwn(format!(
+            "login {} on those hosts",
+            login.as_str()
+        ))),
     }
 }
 
@@ -391,7 +438,8 @@ pub(crate) async fn check_power_over(ask: &Ask, who: &Who, user: &Record<UserSpe
         let Some(role) = role(kv.as_ref(), name)? else {
             continue;
         };
-        if let Err(why) = check_grant(&role.spec, view, now) {
+        let above = check_grant(&role.spec, view, now).and_then(|()| check_reach(&role.spec, view, now));
+        if let Err(why) = above {
             return Err(ask.audited(who.name(), &target, why).await);
         }
         let templates = role.spec.allow.logins.iter();

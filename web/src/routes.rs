@@ -192,7 +192,7 @@ fn table() -> Table {
         "A recording for the player",
         sessions::events,
     )
-    .text("application/x-ndjson");
+    .lines::<api::PlayLine>();
     t.get(
         path::RECORDING_CAST,
         "recording_asciicast",

@@ -66,7 +66,8 @@ fn row(ask: &Ask, id: &SessionId) -> Result<Option<Record<RecordingSpec>>, Failu
     Ok(any.and_then(RecordingSpec::from_any))
 }
 
-fn row_labels(spec: &RecordingSpec) -> Labels {
+/// What conditions of rules can ask about a recording.
+pub(crate) fn row_labels(spec: &RecordingSpec) -> Labels {
     labels([
         ("user", spec.user.as_str()),
         ("host", spec.host.as_str()),

@@ -1,12 +1,12 @@
 //! `palctl`: for operators. On a node it uses the node's control socket, elsewhere the login of `pal`.
 
-pub(crate) mod audit;
+mod audit;
 mod auth;
 mod cluster;
 mod hosts;
 mod locks;
 mod records;
-pub(crate) mod sessions;
+mod sessions;
 mod tokens;
 mod users;
 

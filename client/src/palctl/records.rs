@@ -81,9 +81,9 @@ async fn fetch(nodes: &Nodes, kind: Kind, name: &str) -> Result<Value, CallError
 }
 
 pub(super) async fn get(link: &Link, args: &GetArgs) -> Result<(), Failure> {
+    let wanted = args.what.split(',').map(reference).collect::<Result<Vec<_>, _>>()?;
     let nodes = link.nodes()?;
     let mut found = Vec::new();
-    let wanted = args.what.split(',').map(reference).collect::<Result<Vec<_>, _>>()?;
     for (kind, name) in &wanted {
         match name {
             Some(name) => found.push(fetch(&nodes, *kind, name).await?),

@@ -53,8 +53,8 @@ pub(super) enum UsersCommand {
 pub(super) async fn run(link: &Link, command: UsersCommand) -> Result<(), Failure> {
     match command {
         UsersCommand::Add { name, roles, logins, ttl, format } => {
-            let nodes = link.nodes()?;
             let user = record(&name, &roles, &logins)?;
+            let nodes = link.nodes()?;
             let made = nodes.change(Method::POST, &fill(path::RECORDS, &["user"]), &user.to_json()).await;
             made.map_err(|e| match e.code() {
                 Some("conflict") => Failure::new(

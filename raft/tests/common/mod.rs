@@ -13,7 +13,7 @@ use palisade_raft::{
     Applied, Apply, Fault, LogPosition, NoSegments, PeerIdentity, PeerTls, RaftConfig, RaftNode, Role,
     SegmentBackend, StartError, Timing,
 };
-use palisade_storage::{LogOptions, LogStore, StateOptions, StateStore};
+use palisade_storage::{LogOptions, LogStore, OpenError, StateOptions, StateStore};
 use parking_lot::Mutex;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -82,7 +82,8 @@ impl Apply for TestApply {
             changes: vec![
                 put(seen, Vec::new()),
                 put(b"count".to_vec(), count.to_be_bytes().to_vec()),
-                put([b"k/", key].concat(), value.to_vec()),
+                // The store keeps values below 64 KiB.
+                put([b"k/", key].concat(), value[..value.len().min(32 << 10)].to_vec()),
             ],
             reply: b"done".to_vec(),
             notify: 1,
@@ -210,7 +211,7 @@ impl Cluster {
     pub async fn start_with(&mut self, id: u64, segments: Arc<dyn SegmentBackend>) -> Result<(), StartError> {
         let fatal = Arc::default();
         let cfg = self.config(id, &fatal);
-        let (log, state) = open_stores(&self.node_dir(id));
+        let (log, state) = open_stores(&self.node_dir(id)).await;
         let tls = self.authority.tls(CLUSTER, id, &incarnation(id));
         let node = RaftNode::start(cfg, tls, log.clone(), state.clone(), Arc::new(TestApply), segments).await?;
         self.addrs.insert(id, node.local_addr());

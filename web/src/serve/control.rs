@@ -3,8 +3,10 @@
 use super::connection::{self, DRAIN};
 use super::front::{Front, Side};
 use crate::caller::{Caller, Peer};
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,20 +40,22 @@ pub fn bind_control(path: &Path) -> Result<UnixListener, ControlError> {
         path: path.into(),
         source,
     };
-    match std::fs::symlink_metadata(path) {
+    // A socket file is an address, not data: nothing is read from or written to the disk here.
+    match path.symlink_metadata() {
         Ok(found) if !found.file_type().is_socket() => return Err(ControlError::NotASocket(path.into())),
         Ok(_) => {
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
                 return Err(ControlError::InUse(path.into()));
             }
-            std::fs::remove_file(path).map_err(failed)?;
+            nix::unistd::unlink(path).map_err(|e| failed(e.into()))?;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
     // Whoever slips in before this is still asked for their uid.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    let owner = Mode::S_IRUSR | Mode::S_IWUSR;
+    fchmodat(AT_FDCWD, path, owner, FchmodatFlags::FollowSymlink).map_err(|e| failed(e.into()))?;
     Ok(listener)
 }
 

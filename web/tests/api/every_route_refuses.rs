@@ -198,3 +198,53 @@ async fn every_answer_carries_the_headers_that_browsers_heed() {
         assert!(answer.headers.contains_key("strict-transport-security"));
     }
 }
+
+/// Garbage and truncated bodies, to every route that takes one, from somebody who may do everything.
+#[tokio::test]
+async fn no_body_makes_the_server_fail() {
+    let world = World::new();
+    let document = palisade_web::openapi();
+    let keys = keys();
+    let login = json!({
+        "user": "a", "password": "b", "ssh_public_key": keys.ssh, "tls_public_key": keys.tls,
+    });
+    let mut sent = 0;
+    for (route, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("methods") {
+            if operation["requestBody"].is_null() {
+                continue;
+            }
+            let whole = example(method, route)
+                .unwrap_or_else(|| login.clone())
+                .to_string();
+            let mut bodies: Vec<Vec<u8>> = (0..whole.len())
+                .step_by(7)
+                .map(|cut| whole.as_bytes()[..cut].to_vec())
+                .collect();
+            bodies.extend((0..16u8).map(|n| {
+                (0..200u8)
+                    .map(|at| at.wrapping_mul(n.wrapping_add(17)) ^ n)
+                    .collect()
+            }));
+            for body in bodies {
+                for kind in ["application/json", "application/yaml"] {
+                    let request = axum::http::Request::builder()
+                        .method(method.to_uppercase().as_str())
+                        .uri(filled(route))
+                        .header("content-type", kind)
+                        .body(axum::body::Body::from(body.clone()))
+                        .expect("a request");
+                    let answer = world.send(&crate::support::operator(), request).await;
+                    assert!(
+                        answer.status.is_client_error(),
+                        "{method} {route}: {} for {body:?}",
+                        answer.status
+                    );
+                    assert!(!answer.code().is_empty());
+                    sent += 1;
+                }
+            }
+        }
+    }
+    assert!(sent > 300, "only {sent} bodies");
+}

@@ -246,14 +246,15 @@ async fn bad_json_is_refused_and_bounded() {
 }
 
 #[tokio::test]
-async fn other_sites_change_nothing() {
+async fn other_sites_change_and_read_nothing() {
     let world = World::new();
-    for (name, value) in [
-        ("sec-fetch-site", "cross-site"),
-        ("origin", "https://evil.example"),
+    for (method, name, value) in [
+        ("GET", "sec-fetch-site", "cross-site"),
+        ("DELETE", "sec-fetch-site", "cross-site"),
+        ("DELETE", "origin", "https://evil.example"),
     ] {
         let request = Request::builder()
-            .method("DELETE")
+            .method(method)
             .uri("/v1/records/host/web1")
             .header(name, value)
             .header("host", "pal.example")
@@ -290,6 +291,15 @@ async fn nobody_grants_more_than_they_hold() {
         (
             "/v1/records/role",
             "kind: role\nmetadata: {name: x}\nspec: {allow: {logins: [root]}}\n",
+        ),
+        // Hosts that the editor does not reach, and an option.
+        (
+            "/v1/records/role",
+            "kind: role\nmetadata: {name: x}\nspec: {allow: {logins: [dev], host_labels: {\"*\": [\"*\"]}}}\n",
+        ),
+        (
+            "/v1/records/role",
+            "kind: role\nmetadata: {name: x}\nspec: {options: {port_forwarding: true}}\n",
         ),
         // A user with such a role.
         (
@@ -333,6 +343,12 @@ async fn nobody_grants_more_than_they_hold() {
         .await
         .refused(403, "refused");
     // What one holds, one may give.
+    let role =
+        "kind: role\nmetadata: {name: x}\nspec: {allow: {logins: [dev], host_labels: {env: [test]}}}\n";
+    assert_eq!(
+        world.yaml(&ed, "POST", "/v1/records/role", role).await.status,
+        201
+    );
     let peer = "kind: user\nmetadata: {name: peer}\nspec: {roles: [editor]}\n";
     assert_eq!(
         world.yaml(&ed, "POST", "/v1/records/user", peer).await.status,
@@ -563,4 +579,19 @@ async fn hosts_are_shown_to_those_who_reach_them() {
         ),
         ["b"]
     );
+}
+
+#[tokio::test]
+async fn what_is_read_is_what_was_acknowledged_anywhere() {
+    let world = World::new();
+    for path in [
+        "/v1/records/role",
+        "/v1/records/role/admin",
+        "/v1/recordings",
+        "/v1/audit/events",
+    ] {
+        let before = world.cluster.node.barriers();
+        assert_eq!(world.call(&operator(), "GET", path, None).await.status, 200);
+        assert_eq!(world.cluster.node.barriers(), before + 1, "{path}");
+    }
 }

@@ -139,6 +139,12 @@ async fn a_condition_limits_recordings_to_ones_own() {
             .status,
         200
     );
+    // By the way of records it is the same.
+    let page = world
+        .call(&world.user("bob"), "GET", "/v1/records/recording", None)
+        .await
+        .json();
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(1), "{page}");
     for ending in ["", "/events", "/asciicast"] {
         let path = format!("/v1/recordings/{}{ending}", session(2));
         world
@@ -303,6 +309,7 @@ async fn the_export_holds_the_bytes_that_the_tree_hashes() {
         "node:1",
         Command::SignHead {
             size: 5,
+            time: world.now(),
             root: "aa".into(),
             signature: "bb".into(),
         },
@@ -427,4 +434,34 @@ async fn wrong_join_requests_never_reach_the_cluster() {
         .await
         .refused(403, "refused");
     assert_eq!(*world.cluster.ports.joins.lock(), ["n2"]);
+}
+
+#[tokio::test]
+async fn a_condition_that_denies_holds_on_every_way_to_a_recording() {
+    let world = World::new();
+    world.cluster.node.write(
+        "kind: role\nmetadata: {name: auditor}\nspec:\n  allow:\n    logins: [root]\n    rules:\n      \
+         - {resources: [recording], verbs: [list, read]}\n  deny:\n    rules:\n      \
+         - {resources: [recording], verbs: [list, read], where: 'equals(resource.labels[\"user\"], \"boss\")'}\n---\n\
+         kind: user\nmetadata: {name: audrey}\nspec: {roles: [auditor]}\n---\n\
+         kind: user\nmetadata: {name: boss}\nspec: {roles: [admin], traits: {logins: [root]}}\n",
+    );
+    record(&world, 1, "boss");
+    record(&world, 2, "audrey");
+    let audrey = world.user("audrey");
+    for path in ["/v1/recordings", "/v1/records/recording"] {
+        let page = world.call(&audrey, "GET", path, None).await;
+        assert!(
+            page.text().contains(&session(2)) && !page.text().contains(&session(1)),
+            "{}",
+            page.text()
+        );
+    }
+    for path in ["/v1/recordings/", "/v1/records/recording/"] {
+        let path = format!("{path}{}", session(1));
+        world
+            .call(&audrey, "GET", &path, None)
+            .await
+            .refused(403, "refused");
+    }
 }
