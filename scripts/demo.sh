@@ -13,7 +13,7 @@ cd "$repo" || exit 1
 
 scripts/setup.sh demo || exit 1
 say "build output: $CARGO_TARGET_DIR"
-"$cargo" build --locked --workspace --bins || die "the programs do not build"
+"$cargo" build --locked --quiet --workspace --bins || die "the programs do not build"
 
 run=demo-run
 me=$(id -un)
@@ -41,12 +41,14 @@ trap 'exit 130' INT TERM
 
 # ---- how it speaks -------------------------------------------------------------------------------------------
 
+bold='' green='' red='' plain=''
+[ ! -t 1 ] || bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
 seconds() { awk -v a="$1" -v b="$(date +%s.%N)" 'BEGIN { printf "%.2f", b - a }'; }
-title() { printf '\n\033[1m== %s\033[0m  (%s s)\n' "$*" "$(seconds "$began")"; }
+title() { printf '\n%s== %s%s  (%s s)\n' "$bold" "$*" "$plain" "$(seconds "$began")"; }
 note() { printf '   %s\n' "$*"; }
-good() { printf '   \033[32mok\033[0m  %s\n' "$*"; }
+good() { printf '   %sok%s  %s\n' "$green" "$plain" "$*"; }
 bad() {
-    printf '   \033[31mFAILED\033[0m  %s\n' "$*"
+    printf '   %sFAILED%s  %s\n' "$red" "$plain" "$*"
     failed=$((failed + 1))
     for name in "${nodes[@]}"; do
         [ -s "$run/$name.log" ] && printf -- '---- %s.log\n' "$name" && tail -n 15 "$run/$name.log"
@@ -132,7 +134,7 @@ for i in 0 1 2; do
     ssh_port[$name]=${ports[$((3 * i + 2))]}
     cat >"$run/$name.yaml" <<YAML
 name: $name
-data_dir: $run/$name
+data_dir: $repo/$run/$name
 advertise: 127.0.0.1
 cluster_listen: 127.0.0.1:${ports[$((3 * i))]}
 web_listen: 127.0.0.1:${web_port[$name]}
