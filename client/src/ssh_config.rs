@@ -120,7 +120,7 @@ mod tests {
             first_contact: crate::profile::FirstContact::Pin,
         };
         Profile {
-            dir: "/home/a/.pal/node1.example".into(),
+            dir: "/srv/a/.pal/node1.example".into(),
             meta,
         }
     }
@@ -166,7 +166,7 @@ mod tests {
                 "{said}"
             );
             assert!(
-                said.contains("certificatefile /home/a/.pal/node1.example/alice-cert.pub"),
+                said.contains("certificatefile /srv/a/.pal/node1.example/alice-cert.pub"),
                 "{said}"
             );
         }

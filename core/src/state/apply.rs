@@ -22,6 +22,9 @@ pub const NOTIFY_MEMBERS: u32 = 2;
 /// Sessions began or ended.
 pub const NOTIFY_SESSIONS: u32 = 4;
 
+/// The largest entry that has an effect. No value that it writes is larger, and the store takes none above 60 KiB:
+/// one that got this far would stop every node.
+pub const ENTRY_BYTES_MAX: usize = 48 * 1024;
 /// How long an answer is kept for retries.
 const KEEP_REPLY_MS: u64 = 15 * 60 * 1000;
 /// How many old answers one entry forgets: more than one, so that they cannot pile up.
@@ -74,7 +77,13 @@ pub fn apply(kv: &dyn Kv, index: u64, bytes: &[u8]) -> Result<Applied, Fault> {
         notify: 0,
         events: Vec::new(),
     };
-    let verdict = run.command(entry.command)?;
+    let verdict = if bytes.len() > ENTRY_BYTES_MAX {
+        let why = format!("the request takes {} KiB and may take {}", bytes.len() / 1024, ENTRY_BYTES_MAX / 1024);
+        let refused = Err(RefusedCommand::Invalid(why));
+        run.audited(refused, EventKind::RecordRefused, entry.command.word())
+    } else {
+        run.command(entry.command)?
+    };
     run.write_events()?;
     let reply = match verdict {
         Ok(()) => Reply::Done { index },
