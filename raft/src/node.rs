@@ -339,7 +339,10 @@ impl RaftNode {
             .await
             .map_err(|e| StartError::Damaged(e.to_string()))?;
         let _ = shared.raft.set(raft.clone());
-        let proposer = Proposer::start(Arc::clone(&shared));
+        let proposer = Proposer::start(
+            Arc::clone(&shared),
+            Duration::from_millis(cfg.timing.election_max_ms),
+        );
         let members = Arc::new(Members::new(Arc::clone(&shared), cfg.promote_after));
         let handlers = Arc::new(Handlers::default());
         let service = PeerService {

@@ -28,7 +28,10 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Forwarded messages on the way at once: few, so that they fill up under load.
 const FORWARDS: usize = 8;
 /// Without a leader for this long, a proposal is answered instead of kept waiting for its deadline.
+/// Raised where elections take longer.
 const LEADERLESS: Duration = Duration::from_millis(2500);
+/// An attempt that took this long had a leader to talk to.
+const LONG: Duration = Duration::from_millis(500);
 
 /// Why a proposal has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +78,7 @@ pub(crate) struct Proposer {
     slots: Semaphore,
     forwards: mpsc::Sender<Pending>,
     in_flight: AtomicUsize,
+    leaderless: Duration,
 }
 
 struct InFlight<'a>(&'a AtomicUsize);
@@ -86,7 +90,7 @@ impl Drop for InFlight<'_> {
 }
 
 impl Proposer {
-    pub(crate) fn start(shared: Arc<Shared>) -> Arc<Self> {
+    pub(crate) fn start(shared: Arc<Shared>, election_max: Duration) -> Arc<Self> {
         let (forwards, queue) = mpsc::channel(PENDING);
         tokio::spawn(forward_loop(Arc::clone(&shared), queue));
         Arc::new(Self {
@@ -94,6 +98,7 @@ impl Proposer {
             slots: Semaphore::new(PENDING),
             forwards,
             in_flight: AtomicUsize::new(0),
+            leaderless: LEADERLESS.max(election_max * 4),
         })
     }
 
@@ -139,6 +144,7 @@ impl Proposer {
                     ProposeError::NoQuorum
                 });
             }
+            let started = Instant::now();
             let attempt = match hint.take().or_else(|| self.shared.leader()) {
                 Some(leader) => {
                     let attempt = self.attempt(leader, &entry, deadline).await;
@@ -157,10 +163,11 @@ impl Proposer {
                     leaderless = Some(Instant::now());
                     continue;
                 }
+                Attempt::Unknown if started.elapsed() > LONG => leaderless = None,
                 Attempt::Elsewhere(_) | Attempt::Unknown => {}
             }
             let since = *leaderless.get_or_insert_with(Instant::now);
-            if since.elapsed() > LEADERLESS {
+            if since.elapsed() > self.leaderless {
                 return Err(if sent {
                     ProposeError::Timeout
                 } else {

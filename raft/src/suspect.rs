@@ -9,9 +9,10 @@
 //! Raft's safety does not rest on this: the vote itself is an ordinary one. Reads do not either, because none goes by
 //! the leader's lease alone.
 
+use std::cmp::Ordering;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +22,9 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::raft::TransferLeaderRequest;
 use tokio::net::TcpStream;
 
+use crate::codec;
 use crate::shared::Shared;
+use crate::types::LogId;
 
 /// The call by which a follower asks another whether the leader is gone for it as well.
 pub(crate) const CALL: &str = "raft/gone";
@@ -64,7 +67,27 @@ pub(crate) async fn answer(shared: &Shared, body: &[u8]) -> Result<Bytes, String
     if leader == shared.id() {
         return Err("this node is alive".to_owned());
     }
-    Ok(Bytes::from(vec![u8::from(is_gone(shared, leader).await)]))
+    if !is_gone(shared, leader).await {
+        return Ok(Bytes::from_static(&[0]));
+    }
+    let mut yes = vec![1];
+    if let Some(last) = last_log(shared) {
+        yes.extend(codec::encode_log_id(&last));
+    }
+    Ok(Bytes::from(yes))
+}
+
+fn last_log(shared: &Shared) -> Option<LogId> {
+    shared.raft()?.data_metrics().borrow_watched().last_log
+}
+
+/// The answer of a follower for which the leader is gone as well: its last log id.
+fn agreement(answer: &[u8]) -> Option<Option<LogId>> {
+    match answer.split_first() {
+        Some((1, [])) => Some(None),
+        Some((1, last)) => codec::decode_log_id(last).ok().map(Some),
+        _ => None,
+    }
 }
 
 /// Goes with an append stream; when that ends, however it does, its sender is looked at.
@@ -90,7 +113,7 @@ fn stream_broke(shared: &Arc<Shared>, leader: u64) {
     if shared.stop.is_cancelled() || shared.leader() != Some(leader) {
         return;
     }
-    if shared.suspecting.swap(true, Ordering::SeqCst) {
+    if shared.suspecting.swap(true, atomic::Ordering::SeqCst) {
         return;
     }
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
@@ -99,7 +122,7 @@ fn stream_broke(shared: &Arc<Shared>, leader: u64) {
     let shared = Arc::clone(shared);
     runtime.spawn(async move {
         check(&shared, leader).await;
-        shared.suspecting.store(false, Ordering::SeqCst);
+        shared.suspecting.store(false, atomic::Ordering::SeqCst);
     });
 }
 
@@ -123,30 +146,37 @@ async fn check(shared: &Shared, leader: u64) {
         .copied()
         .filter(|id| *id != own && *id != leader)
         .collect();
-    let rank = others.iter().filter(|id| **id < own).count();
     let mut answers: FuturesUnordered<_> = others
         .iter()
-        .map(|id| {
-            shared
+        .map(|id| async move {
+            let asked = shared
                 .peers
-                .call(*id, CALL, Bytes::copy_from_slice(&leader.to_le_bytes()), ASK)
+                .call(*id, CALL, Bytes::copy_from_slice(&leader.to_le_bytes()), ASK);
+            (*id, asked.await.ok().and_then(|answer| agreement(&answer)))
         })
         .collect();
     let needed = voters.len() / 2 + 1;
-    let mut agreed = 1;
+    let (mut agreed, mut rank) = (1, 0u32);
     while agreed < needed {
-        match answers.next().await {
-            Some(Ok(yes)) if yes.as_ref() == [1] => agreed += 1,
-            Some(_) => {}
-            None => return,
+        let Some((id, answer)) = answers.next().await else {
+            return;
+        };
+        let Some(theirs) = answer else { continue };
+        agreed += 1;
+        match Ord::cmp(&theirs, &last_log(shared)) {
+            // Whoever has the longer log must lead; a campaign of ours would only be in its way.
+            Ordering::Greater => return,
+            // Of two votes in one term the one of the higher id wins, so that one goes first.
+            Ordering::Equal if id > own => rank += 1,
+            Ordering::Equal | Ordering::Less => {}
         }
     }
-    tokio::time::sleep(STAGGER * u32::try_from(rank).unwrap_or(u32::MAX)).await;
-    if shared.leader() != Some(leader) || shared.draining.load(Ordering::SeqCst) {
+    tokio::time::sleep(STAGGER * rank).await;
+    if shared.leader() != Some(leader) || shared.draining.load(atomic::Ordering::SeqCst) {
         return;
     }
     tracing::info!(leader, "the leader's process is gone: campaigning at once");
-    let last = raft.data_metrics().borrow_watched().last_log;
+    let last = last_log(shared);
     // Only acts if the vote still is the dead leader's.
     if let Err(e) = raft
         .handle_transfer_leader(TransferLeaderRequest::new(vote, own, last))

@@ -59,7 +59,7 @@ async fn a_killed_leader_is_replaced_and_nothing_acknowledged_is_lost() {
     let mut cluster = Cluster::of(3).await;
     let mut gaps = Vec::new();
     let mut written = 0u64;
-    for round in 0..4u64 {
+    for round in 0..8u64 {
         for n in 0..5u64 {
             cluster
                 .put(
