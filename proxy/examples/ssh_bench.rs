@@ -2,13 +2,6 @@
 //!
 //! `cargo run --release -p palisade-proxy --example ssh_bench [MiB]`
 
-#[allow(
-    clippy::unwrap_used,
-    unreachable_pub,
-    dead_code,
-    missing_docs,
-    reason = "the test support, used by a program that may stop when something is missing"
-)]
 #[path = "../tests/support/mod.rs"]
 mod support;
 
