@@ -15,7 +15,14 @@ fn unary(name: &str, route: &str, input: &str, output: &str) -> Method {
         .build()
 }
 
-fn streaming(name: &str, route: &str, input: &str, output: &str, from_client: bool, from_server: bool) -> Method {
+fn streaming(
+    name: &str,
+    route: &str,
+    input: &str,
+    output: &str,
+    from_client: bool,
+    from_server: bool,
+) -> Method {
     let mut method = Method::builder()
         .name(name)
         .route_name(route)
@@ -36,18 +43,54 @@ fn main() {
         .name("Peer")
         .package("palisade.v1")
         .comment("What the nodes of one cluster say to each other.")
-        .method(streaming("append", "Append", "AppendRequest", "AppendReply", true, true))
+        .method(streaming(
+            "append",
+            "Append",
+            "AppendRequest",
+            "AppendReply",
+            true,
+            true,
+        ))
         .method(unary("heartbeat", "Heartbeat", "AppendRequest", "AppendReply"))
         .method(unary("vote", "Vote", "VoteRequest", "VoteReply"))
         .method(unary("transfer", "Transfer", "TransferRequest", "TransferReply"))
-        .method(streaming("snapshot", "Snapshot", "SnapshotChunk", "SnapshotReply", true, false))
+        .method(streaming(
+            "snapshot",
+            "Snapshot",
+            "SnapshotChunk",
+            "SnapshotReply",
+            true,
+            false,
+        ))
         .method(unary("forward", "Forward", "ForwardRequest", "ForwardReply"))
-        .method(unary("read_index", "ReadIndex", "ReadIndexRequest", "ReadIndexReply"))
+        .method(unary(
+            "read_index",
+            "ReadIndex",
+            "ReadIndexRequest",
+            "ReadIndexReply",
+        ))
         .method(unary("admin", "Admin", "AdminRequest", "AdminReply"))
         .method(unary("call", "Call", "CallRequest", "CallReply"))
-        .method(unary("segment_put", "SegmentPut", "SegmentPutRequest", "SegmentPutReply"))
-        .method(streaming("segment_get", "SegmentGet", "SegmentGetRequest", "SegmentPart", false, true))
-        .method(unary("segment_list", "SegmentList", "SegmentListRequest", "SegmentListReply"))
+        .method(unary(
+            "segment_put",
+            "SegmentPut",
+            "SegmentPutRequest",
+            "SegmentPutReply",
+        ))
+        .method(streaming(
+            "segment_get",
+            "SegmentGet",
+            "SegmentGetRequest",
+            "SegmentPart",
+            false,
+            true,
+        ))
+        .method(unary(
+            "segment_list",
+            "SegmentList",
+            "SegmentListRequest",
+            "SegmentListReply",
+        ))
         .build();
     Builder::new().compile(&[service]);
 }

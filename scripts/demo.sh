@@ -13,7 +13,7 @@ cd "$repo" || exit 1
 
 scripts/setup.sh demo || exit 1
 say "build output: $CARGO_TARGET_DIR"
-"$cargo" build --locked --workspace --bins || die "the programs do not build"
+"$cargo" build --locked --quiet --workspace --bins || die "the programs do not build"
 
 run=demo-run
 me=$(id -un)
@@ -41,12 +41,14 @@ trap 'exit 130' INT TERM
 
 # ---- how it speaks -------------------------------------------------------------------------------------------
 
+bold='' green='' red='' plain=''
+[ ! -t 1 ] || bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
 seconds() { awk -v a="$1" -v b="$(date +%s.%N)" 'BEGIN { printf "%.2f", b - a }'; }
-title() { printf '\n\033[1m== %s\033[0m  (%s s)\n' "$*" "$(seconds "$began")"; }
+title() { printf '\n%s== %s%s  (%s s)\n' "$bold" "$*" "$plain" "$(seconds "$began")"; }
 note() { printf '   %s\n' "$*"; }
-good() { printf '   \033[32mok\033[0m  %s\n' "$*"; }
+good() { printf '   %sok%s  %s\n' "$green" "$plain" "$*"; }
 bad() {
-    printf '   \033[31mFAILED\033[0m  %s\n' "$*"
+    printf '   %sFAILED%s  %s\n' "$red" "$plain" "$*"
     failed=$((failed + 1))
     for name in "${nodes[@]}"; do
         [ -s "$run/$name.log" ] && printf -- '---- %s.log\n' "$name" && tail -n 15 "$run/$name.log"
@@ -132,7 +134,7 @@ for i in 0 1 2; do
     ssh_port[$name]=${ports[$((3 * i + 2))]}
     cat >"$run/$name.yaml" <<YAML
 name: $name
-data_dir: $run/$name
+data_dir: $repo/$run/$name
 advertise: 127.0.0.1
 cluster_listen: 127.0.0.1:${ports[$((3 * i))]}
 web_listen: 127.0.0.1:${web_port[$name]}
@@ -195,7 +197,7 @@ contains "$host"
 # ---- the person ----------------------------------------------------------------------------------------------
 
 title "A user is invited, sets a password and a second factor"
-must palctl --socket "$(control a)" users add alice --roles access --logins "$me"
+must palctl --socket "$(control a)" users add alice --roles access,auditor --logins "$me"
 invite=$(printf '%s\n' "$output" | grep -oE 'https://[^ ]+/invites/[A-Za-z0-9._-]+' | head -n 1)
 pin=$(printf '%s\n' "$output" | grep -oE 'sha256:[0-9a-f]{64}' | head -n 1)
 must pal invite accept "$invite" --ca-pin "$pin" --show
@@ -308,20 +310,25 @@ must pal recordings ls
 first_id='' second_id=''
 rows=$(pal recordings ls --format json)
 for id in $(printf '%s' "$rows" | jq -r '.. | .session? // empty' | sort -u); do
-    text=$(pal play --format text "$id" 2>/dev/null)
+    text=$(pal play --no-wait "$id" 2>/dev/null)
     case $text in *first-session-marker*) first_id=$id ;; esac
     case $text in *second-session-42*) second_id=$id ;; esac
 done
 [ -n "$first_id" ] || bad "no recording shows the first session"
 [ -n "$second_id" ] || bad "no recording shows the session that died with its node"
-must pal play --format text "$first_id"
+must pal play --no-wait "$first_id"
 contains first-session-marker
-must pal play --format text "$second_id"
+must pal play --no-wait "$second_id"
 contains still-typing-2 "the recording of the dead node plays to where a second before the kill"
 
-title "The audit log, checked offline"
-must palctl --socket "$(control "${survivors[0]}")" audit search --limit 12
-must palctl --socket "$(control "${survivors[0]}")" audit verify
+title "The audit log, checked by the cluster and offline"
+first=${survivors[0]}
+must palctl --socket "$(control "$first")" audit search --limit 12
+must palctl --socket "$(control "$first")" audit verify
+must palctl --socket "$(control "$first")" audit export --out "$run/audit.jsonl"
+typed palctl --socket "$(control "$first")" auth export --type audit '>' "$run/audit_ca.pub"
+palctl --socket "$(control "$first")" auth export --type audit >"$run/audit_ca.pub" || bad "no audit authority"
+must palctl audit verify "$run/audit.jsonl" --authority "$run/audit_ca.pub"
 good "chain and signed heads hold"
 
 title "Done"
@@ -332,7 +339,6 @@ if [ -n "${ONCE:-}" ]; then
     exit 0
 fi
 
-first=${survivors[0]}
 cat <<TRY
 
 It stays up. In another terminal, in $repo:

@@ -49,7 +49,8 @@ class House:
         self.rules = tomllib.loads((root / "house.toml").read_text())
         self.faults: list[str] = []
         self.hints: list[str] = []
-        self.all = files(root)
+        vendored = [root / f for f in self.rules.get("vendored", {}).get("folders", [])]
+        self.all = [p for p in files(root) if not any(v in p.parents for v in vendored)]
         self.rooms: dict[str, dict] = {}
         members = tomllib.loads((root / "Cargo.toml").read_text())["workspace"]["members"]
         for member in members:
@@ -63,6 +64,13 @@ class House:
     def under(self, room: str, *folders: str) -> list[Path]:
         tops = [self.root / room / f for f in folders]
         return [p for p in self.all if p.suffix == ".rs" and any(t in p.parents for t in tops)]
+
+    def is_test(self, path: Path) -> bool:
+        """A module that only its tests have: `#[cfg(test)] mod name;` beside it."""
+        for parent in (path.parent / "mod.rs", path.parent / "lib.rs", path.parent.with_suffix(".rs")):
+            if parent.exists() and re.search(rf"#\[cfg\(test\)\]\s*mod {path.stem};", parent.read_text()):
+                return True
+        return False
 
     def short(self, path: Path) -> str:
         return str(path.relative_to(self.root))
@@ -101,7 +109,7 @@ class House:
         for rule in self.rules["absent"]:
             for room in rule["rooms"]:
                 for path in self.under(room, "src"):
-                    if "bin" in path.parts or path.name in ("main.rs", "tests.rs"):
+                    if "bin" in path.parts or path.name == "main.rs" or self.is_test(path):
                         continue
                     for number, line in enumerate(product(path.read_text()), 1):
                         for word in rule["words"]:
@@ -133,6 +141,8 @@ class House:
     def exemptions(self) -> None:
         for path in self.all:
             if path.suffix != ".rs":
+                continue
+            if not any(f"{room}/src/" in self.short(path) for room in self.rooms):
                 continue
             for found in re.finditer(r"#!?\[allow\((?P<what>.*?)\)\]", path.read_text(), re.DOTALL):
                 if "reason" not in found.group("what"):

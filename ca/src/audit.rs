@@ -1,8 +1,9 @@
 //! Signed heads of the audit log: what an auditor keeps, to prove later that nothing before it was changed.
 
-use crate::authority::{AuthorityPublic, AuthorityType};
+use crate::authority::AuthorityPublic;
 use crate::signer::Signer;
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use palisade_core::record::AuthorityType;
 use ssh_key::PublicKey;
 
 /// No other signature of ours begins like this.

@@ -7,64 +7,16 @@ use crate::text::{self, TextError};
 use crate::x509;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use palisade_core::record::{AuthorityType, CertAuthoritySpec};
+use palisade_core::time::Timestamp;
 use rcgen::PublicKeyData as _;
 use ssh_key::public::{Ed25519PublicKey, KeyData};
-use std::fmt;
-use std::str::FromStr;
 
-/// What an authority vouches for. Each has a key of its own: no signature of one can be taken for another's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AuthorityType {
-    /// SSH user certificates. Ed25519.
-    User,
-    /// SSH host certificates. Ed25519.
-    Host,
-    /// TLS certificates of users and of the nodes' public ports. P-256 X.509.
-    Tls,
-    /// Certificates between nodes only. P-256 X.509.
-    Peer,
-    /// Heads of the audit log. Ed25519.
-    Audit,
-}
-
-impl AuthorityType {
-    /// All of them, in the order they are made.
-    pub const ALL: [Self; 5] = [Self::User, Self::Host, Self::Tls, Self::Peer, Self::Audit];
-
-    /// The name in records and on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Host => "host",
-            Self::Tls => "tls",
-            Self::Peer => "peer",
-            Self::Audit => "audit",
-        }
-    }
-
-    /// Whether this authority is an X.509 one; the others hold an Ed25519 key.
-    pub(crate) fn is_x509(self) -> bool {
-        match self {
-            Self::Tls | Self::Peer => true,
-            Self::User | Self::Host | Self::Audit => false,
-        }
-    }
-}
-
-impl fmt::Display for AuthorityType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for AuthorityType {
-    type Err = AuthorityError;
-
-    fn from_str(text: &str) -> Result<Self, AuthorityError> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or(AuthorityError::UnknownType)
+/// Whether an authority is an X.509 one; the others hold an Ed25519 key.
+pub(crate) fn is_x509(kind: AuthorityType) -> bool {
+    match kind {
+        AuthorityType::Tls | AuthorityType::Peer => true,
+        AuthorityType::User | AuthorityType::Host | AuthorityType::Audit => false,
     }
 }
 
@@ -81,6 +33,29 @@ pub struct AuthorityPublic {
     pub pin: String,
 }
 
+impl AuthorityPublic {
+    /// From the authority's record.
+    pub fn of(spec: &CertAuthoritySpec) -> Self {
+        AuthorityPublic {
+            kind: spec.authority,
+            ssh_public_key: spec.ssh_public_key.clone(),
+            certificate_pem: spec.certificate.clone(),
+            pin: spec.pin.clone(),
+        }
+    }
+
+    /// As the authority's record says it.
+    pub fn to_spec(&self, created: Timestamp) -> CertAuthoritySpec {
+        CertAuthoritySpec {
+            authority: self.kind,
+            ssh_public_key: self.ssh_public_key.clone(),
+            certificate: self.certificate_pem.clone(),
+            pin: self.pin.clone(),
+            created,
+        }
+    }
+}
+
 /// An authority as it enters the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAuthority {
@@ -93,9 +68,6 @@ pub struct NewAuthority {
 /// Why an authority could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorityError {
-    /// Not one of [`AuthorityType::ALL`].
-    #[error("unknown authority type: it is one of user, host, tls, peer, audit")]
-    UnknownType,
     /// The cluster's name cannot be in a certificate.
     #[error("the cluster name {0}")]
     ClusterName(#[source] TextError),
@@ -130,7 +102,7 @@ pub fn create_authority(
     text::identifier(cluster_id).map_err(AuthorityError::ClusterId)?;
     let random = SystemRandom::new();
     // Both documents wipe themselves.
-    let (public, private) = if kind.is_x509() {
+    let (public, private) = if is_x509(kind) {
         let private = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
             .map_err(|_| AuthorityError::Crypto)?;
         let key = P256Key::open(private.as_ref()).ok_or(AuthorityError::Crypto)?;

@@ -19,6 +19,7 @@ mod handover;
 mod hex;
 mod keygen;
 mod network;
+mod opened;
 mod seal;
 mod signer;
 mod ssh;
@@ -26,11 +27,13 @@ mod text;
 mod x509;
 
 pub use audit::{HeadError, SignedHead, sign_head, verify_head};
-pub use authority::{AuthorityError, AuthorityPublic, AuthorityType, NewAuthority, create_authority};
+pub use authority::{AuthorityError, AuthorityPublic, NewAuthority, create_authority};
 pub use cluster_key::{ClusterKey, ClusterKeyError};
 pub use handover::{HandoverError, JoinerKey};
 pub use keygen::{KeygenError, TlsKey, generate_ssh_key, generate_tls_key};
 pub use network::{NetworkError, SourceNetwork};
+pub use opened::{Authorities, AuthorityFault, public_authority};
+pub use palisade_core::record::AuthorityType;
 pub use seal::{Seal, SealContext, SealError};
 pub use signer::{OpenError, Signer};
 pub use ssh::{
@@ -43,6 +46,6 @@ pub use ssh_key;
 pub use text::TextError;
 pub use x509::{
     ClientCertRequest, IssuedCert, PeerCertRequest, PeerIdentity, PeerIdentityError, PinError,
-    ServerCertRequest, SubjectSpki, Window, X509Error, check_pin, client_cert_user, pin_of_certificate,
-    pin_of_spki, sign_client_cert, sign_peer_cert, sign_server_cert,
+    ServerCertRequest, SubjectSpki, Window, X509Error, check_pin, client_cert_user, not_after,
+    pin_of_certificate, pin_of_spki, sign_client_cert, sign_peer_cert, sign_server_cert,
 };

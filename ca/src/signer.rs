@@ -1,10 +1,11 @@
 //! An authority at work: its private key opened, in memory that is wiped, behind a type that only signs.
 
-use crate::authority::{AuthorityPublic, AuthorityType, seal_context};
+use crate::authority::{AuthorityPublic, is_x509, seal_context};
 use crate::seal::{Seal, SealError};
 use crate::x509;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use palisade_core::record::AuthorityType;
 use rcgen::{Issuer, PublicKeyData, SigningKey};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -72,7 +73,7 @@ impl Signer {
         let private = seal
             .open(context.as_str(), sealed_private)
             .map_err(|source| OpenError::Seal { kind, source })?;
-        let key = if kind.is_x509() {
+        let key = if is_x509(kind) {
             let key = P256Key::open(&private).ok_or(OpenError::Malformed(kind))?;
             let pem = public
                 .certificate_pem

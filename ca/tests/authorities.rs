@@ -13,7 +13,6 @@ fn every_authority_opens_where_it_was_made() {
         let (new, signer) = cluster.authority(kind);
         assert_eq!(signer.kind(), kind);
         assert_eq!(signer.public(), &new.public);
-        assert_eq!(kind.as_str().parse::<AuthorityType>().unwrap(), kind);
         assert!(
             new.public.pin.starts_with("sha256:") && new.public.pin.len() == 71,
             "{}",
@@ -23,10 +22,6 @@ fn every_authority_opens_where_it_was_made() {
         assert_eq!(new.public.certificate_pem.is_some(), x509);
         assert_eq!(new.public.ssh_public_key.is_some(), !x509);
     }
-    assert_eq!(
-        "root".parse::<AuthorityType>().unwrap_err(),
-        AuthorityError::UnknownType
-    );
 }
 
 #[test]
@@ -272,7 +267,10 @@ fn authorities_of_format_1_still_open() {
         let [kind, pin, ssh, pem, sealed] = fields[..] else {
             panic!("{line}")
         };
-        let kind: AuthorityType = kind.parse().unwrap();
+        let kind = AuthorityType::ALL
+            .into_iter()
+            .find(|known| known.as_str() == kind)
+            .unwrap();
         let public = AuthorityPublic {
             kind,
             ssh_public_key: (!ssh.is_empty()).then(|| ssh.to_owned()),

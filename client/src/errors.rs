@@ -18,12 +18,20 @@ pub struct Failure {
 impl Failure {
     /// Something failed.
     pub fn new(what: impl Into<String>, todo: impl Into<String>) -> Self {
-        Failure { what: what.into(), todo: todo.into(), code: 1 }
+        Failure {
+            what: what.into(),
+            todo: todo.into(),
+            code: 1,
+        }
     }
 
     /// The command was used wrongly.
     pub fn usage(what: impl Into<String>, todo: impl Into<String>) -> Self {
-        Failure { what: what.into(), todo: todo.into(), code: 2 }
+        Failure {
+            what: what.into(),
+            todo: todo.into(),
+            code: 2,
+        }
     }
 
     /// A file or directory could not be used.
@@ -49,15 +57,26 @@ impl std::error::Error for Failure {}
 
 /// Texts of servers may hold anything; ours may hold line breaks, which are kept and indented.
 fn lines(text: &str) -> String {
-    text.lines().map(|line| Shown(line).to_string()).collect::<Vec<_>>().join("\n  ")
+    text.lines()
+        .map(|line| Shown(line).to_string())
+        .collect::<Vec<_>>()
+        .join("\n  ")
 }
 
 /// Runs a program to its end: prints the failure, if any, and gives the exit code.
 pub fn run(program: impl Future<Output = Result<ExitCode, Failure>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(program),
-        Err(e) => Err(Failure::new(format!("cannot start: {e}"), "check the limits of this account (ulimit)")),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(program);
+            // A thread that still waits for standard input must not keep us.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(e) => Err(Failure::new(
+            format!("cannot start: {e}"),
+            "check the limits of this account (ulimit)",
+        )),
     };
     match outcome {
         Ok(code) => code,
@@ -73,9 +92,10 @@ pub fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(format!("cannot write the output: {e}"), "check where standard output goes"))
-        }
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(
+            format!("cannot write the output: {e}"),
+            "check where standard output goes",
+        )),
         _ => Ok(()),
     }
 }

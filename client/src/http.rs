@@ -34,6 +34,9 @@ pub enum CallError {
     /// No node could be reached.
     #[error("no node can be reached: {0}")]
     Unreachable(String),
+    /// Nodes answer, but the cluster cannot do it now.
+    #[error("the cluster cannot do it now: {0}")]
+    Unavailable(String),
     /// The server is not who it should be.
     #[error("the server at {addr} is not trusted: {why}")]
     Untrusted {
@@ -79,6 +82,9 @@ impl From<CallError> for Failure {
         let todo = match &error {
             CallError::Setup(failure) => return failure.clone(),
             CallError::Unreachable(_) => "check the addresses with `pal status`, and that the nodes run",
+            CallError::Unavailable(_) => {
+                "check `palctl status`: it may have no quorum, or be starting or stopping"
+            }
             CallError::Untrusted { pin: true, .. } => {
                 "compare the pin with `palctl status` on a node; if it differs, somebody else answers at this address"
             }
@@ -86,7 +92,9 @@ impl From<CallError> for Failure {
                 "at first contact give --ca-pin with the pin from the invite or from `palctl status`, or --ca-file"
             }
             CallError::UnknownOutcome(_) => "look whether it happened before you do it again",
-            CallError::BadAnswer(_) => "check that the address is that of a Palisade node of the same version",
+            CallError::BadAnswer(_) => {
+                "check that the address is that of a Palisade node of the same version"
+            }
             CallError::Refused { error, .. } => match error.code.as_str() {
                 "unauthenticated" => "run `pal login`",
                 "refused" => "ask an operator for a role that allows it",
@@ -115,12 +123,22 @@ pub struct Nodes {
 
 impl Nodes {
     /// Over TLS, at any of these addresses.
-    pub fn over_tls(addrs: &[String], trust: Trust, identity: Option<&ClientCertificate>) -> Result<Self, Failure> {
+    pub fn over_tls(
+        addrs: &[String],
+        trust: Trust,
+        identity: Option<&ClientCertificate>,
+    ) -> Result<Self, Failure> {
         let config = tls::config(trust, identity)?;
         let builder = builder().tls_backend_preconfigured(config).https_only(true);
-        let bases = addrs.iter().map(|addr| base(&format!("https://{addr}"))).collect::<Result<Vec<_>, _>>()?;
+        let bases = addrs
+            .iter()
+            .map(|addr| base(&format!("https://{addr}")))
+            .collect::<Result<Vec<_>, _>>()?;
         if bases.is_empty() {
-            return Err(Failure::usage("there is no address to connect to", "give --proxy ADDRESS"));
+            return Err(Failure::usage(
+                "there is no address to connect to",
+                "give --proxy ADDRESS",
+            ));
         }
         Ok(Nodes::new(build(builder)?, bases))
     }
@@ -128,20 +146,32 @@ impl Nodes {
     /// As the profile's user.
     pub fn of_profile(profile: &Profile) -> Result<Self, Failure> {
         profile.check_valid()?;
-        Nodes::over_tls(&profile.meta.web_addrs, profile.trust()?, Some(&profile.client_certificate()?))
+        Nodes::over_tls(
+            &profile.meta.web_addrs,
+            profile.trust()?,
+            Some(&profile.client_certificate()?),
+        )
     }
 
     /// Over a node's control socket.
     pub fn over_socket(socket: &Path) -> Result<Self, Failure> {
         // The library wants a TLS set-up even where none is used.
         let config = tls::config(Trust::Roots(rustls::RootCertStore::empty()), None)?;
-        let builder = builder().tls_backend_preconfigured(config).unix_socket(socket.to_path_buf());
+        let builder = builder()
+            .tls_backend_preconfigured(config)
+            .unix_socket(socket.to_path_buf());
         Ok(Nodes::new(build(builder)?, vec![base("http://node")?]))
     }
 
     fn new(client: reqwest::Client, bases: Vec<Url>) -> Self {
         let chosen = bases.len() == 1;
-        Nodes { client, bases, preferred: AtomicUsize::new(0), chosen: chosen.into(), deadline: DEADLINE }
+        Nodes {
+            client,
+            bases,
+            preferred: AtomicUsize::new(0),
+            chosen: chosen.into(),
+            deadline: DEADLINE,
+        }
     }
 
     /// With another deadline for each call.
@@ -151,7 +181,11 @@ impl Nodes {
     }
 
     /// GET, decoded.
-    pub async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, CallError> {
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, CallError> {
         decode(self.call(Method::GET, path, query, None).await?).await
     }
 
@@ -161,12 +195,21 @@ impl Nodes {
     }
 
     /// POST, decoded.
-    pub async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, CallError> {
+    pub async fn post<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, CallError> {
         decode(self.change(Method::POST, path, body).await?).await
     }
 
     /// A change whose answer has no body, or none that matters.
-    pub async fn change<B: Serialize>(&self, method: Method, path: &str, body: &B) -> Result<Response, CallError> {
+    pub async fn change<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &B,
+    ) -> Result<Response, CallError> {
         let body = serde_json::to_vec(body).map_err(|e| CallError::BadAnswer(e.to_string()))?;
         self.call(method, path, &[], Some(body)).await
     }
@@ -195,25 +238,28 @@ impl Nodes {
                     match self.attempt(node, request, until).await {
                         Ok(response) => return Ok(response),
                         Err(Attempt::Final(error)) => return Err(error),
-                        Err(Attempt::Retry { why, maybe_done }) => {
-                            sent_before |= maybe_done && changes;
+                        Err(Attempt::Retry { why, reached }) => {
+                            sent_before |= changes && reached == Reached::Perhaps;
                             self.next_node(node);
-                            // With one node only, a refused connection is an empty round as well.
-                            if !maybe_done && self.bases.len() == 1 {
-                                empty_rounds += 1;
-                            }
-                            why
+                            // With several nodes the next round finds out whether any can be reached.
+                            empty_rounds += u32::from(reached == Reached::No && self.bases.len() == 1);
+                            (why, reached)
                         }
                     }
                 }
                 Err(Attempt::Final(error)) => return Err(error),
-                Err(Attempt::Retry { why, .. }) => {
-                    empty_rounds += 1;
-                    why
+                Err(Attempt::Retry { why, reached }) => {
+                    empty_rounds += u32::from(reached != Reached::Answered);
+                    (why, reached)
                 }
             };
             if empty_rounds >= EMPTY_ROUNDS || Instant::now() + wait >= until {
-                return Err(give_up(problem, sent_before));
+                return Err(match problem {
+                    // An unknown outcome stays unknown, whatever came after.
+                    (why, _) if sent_before => CallError::UnknownOutcome(why),
+                    (why, Reached::Answered) => CallError::Unavailable(why),
+                    (why, _) => CallError::Unreachable(why),
+                });
             }
             tokio::time::sleep(wait + Duration::from_millis(rand::random_range(0..50))).await;
             wait = (wait * 2).min(Duration::from_secs(1));
@@ -234,9 +280,14 @@ impl Nodes {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut request = self.client.request(method.clone(), url).header(REQUEST_ID_HEADER, id);
+        let mut request = self
+            .client
+            .request(method.clone(), url)
+            .header(REQUEST_ID_HEADER, id);
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_vec());
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_vec());
         }
         request.build().map_err(|e| CallError::BadAnswer(e.to_string()))
     }
@@ -247,13 +298,19 @@ impl Nodes {
         if self.chosen.load(Ordering::Relaxed) {
             return Ok(first);
         }
-        let order: Vec<usize> = (0..self.bases.len()).map(|i| (first + i) % self.bases.len()).collect();
+        let order: Vec<usize> = (0..self.bases.len())
+            .map(|i| (first + i) % self.bases.len())
+            .collect();
         let ping = |i: usize| {
             let node = order[i];
             async move {
                 let mut url = self.bases[node].clone();
                 url.set_path(path::PING);
-                let request = self.client.get(url).build().map_err(|e| Attempt::later(e.to_string()))?;
+                let request = self
+                    .client
+                    .get(url)
+                    .build()
+                    .map_err(|e| Attempt::Final(CallError::BadAnswer(e.to_string())))?;
                 self.attempt(node, request, until).await
             }
         };
@@ -264,28 +321,48 @@ impl Nodes {
                 Ok(order[i])
             }
             Err(failed) => {
-                let mut reasons: Vec<String> = Vec::new();
+                let (mut reasons, mut reached) = (Vec::new(), Reached::No);
                 for (_, attempt) in failed {
                     match attempt {
                         Attempt::Final(error) => return Err(Attempt::Final(error)),
-                        Attempt::Retry { why, .. } => reasons.push(why),
+                        Attempt::Retry { why, reached: one } => {
+                            reasons.push(why);
+                            if one == Reached::Answered {
+                                reached = one;
+                            }
+                        }
                     }
                 }
-                Err(Attempt::later(reasons.join("; ")))
+                Err(Attempt::Retry {
+                    why: reasons.join("; "),
+                    reached,
+                })
             }
         }
     }
 
     fn next_node(&self, failed: usize) {
-        self.preferred.store((failed + 1) % self.bases.len(), Ordering::Relaxed);
+        self.preferred
+            .store((failed + 1) % self.bases.len(), Ordering::Relaxed);
         self.chosen.store(self.bases.len() == 1, Ordering::Relaxed);
     }
 
-    async fn attempt(&self, node: usize, request: reqwest::Request, until: Instant) -> Result<Response, Attempt> {
+    async fn attempt(
+        &self,
+        node: usize,
+        request: reqwest::Request,
+        until: Instant,
+    ) -> Result<Response, Attempt> {
         let addr = self.bases[node].authority().to_owned();
         let limit = (Instant::now() + ATTEMPT).min(until);
         let response = match tokio::time::timeout_at(limit, self.client.execute(request)).await {
-            Err(_) => return Err(Attempt::Retry { why: format!("{addr} did not answer in time"), maybe_done: true }),
+            Err(_) => {
+                let why = format!("{addr} did not answer in time");
+                return Err(Attempt::Retry {
+                    why,
+                    reached: Reached::Perhaps,
+                });
+            }
             Ok(Err(error)) => return Err(failed(&addr, &error)),
             Ok(Ok(response)) => response,
         };
@@ -296,31 +373,47 @@ impl Nodes {
         let text = body(response, 64 * 1024).await.unwrap_or_default();
         let error = serde_json::from_slice::<ApiError>(&text).unwrap_or_else(|_| ApiError {
             code: String::new(),
-            message: format!("{addr} answered {status}: {}", String::from_utf8_lossy(&text[..text.len().min(200)])),
+            message: format!(
+                "{addr} answered {status}: {}",
+                String::from_utf8_lossy(&text[..text.len().min(200)])
+            ),
         });
         let retry = matches!(error.code.as_str(), "unavailable" | "unknown_outcome")
-            || (error.code.is_empty() && matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE));
+            || (error.code.is_empty()
+                && matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE));
         if retry {
-            return Err(Attempt::Retry { maybe_done: error.code == "unknown_outcome", why: error.message });
+            let reached = if error.code == "unknown_outcome" {
+                Reached::Perhaps
+            } else {
+                Reached::Answered
+            };
+            return Err(Attempt::Retry {
+                why: error.message,
+                reached,
+            });
         }
-        Err(Attempt::Final(CallError::Refused { status: status.as_u16(), error }))
+        Err(Attempt::Final(CallError::Refused {
+            status: status.as_u16(),
+            error,
+        }))
     }
 }
 
 /// One attempt's failure.
 enum Attempt {
     Final(CallError),
-    Retry { why: String, maybe_done: bool },
+    Retry { why: String, reached: Reached },
 }
 
-impl Attempt {
-    fn later(why: String) -> Self {
-        Attempt::Retry { why, maybe_done: false }
-    }
-}
-
-fn give_up(problem: String, maybe_done: bool) -> CallError {
-    if maybe_done { CallError::UnknownOutcome(problem) } else { CallError::Unreachable(problem) }
+/// How far a request came that may be repeated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// Not to the node.
+    No,
+    /// To the node, which said that it did nothing.
+    Answered,
+    /// What it did is not known.
+    Perhaps,
 }
 
 /// A connection's failure: one that another node or another moment may not have, or a server that is not trusted.
@@ -329,23 +422,42 @@ fn failed(addr: &str, error: &reqwest::Error) -> Attempt {
     let mut last = error.to_string();
     while let Some(one) = cause {
         last = one.to_string();
-        let io = one.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = one.downcast_ref::<rustls::Error>().or_else(|| io.and_then(|inner| inner.downcast_ref()));
-        if let Some(rustls::Error::InvalidCertificate(why)) = tls {
+        if let Some(rustls::Error::InvalidCertificate(why)) = one.downcast_ref::<rustls::Error>() {
             let pin = match why {
                 rustls::CertificateError::Other(other) => other.0.is::<PinMismatch>(),
                 _ => false,
             };
             let why = match why {
                 rustls::CertificateError::Other(other) => other.0.to_string(),
-                rustls::CertificateError::UnknownIssuer => "its certificate is by an unknown authority".to_owned(),
+                rustls::CertificateError::UnknownIssuer => {
+                    "its certificate is by an unknown authority".to_owned()
+                }
                 other => other.to_string(),
             };
-            return Attempt::Final(CallError::Untrusted { addr: addr.to_owned(), why, pin });
+            return Attempt::Final(CallError::Untrusted {
+                addr: addr.to_owned(),
+                why,
+                pin,
+            });
         }
-        cause = one.source();
+        // An I/O error calls what it holds not its source but itself, and may hold another of its kind.
+        let held = one
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        cause = match held {
+            Some(inner) => Some(inner),
+            None => one.source(),
+        };
     }
-    Attempt::Retry { why: format!("{addr}: {last}"), maybe_done: !error.is_connect() }
+    let reached = if error.is_connect() {
+        Reached::No
+    } else {
+        Reached::Perhaps
+    };
+    Attempt::Retry {
+        why: format!("{addr}: {last}"),
+        reached,
+    }
 }
 
 fn builder() -> reqwest::ClientBuilder {
@@ -358,11 +470,18 @@ fn builder() -> reqwest::ClientBuilder {
 }
 
 fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Failure> {
-    builder.build().map_err(|e| Failure::new(format!("cannot set up HTTP: {e}"), "report this as a fault"))
+    builder
+        .build()
+        .map_err(|e| Failure::new(format!("cannot set up HTTP: {e}"), "report this as a fault"))
 }
 
 fn base(text: &str) -> Result<Url, Failure> {
-    Url::parse(text).map_err(|e| Failure::usage(format!("{text} is not an address: {e}"), "write it like node1:3080"))
+    Url::parse(text).map_err(|e| {
+        Failure::usage(
+            format!("{text} is not an address: {e}"),
+            "write it like node1:3080",
+        )
+    })
 }
 
 /// No answer that is kept in memory may be larger.
@@ -371,7 +490,11 @@ const MOST: usize = 64 * 1024 * 1024;
 /// The body of an answer, if it is not longer than `most`.
 async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, CallError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| CallError::BadAnswer(e.to_string()))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|e| CallError::BadAnswer(e.to_string()))?
+    {
         if bytes.len() + chunk.len() > most {
             return Err(CallError::BadAnswer(format!("it is longer than {most} bytes")));
         }
@@ -392,7 +515,11 @@ pub fn fill(template: &str, values: &[&str]) -> String {
         true => escape(values.next().copied().unwrap_or_default()),
         false => part.to_owned(),
     };
-    template.split('/').map(|part| segment(part, &mut values)).collect::<Vec<_>>().join("/")
+    template
+        .split('/')
+        .map(|part| segment(part, &mut values))
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 fn escape(segment: &str) -> String {
@@ -416,7 +543,10 @@ mod tests {
     #[test]
     fn paths_are_filled_and_escaped() {
         assert_eq!(fill(path::RECORD, &["role", "ops"]), "/v1/records/role/ops");
-        assert_eq!(fill(path::RECORD, &["role", "../x?y#z"]), "/v1/records/role/..%2Fx%3Fy%23z");
+        assert_eq!(
+            fill(path::RECORD, &["role", "../x?y#z"]),
+            "/v1/records/role/..%2Fx%3Fy%23z"
+        );
         assert_eq!(fill(path::INVITES, &["a@b.c"]), "/v1/users/a@b.c/invites");
     }
 }

@@ -5,12 +5,15 @@
 
 pub mod errors;
 pub mod http;
+pub mod live;
 pub mod output;
 pub mod pages;
 pub mod pal;
 pub mod palctl;
+pub mod play;
 pub mod profile;
 pub mod race;
+pub mod save;
 pub mod ssh_config;
 pub mod tls;
 pub mod verify;

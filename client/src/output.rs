@@ -28,19 +28,31 @@ pub struct Table {
 impl Table {
     /// An empty table with these columns.
     pub fn new(head: &[&'static str]) -> Self {
-        Table { head: head.to_vec(), rows: Vec::new() }
+        Table {
+            head: head.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row; cells are neutralised here.
     pub fn row<S: AsRef<str>>(&mut self, cells: &[S]) {
-        self.rows.push(cells.iter().map(|cell| Shown(cell.as_ref()).to_string()).collect());
+        self.rows.push(
+            cells
+                .iter()
+                .map(|cell| Shown(cell.as_ref()).to_string())
+                .collect(),
+        );
     }
 
     /// The text, with a line break at the end.
     pub fn render(&self) -> String {
         let width = |i: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(i));
-            cells.map(|cell| cell.chars().count()).chain([self.head[i].len()]).max().unwrap_or(0)
+            cells
+                .map(|cell| cell.chars().count())
+                .chain([self.head[i].len()])
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
         let line = |cells: Vec<&str>| {
@@ -81,7 +93,8 @@ pub fn data_text(format: Format, value: &Value) -> String {
 
 /// A serialisable value as data.
 pub fn to_value<T: Serialize>(data: &T) -> Result<Value, Failure> {
-    serde_json::to_value(data).map_err(|e| Failure::new(format!("cannot show the answer: {e}"), "report this as a fault"))
+    serde_json::to_value(data)
+        .map_err(|e| Failure::new(format!("cannot show the answer: {e}"), "report this as a fault"))
 }
 
 /// Indented JSON with a line break at the end. Invisible characters are written as `\u` escapes.

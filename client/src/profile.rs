@@ -93,7 +93,10 @@ impl NewKeys {
         aws_lc_rs::rand::fill(seed.as_mut_slice()).map_err(|_| failed())?;
         let pair = ssh_key::private::Ed25519Keypair::from_seed(&seed);
         let tls = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|_| failed())?;
-        Ok(NewKeys { ssh: PrivateKey::from(pair), tls })
+        Ok(NewKeys {
+            ssh: PrivateKey::from(pair),
+            tls,
+        })
     }
 
     /// The SSH public key, one OpenSSH line.
@@ -115,7 +118,12 @@ pub fn home() -> Result<PathBuf, Failure> {
     std::env::var_os("HOME")
         .filter(|d| !d.is_empty())
         .map(|home| PathBuf::from(home).join(".pal"))
-        .ok_or_else(|| Failure::new("neither PAL_HOME nor HOME is set", "set PAL_HOME to where profiles shall live"))
+        .ok_or_else(|| {
+            Failure::new(
+                "neither PAL_HOME nor HOME is set",
+                "set PAL_HOME to where profiles shall live",
+            )
+        })
 }
 
 /// The address of a node's API as a person types it: with or without `https://` and port.
@@ -123,33 +131,57 @@ pub fn web_addr(text: &str) -> Result<HostAddr, Failure> {
     let bare = text.trim().trim_start_matches("https://").trim_end_matches('/');
     HostAddr::parse(bare)
         .or_else(|_| HostAddr::parse(&format!("{bare}:{DEFAULT_WEB_PORT}")))
-        .map_err(|e| Failure::usage(e.to_string(), "give --proxy an address like node1.example.com:3080"))
+        .map_err(|e| {
+            Failure::usage(
+                e.to_string(),
+                "give --proxy an address like node1.example.com:3080",
+            )
+        })
 }
 
 impl Profile {
     /// The profile with this name, or the current one.
     pub fn load(home: &Path, proxy: Option<&str>) -> Result<Self, Failure> {
         let name = match proxy {
-            Some(text) => web_addr(text.split(',').next().unwrap_or(text))?.host().to_owned(),
+            Some(text) => web_addr(text.split(',').next().unwrap_or(text))?
+                .host()
+                .to_owned(),
             None => fs::read_to_string(home.join("current"))
-                .map_err(|_| Failure::new("you are not logged in", "run `pal login --proxy ADDRESS --user NAME`"))?
+                .map_err(|_| {
+                    Failure::new(
+                        "you are not logged in",
+                        "run `pal login --proxy ADDRESS --user NAME`",
+                    )
+                })?
                 .trim()
                 .to_owned(),
         };
         // The pointer is a file of ours, but a path must not come out of a file unchecked.
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
-            return Err(Failure::new("the current profile's name is damaged", "run `pal login --proxy ADDRESS`"));
+            return Err(Failure::new(
+                "the current profile's name is damaged",
+                "run `pal login --proxy ADDRESS`",
+            ));
         }
         let dir = home.join(&name);
         let text = fs::read(dir.join("profile.json")).map_err(|_| {
-            Failure::new(format!("you are not logged in to {name}"), format!("run `pal login --proxy {name}`"))
+            Failure::new(
+                format!("you are not logged in to {name}"),
+                format!("run `pal login --proxy {name}`"),
+            )
         })?;
         let meta: Meta = serde_json::from_slice(&text).map_err(|e| {
-            Failure::new(format!("the profile in {} is damaged: {e}", dir.display()), "run `pal login` again")
+            Failure::new(
+                format!("the profile in {} is damaged: {e}", dir.display()),
+                "run `pal login` again",
+            )
         })?;
         if meta.version != 1 {
             return Err(Failure::new(
-                format!("the profile in {} was written by another version of pal", dir.display()),
+                format!(
+                    "the profile in {} was written by another version of pal",
+                    dir.display()
+                ),
                 "run `pal login` again",
             ));
         }
@@ -161,7 +193,10 @@ impl Profile {
         let entries = fs::read_dir(home).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries.filter_map(|e| e.file_name().into_string().ok()).collect();
         names.sort();
-        names.iter().filter_map(|name| Profile::load(home, Some(name)).ok()).collect()
+        names
+            .iter()
+            .filter_map(|name| Profile::load(home, Some(name)).ok())
+            .collect()
     }
 
     /// Checks what a node answered to a login and saves it with the keys; it becomes the current profile.
@@ -190,23 +225,42 @@ impl Profile {
             first_contact,
         };
         let profile = Profile { dir, meta };
-        let key = keys.ssh.to_openssh(ssh_key::LineEnding::LF).map_err(|_| unusable("a key that cannot be written"))?;
+        let key = keys
+            .ssh
+            .to_openssh(ssh_key::LineEnding::LF)
+            .map_err(|_| unusable("a key that cannot be written"))?;
         // The old certificate does not fit the new key: without it, an interrupted save is a logged-out profile.
         remove(&profile.dir.join("profile.json"))?;
         write(&profile.ssh_key(), key.as_bytes())?;
-        write(&profile.ssh_certificate(), format!("{}\n", checked.ssh_certificate).as_bytes())?;
-        write(&profile.tls_key(), Zeroizing::new(keys.tls.serialize_pem()).as_bytes())?;
+        write(
+            &profile.ssh_certificate(),
+            format!("{}\n", checked.ssh_certificate).as_bytes(),
+        )?;
+        write(
+            &profile.tls_key(),
+            Zeroizing::new(keys.tls.serialize_pem()).as_bytes(),
+        )?;
         write(&profile.tls_certificate(), issued.tls_certificate.as_bytes())?;
-        write(&profile.authorities(), issued.tls_authorities.join("\n").as_bytes())?;
+        write(
+            &profile.authorities(),
+            issued.tls_authorities.join("\n").as_bytes(),
+        )?;
         match extra_roots {
             Some(pem) => write(&profile.extra_roots(), pem.as_bytes())?,
             None => remove(&profile.extra_roots())?,
         }
-        let known: String = checked.host_authorities.iter().map(|ca| format!("@cert-authority * {ca}\n")).collect();
+        let known: String = checked
+            .host_authorities
+            .iter()
+            .map(|ca| format!("@cert-authority * {ca}\n"))
+            .collect();
         write(&profile.known_hosts(), known.as_bytes())?;
         let text = serde_json::to_vec_pretty(&profile.meta).map_err(|_| unusable("what cannot be saved"))?;
         write(&profile.dir.join("profile.json"), &text)?;
-        write(&home.join("current"), format!("{}\n", profile.meta.proxy).as_bytes())?;
+        write(
+            &home.join("current"),
+            format!("{}\n", profile.meta.proxy).as_bytes(),
+        )?;
         Ok(profile)
     }
 
@@ -237,7 +291,9 @@ impl Profile {
     fn stem(&self) -> String {
         // User names are safe in paths (they are checked), but not all of them are free here.
         match self.meta.user.as_str() {
-            name @ ("known_hosts" | "profile.json" | "ssh_config" | "ca.pem" | "trusted.pem") => format!("_{name}"),
+            name @ ("known_hosts" | "profile.json" | "ssh_config" | "ca.pem" | "trusted.pem") => {
+                format!("_{name}")
+            }
             name => name.to_owned(),
         }
     }
@@ -280,7 +336,10 @@ impl Profile {
     pub fn check_valid(&self) -> Result<(), Failure> {
         if self.expired() {
             return Err(Failure::new(
-                format!("your certificate for {} ran out at {}", self.meta.cluster, self.meta.valid_before),
+                format!(
+                    "your certificate for {} ran out at {}",
+                    self.meta.cluster, self.meta.valid_before
+                ),
                 "run `pal login`",
             ));
         }
@@ -291,8 +350,12 @@ impl Profile {
     pub fn trust(&self) -> Result<Trust, Failure> {
         let read = |path: PathBuf| {
             let pem = fs::read(&path).map_err(|e| Failure::file(&path, "read", &e))?;
-            Trust::pem(&pem)
-                .map_err(|e| Failure::new(format!("{} cannot be used: {e}", path.display()), "run `pal login` again"))
+            Trust::pem(&pem).map_err(|e| {
+                Failure::new(
+                    format!("{} cannot be used: {e}", path.display()),
+                    "run `pal login` again",
+                )
+            })
         };
         let own = read(self.authorities())?;
         Ok(match self.meta.first_contact {
@@ -305,7 +368,10 @@ impl Profile {
     /// The client certificate for the API.
     pub fn client_certificate(&self) -> Result<ClientCertificate, Failure> {
         let read = |path: PathBuf| fs::read_to_string(&path).map_err(|e| Failure::file(&path, "read", &e));
-        Ok(ClientCertificate { certificate: read(self.tls_certificate())?, key: read(self.tls_key())? })
+        Ok(ClientCertificate {
+            certificate: read(self.tls_certificate())?,
+            key: read(self.tls_key())?,
+        })
     }
 }
 
@@ -328,10 +394,16 @@ fn unusable(what: &str) -> Failure {
 
 impl Checked {
     fn new(keys: &NewKeys, issued: &Certificates) -> Result<Self, Failure> {
-        let name = |text: &str| Name::parse(text).map(String::from).map_err(|e| unusable(&e.to_string()));
+        let name = |text: &str| {
+            Name::parse(text)
+                .map(String::from)
+                .map_err(|e| unusable(&e.to_string()))
+        };
         let addrs = |list: &[String]| -> Result<Vec<String>, Failure> {
             let parsed = list.iter().map(|a| HostAddr::parse(a).map(|a| a.to_string()));
-            parsed.collect::<Result<_, _>>().map_err(|e| unusable(&e.to_string()))
+            parsed
+                .collect::<Result<_, _>>()
+                .map_err(|e| unusable(&e.to_string()))
         };
         let cert = Certificate::from_openssh(&issued.ssh_certificate)
             .map_err(|_| unusable("an SSH certificate that cannot be read"))?;
@@ -351,8 +423,11 @@ impl Checked {
         Ok(Checked {
             user: name(&issued.user)?,
             cluster: name(&issued.cluster)?,
-            ssh_certificate: cert.to_openssh().map_err(|_| unusable("a certificate that cannot be written"))?,
-            host_authorities: host_authorities.ok_or_else(|| unusable("host authorities that cannot be read"))?,
+            ssh_certificate: cert
+                .to_openssh()
+                .map_err(|_| unusable("a certificate that cannot be written"))?,
+            host_authorities: host_authorities
+                .ok_or_else(|| unusable("host authorities that cannot be read"))?,
             web_addrs: addrs(&issued.web_addrs)?,
             ssh_addrs: addrs(&issued.ssh_addrs)?,
         })
@@ -374,11 +449,18 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 /// As [`write`], with the mode given.
 pub fn write_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
-    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = path
+        .parent()
+        .filter(|d| !d.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temp = dir.join(format!(".{name}.{}.tmp", uuid::Uuid::new_v4()));
     let written = (|| {
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temp)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&temp)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temp, path)
@@ -396,7 +478,11 @@ pub fn private_file(path: &Path) -> std::io::Result<fs::File> {
     {
         return Err(e);
     }
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {

@@ -10,7 +10,11 @@ pub const STAGGER: Duration = Duration::from_millis(250);
 
 /// Starts `attempt(0)`, and each next one `stagger` after the one before or as soon as one fails. The first success
 /// wins and the others are dropped; if all fail, all their errors come back in order of failing.
-pub async fn first_ok<T, E, F, Fut>(count: usize, stagger: Duration, mut attempt: F) -> Result<(usize, T), Vec<(usize, E)>>
+pub async fn first_ok<T, E, F, Fut>(
+    count: usize,
+    stagger: Duration,
+    mut attempt: F,
+) -> Result<(usize, T), Vec<(usize, E)>>
 where
     F: FnMut(usize) -> Fut,
     Fut: Future<Output = Result<T, E>>,
@@ -67,7 +71,11 @@ mod tests {
         })
         .await;
         assert_eq!(won, Ok((2, 7)));
-        assert!(begun.elapsed() >= SHORT && begun.elapsed() < SHORT * 2, "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() >= SHORT && begun.elapsed() < SHORT * 2,
+            "{:?}",
+            begun.elapsed()
+        );
     }
 
     #[tokio::test]

@@ -20,13 +20,20 @@ pub fn for_user(profile: &Profile, pal: &Path, hosts: &[String], way: Way) -> St
     if way == Way::ProxyJump {
         for addr in profile.meta.ssh_addrs.iter().take(1) {
             let (host, port) = split(addr);
-            let _ = write!(out, "\nHost palisade-{cluster}\n    HostName {host}\n    Port {port}\n    User {}\n", profile.meta.user);
+            let _ = write!(
+                out,
+                "\nHost palisade-{cluster}\n    HostName {host}\n    Port {port}\n    User {}\n",
+                profile.meta.user
+            );
             identity(&mut out, profile);
         }
     }
     // Under its full name a host is still the one whose certificate names it.
     for host in hosts {
-        let _ = write!(out, "\nHost {host}.{cluster}\n    HostName {host}\n    HostKeyAlias {host}\n");
+        let _ = write!(
+            out,
+            "\nHost {host}.{cluster}\n    HostName {host}\n    HostKeyAlias {host}\n"
+        );
     }
     // A name with a quote could end the quoting of the command below; ssh before 9.6 lets it through.
     let _ = write!(out, "\nHost \"!*'*\" *.{cluster}");
@@ -81,7 +88,11 @@ fn split(addr: &str) -> (&str, &str) {
 /// One word for a shell.
 pub fn shell_word(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+=:@,".contains(&b);
-    if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +104,76 @@ mod tests {
         assert_eq!(shell_word("/usr/bin/pal"), "/usr/bin/pal");
         assert_eq!(shell_word("/home/o'neil/my pal"), r"'/home/o'\''neil/my pal'");
         assert_eq!(shell_word(""), "''");
+    }
+
+    fn profile() -> Profile {
+        let meta = crate::profile::Meta {
+            version: 1,
+            proxy: "node1.example".into(),
+            cluster: "demo".into(),
+            user: "alice".into(),
+            web_addrs: vec!["node1.example:3080".into()],
+            ssh_addrs: vec!["node1.example:3023".into(), "node2.example:3023".into()],
+            logins: vec![],
+            roles: vec![],
+            valid_before: palisade_core::time::Timestamp::ZERO,
+            first_contact: crate::profile::FirstContact::Pin,
+        };
+        Profile {
+            dir: "/home/a/.pal/node1.example".into(),
+            meta,
+        }
+    }
+
+    #[test]
+    fn the_configuration_is_what_it_was() {
+        let hosts = ["web1".to_owned(), "db-2".to_owned()];
+        let pal = Path::new("/opt/my pal/100%/pal");
+        let written = for_user(&profile(), pal, &hosts, Way::ProxyCommand);
+        assert_eq!(written, include_str!("../tests/data/ssh_config"));
+        let written = for_user(&profile(), pal, &hosts, Way::ProxyJump);
+        assert_eq!(written, include_str!("../tests/data/ssh_config_jump"));
+    }
+
+    /// OpenSSH itself is asked what it understands.
+    #[test]
+    fn openssh_reads_it_and_a_hostile_name_never_comes_into_a_shell() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("config");
+        let config = for_user(
+            &profile(),
+            Path::new("/opt/pal"),
+            &["web1".to_owned()],
+            Way::ProxyCommand,
+        );
+        std::fs::write(&file, config).expect("a file");
+        let asked = |host: &str| {
+            let out = std::process::Command::new("ssh")
+                .arg("-G")
+                .arg("-F")
+                .arg(&file)
+                .arg("--")
+                .arg(host)
+                .output();
+            String::from_utf8_lossy(&out.expect("ssh runs").stdout).into_owned()
+        };
+        for host in ["web1", "web1.demo", "other.demo", "root@web1"] {
+            let said = asked(host);
+            assert!(
+                said.contains(
+                    "proxycommand /opt/pal proxy ssh --proxy=node1.example --cluster=demo '%r@%h:%p'"
+                ),
+                "{said}"
+            );
+            assert!(
+                said.contains("certificatefile /home/a/.pal/node1.example/alice-cert.pub"),
+                "{said}"
+            );
+        }
+        assert!(asked("web1.demo").contains("hostname web1\n"));
+        for host in ["elsewhere.example", "x'`id`'.demo"] {
+            assert!(!asked(host).contains("proxycommand"), "{host}");
+        }
     }
 
     #[test]

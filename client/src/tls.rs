@@ -88,7 +88,11 @@ impl Trust {
         for cert in CertificateDer::pem_slice_iter(pem) {
             roots.add(cert.map_err(|_| BadPem)?).map_err(|_| BadPem)?;
         }
-        if roots.is_empty() { Err(BadPem) } else { Ok(Trust::Roots(roots)) }
+        if roots.is_empty() {
+            Err(BadPem)
+        } else {
+            Ok(Trust::Roots(roots))
+        }
     }
 
     /// Trusts what both trust. A pin stays alone: it is for first contact only.
@@ -138,16 +142,22 @@ pub fn config(trust: Trust, identity: Option<&ClientCertificate>) -> Result<rust
         .map_err(broken)?;
     let builder = match trust {
         Trust::Roots(roots) => builder.with_root_certificates(roots),
-        Trust::Pin(pin) => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(PinVerifier { pin, provider }))
-        }
+        Trust::Pin(pin) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(PinVerifier { pin, provider })),
     };
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(own) => {
-            let bad = |_| Failure::new("the saved TLS certificate or key is damaged", "run `pal login` again");
-            let chain: Vec<_> =
-                CertificateDer::pem_slice_iter(own.certificate.as_bytes()).collect::<Result<_, _>>().map_err(bad)?;
+            let bad = |_| {
+                Failure::new(
+                    "the saved TLS certificate or key is damaged",
+                    "run `pal login` again",
+                )
+            };
+            let chain: Vec<_> = CertificateDer::pem_slice_iter(own.certificate.as_bytes())
+                .collect::<Result<_, _>>()
+                .map_err(bad)?;
             let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).map_err(bad)?;
             builder.with_client_auth_cert(chain, key).map_err(broken)?
         }
@@ -165,7 +175,9 @@ struct PinVerifier {
 
 /// Whether a certificate may sign others. Without this, a leaf whose own key is pinned could sign for any name.
 fn is_authority(der: &[u8]) -> bool {
-    let Ok((_, cert)) = X509Certificate::from_der(der) else { return false };
+    let Ok((_, cert)) = X509Certificate::from_der(der) else {
+        return false;
+    };
     matches!(cert.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca)
 }
 
@@ -178,9 +190,12 @@ impl ServerCertVerifier for PinVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let pinned = |der: &&CertificateDer<'_>| CaPin::of_certificate(der) == Some(self.pin) && is_authority(der);
+        let pinned =
+            |der: &&CertificateDer<'_>| CaPin::of_certificate(der) == Some(self.pin) && is_authority(der);
         let Some(anchor) = intermediates.iter().find(pinned) else {
-            let mismatch = PinMismatch { wanted: self.pin.to_string() };
+            let mismatch = PinMismatch {
+                wanted: self.pin.to_string(),
+            };
             return Err(CertificateError::Other(rustls::OtherError(Arc::new(mismatch))).into());
         };
         let mut roots = RootCertStore::empty();
@@ -197,7 +212,12 @@ impl ServerCertVerifier for PinVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -206,11 +226,18 @@ impl ServerCertVerifier for PinVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -227,19 +254,38 @@ mod tests {
     fn authority(ca: bool) -> Authority {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![]).expect("params");
-        params.is_ca = if ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
+        params.is_ca = if ca {
+            IsCa::Ca(BasicConstraints::Unconstrained)
+        } else {
+            IsCa::ExplicitNoCa
+        };
         let cert = params.self_signed(&key).expect("a certificate");
-        Authority { der: cert.der().clone(), issuer: Issuer::new(params, key) }
+        Authority {
+            der: cert.der().clone(),
+            issuer: Issuer::new(params, key),
+        }
     }
 
     fn leaf(by: &Authority, name: &str) -> CertificateDer<'static> {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec![name.to_owned()]).expect("params");
-        params.signed_by(&key, &by.issuer).expect("a certificate").der().clone()
+        params
+            .signed_by(&key, &by.issuer)
+            .expect("a certificate")
+            .der()
+            .clone()
     }
 
-    fn check(pin: CaPin, leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>], name: &str) -> Result<(), String> {
-        let verifier = PinVerifier { pin, provider: provider() };
+    fn check(
+        pin: CaPin,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &str,
+    ) -> Result<(), String> {
+        let verifier = PinVerifier {
+            pin,
+            provider: provider(),
+        };
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         verifier
             .verify_server_cert(leaf, chain, &name, &[], UnixTime::now())
@@ -252,9 +298,18 @@ mod tests {
         let ca = authority(true);
         let pin = CaPin::of_certificate(&ca.der).expect("a pin");
         let leaf = leaf(&ca, "127.0.0.1");
-        assert_eq!(check(pin, &leaf, std::slice::from_ref(&ca.der), "127.0.0.1"), Ok(()));
-        assert!(check(pin, &leaf, std::slice::from_ref(&ca.der), "node2.example").is_err(), "another name passed");
-        assert!(check(pin, &leaf, &[], "127.0.0.1").is_err(), "no authority in the chain, but it passed");
+        assert_eq!(
+            check(pin, &leaf, std::slice::from_ref(&ca.der), "127.0.0.1"),
+            Ok(())
+        );
+        assert!(
+            check(pin, &leaf, std::slice::from_ref(&ca.der), "node2.example").is_err(),
+            "another name passed"
+        );
+        assert!(
+            check(pin, &leaf, &[], "127.0.0.1").is_err(),
+            "no authority in the chain, but it passed"
+        );
     }
 
     #[test]
@@ -263,7 +318,8 @@ mod tests {
         let pin = CaPin::of_certificate(&ca.der).expect("a pin");
         let leaf = leaf(&other, "127.0.0.1");
         assert!(check(pin, &leaf, &[ca.der.clone(), other.der.clone()], "127.0.0.1").is_err());
-        let wrong = check(pin, &leaf, std::slice::from_ref(&other.der), "127.0.0.1").expect_err("another authority");
+        let wrong =
+            check(pin, &leaf, std::slice::from_ref(&other.der), "127.0.0.1").expect_err("another authority");
         assert!(wrong.contains("PinMismatch"), "{wrong}");
     }
 
@@ -279,7 +335,14 @@ mod tests {
     fn pins_read_what_they_write() {
         let pin = CaPin([7; 32]);
         assert_eq!(CaPin::parse(&pin.to_string()), Ok(pin));
-        for bad in ["", "sha256:", "sha256:zz", "07", &format!("sha1:{}", "07".repeat(32)), &format!("sha256:{}", "07".repeat(31))] {
+        for bad in [
+            "",
+            "sha256:",
+            "sha256:zz",
+            "07",
+            &format!("sha1:{}", "07".repeat(32)),
+            &format!("sha256:{}", "07".repeat(31)),
+        ] {
             assert!(CaPin::parse(bad).is_err(), "{bad:?} was accepted");
         }
     }

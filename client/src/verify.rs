@@ -68,7 +68,9 @@ fn changed(from: &u64, to: &u64, signed: &Timestamp) -> String {
     if from == to {
         format!("entry {from} was changed after it was signed at {signed}: it is the first bad entry")
     } else {
-        format!("an entry was changed after it was signed at {signed}: the first bad entry is one of {from} to {to}")
+        format!(
+            "an entry was changed after it was signed at {signed}: the first bad entry is one of {from} to {to}"
+        )
     }
 }
 
@@ -120,7 +122,10 @@ pub struct Verifier {
 impl Verifier {
     /// Accepts heads of this authority only; `None` for the one that the export itself names.
     pub fn new(expected: Option<PublicKey>) -> Self {
-        Verifier { expected, ..Verifier::default() }
+        Verifier {
+            expected,
+            ..Verifier::default()
+        }
     }
 
     /// Takes the next piece of the export, cut anywhere.
@@ -133,7 +138,10 @@ impl Verifier {
         }
         self.partial.extend_from_slice(bytes);
         if self.partial.len() > LINE_MAX {
-            return Err(Fault::Line { line: self.line + 1, why: "it is too long".into() });
+            return Err(Fault::Line {
+                line: self.line + 1,
+                why: "it is too long".into(),
+            });
         }
         Ok(())
     }
@@ -146,12 +154,21 @@ impl Verifier {
         let number = self.line;
         let bad = |why: String| Fault::Line { line: number, why };
         match serde_json::from_slice(line).map_err(|e| bad(e.to_string()))? {
-            AuditExportLine::Authority { ssh_public_key, cluster_id } => self.authority(&ssh_public_key, cluster_id),
+            AuditExportLine::Authority {
+                ssh_public_key,
+                cluster_id,
+            } => self.authority(&ssh_public_key, cluster_id),
             AuditExportLine::Event { seq, bytes } => self.event(seq, &bytes),
-            AuditExportLine::Head { size, root, time, signature } => {
+            AuditExportLine::Head {
+                size,
+                root,
+                time,
+                signature,
+            } => {
                 let root = hex::decode(&root).ok().and_then(|r| <[u8; 32]>::try_from(r).ok());
                 let root = root.ok_or_else(|| bad("its root is no hash".into()))?;
-                let signature = hex::decode(&signature).map_err(|_| bad("its signature is not hex".into()))?;
+                let signature =
+                    hex::decode(&signature).map_err(|_| bad("its signature is not hex".into()))?;
                 self.head(Head { size, root, time }, &signature)
             }
         }
@@ -162,7 +179,11 @@ impl Verifier {
         if key.key_data().ed25519().is_none() {
             return Err(Fault::Authority("it is no Ed25519 key".into()));
         }
-        if self.expected.as_ref().is_some_and(|expected| expected.key_data() != key.key_data()) {
+        if self
+            .expected
+            .as_ref()
+            .is_some_and(|expected| expected.key_data() != key.key_data())
+        {
             return Err(Fault::Authority("it is not the one that was given".into()));
         }
         if self.authority.is_some() {
@@ -178,8 +199,13 @@ impl Verifier {
             // A higher number leaves a gap; a lower one stands where the wanted one should.
             return Err(Fault::Missing(wanted));
         }
-        let damaged = |why: &str| Fault::Damaged { seq, why: why.to_owned() };
-        let bytes = base64::engine::general_purpose::STANDARD.decode(bytes).map_err(|_| damaged("not base64"))?;
+        let damaged = |why: &str| Fault::Damaged {
+            seq,
+            why: why.to_owned(),
+        };
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(bytes)
+            .map_err(|_| damaged("not base64"))?;
         // An event that reads, but would be written otherwise, was not written by the cluster.
         let event = Event::from_bytes(&bytes).map_err(|e| damaged(&e.to_string()))?;
         if event.to_bytes() != bytes {
@@ -193,7 +219,10 @@ impl Verifier {
         let Some((key, cluster_id)) = &self.authority else {
             return Err(Fault::Authority("there is none before the first head".into()));
         };
-        let key = key.key_data().ed25519().ok_or_else(|| Fault::Authority("it is no Ed25519 key".into()))?;
+        let key = key
+            .key_data()
+            .ed25519()
+            .ok_or_else(|| Fault::Authority("it is no Ed25519 key".into()))?;
         let message = canonical(cluster_id, head.size, &head.root, head.time.ms());
         UnparsedPublicKey::new(&ED25519, key.0)
             .verify(&message, signature)
@@ -217,12 +246,18 @@ impl Verifier {
         let mut leaves = self.leaves.iter();
         for head in &self.heads {
             while tree.size() < head.size {
-                let Some(leaf) = leaves.next() else { return Err(Fault::Missing(entries)) };
+                let Some(leaf) = leaves.next() else {
+                    return Err(Fault::Missing(entries));
+                };
                 tree.append(*leaf);
             }
             if tree.root() != head.root {
                 let to = head.size.saturating_sub(1).max(good);
-                return Err(Fault::Changed { from: good, to, signed: head.time });
+                return Err(Fault::Changed {
+                    from: good,
+                    to,
+                    signed: head.time,
+                });
             }
             good = head.size;
         }
@@ -272,7 +307,11 @@ mod tests {
     fn log(count: usize, heads: &[u64]) -> Log {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).expect("a seed");
         let event = |i: usize| Event::new(EventKind::Login).user(format!("user{i}")).to_bytes();
-        Log { pair, events: (0..count).map(event).collect(), heads: heads.to_vec() }
+        Log {
+            pair,
+            events: (0..count).map(event).collect(),
+            heads: heads.to_vec(),
+        }
     }
 
     impl Log {
@@ -283,7 +322,10 @@ mod tests {
 
         fn lines(&self) -> Vec<AuditExportLine> {
             let ssh_public_key = self.key().to_openssh().expect("a line");
-            let mut lines = vec![AuditExportLine::Authority { ssh_public_key, cluster_id: CLUSTER.into() }];
+            let mut lines = vec![AuditExportLine::Authority {
+                ssh_public_key,
+                cluster_id: CLUSTER.into(),
+            }];
             for (seq, bytes) in (0..).zip(&self.events) {
                 let bytes = base64::engine::general_purpose::STANDARD.encode(bytes);
                 lines.push(AuditExportLine::Event { seq, bytes });
@@ -293,14 +335,22 @@ mod tests {
                 let time = Timestamp::from_ms(1_700_000_000_000 + size);
                 let signature = self.pair.sign(&canonical(CLUSTER, *size, &root, time.ms()));
                 let (root, signature) = (hex::encode(root), hex::encode(signature));
-                lines.push(AuditExportLine::Head { size: *size, root, time, signature });
+                lines.push(AuditExportLine::Head {
+                    size: *size,
+                    root,
+                    time,
+                    signature,
+                });
             }
             lines
         }
     }
 
     fn check(lines: &[AuditExportLine]) -> Result<Report, Fault> {
-        let text: String = lines.iter().map(|l| serde_json::to_string(l).expect("json") + "\n").collect();
+        let text: String = lines
+            .iter()
+            .map(|l| serde_json::to_string(l).expect("json") + "\n")
+            .collect();
         let mut verifier = Verifier::new(None);
         // Cut at awkward places, as a network does.
         for piece in text.as_bytes().chunks(7) {
@@ -341,8 +391,18 @@ mod tests {
         assert_eq!(fault(&|l| swap_event(l, 0)), Some((0, 0)));
         assert_eq!(fault(&|l| swap_event(l, 2)), Some((1, 3)));
         assert_eq!(fault(&|l| swap_event(l, 4)), Some((4, 4)));
-        assert_eq!(fault(&|l| { l.remove(3); }), Some((2, 2)));
-        assert_eq!(fault(&|l| { l.drain(8..11); }), Some((7, 7)));
+        assert_eq!(
+            fault(&|l| {
+                l.remove(3);
+            }),
+            Some((2, 2))
+        );
+        assert_eq!(
+            fault(&|l| {
+                l.drain(8..11);
+            }),
+            Some((7, 7))
+        );
         assert_eq!(
             fault(&|l| {
                 if let AuditExportLine::Event { bytes, .. } = &mut l[4] {
@@ -382,9 +442,18 @@ mod tests {
     #[test]
     fn garbage_is_refused_with_its_line() {
         let mut verifier = Verifier::new(None);
-        assert!(matches!(verifier.feed(b"\n{\"event\":\n"), Err(Fault::Line { line: 2, .. })));
+        assert!(matches!(
+            verifier.feed(b"\n{\"event\":\n"),
+            Err(Fault::Line { line: 2, .. })
+        ));
         let mut verifier = Verifier::new(None);
-        assert!(matches!(verifier.feed(&vec![b'x'; LINE_MAX + 1]), Err(Fault::Line { line: 1, .. })));
-        assert_eq!(Verifier::new(None).finish(), Err(Fault::Authority("there is none".into())));
+        assert!(matches!(
+            verifier.feed(&vec![b'x'; LINE_MAX + 1]),
+            Err(Fault::Line { line: 1, .. })
+        ));
+        assert_eq!(
+            Verifier::new(None).finish(),
+            Err(Fault::Authority("there is none".into()))
+        );
     }
 }

@@ -202,6 +202,7 @@ spec:
 }
 
 /// The parser under us is fed what makes careless ones slow.
+#[allow(clippy::disallowed_methods, reason = "the test measures core, it is not core")]
 #[test]
 fn hostile_texts_are_refused_or_read_in_bounded_time() {
     let fill = |unit: &str| unit.repeat(text::MAX_TEXT_BYTES / unit.len());

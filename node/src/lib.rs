@@ -1,1 +1,17 @@
-//! Palisade: the node room.
+//! The appliance: reads the configuration, builds every room, stops them in order. Nothing but this crate composes.
+//!
+//! Start with [`appliance`]; the other modules are the real ports that it plugs in.
+
+pub mod appliance;
+mod bootstrap;
+pub mod config;
+pub mod consensus;
+pub mod home;
+mod housekeeping;
+mod metrics;
+pub mod operations;
+mod pinned;
+mod presets;
+pub mod public_tls;
+pub mod recordings;
+pub mod sessions;

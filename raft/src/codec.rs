@@ -35,7 +35,10 @@ pub(crate) enum DecodeError {
 }
 
 fn damaged(what: &'static str, why: impl ToString) -> DecodeError {
-    DecodeError::Damaged { what, why: why.to_string() }
+    DecodeError::Damaged {
+        what,
+        why: why.to_string(),
+    }
 }
 
 struct Reader<'a> {
@@ -53,20 +56,29 @@ impl<'a> Reader<'a> {
     }
 
     fn u8(&mut self) -> Result<u8, DecodeError> {
-        let (first, rest) = self.rest.split_first().ok_or_else(|| damaged(self.what, "too short"))?;
+        let (first, rest) = self
+            .rest
+            .split_first()
+            .ok_or_else(|| damaged(self.what, "too short"))?;
         self.rest = rest;
         Ok(*first)
     }
 
     fn u64(&mut self) -> Result<u64, DecodeError> {
-        let (first, rest) =
-            self.rest.split_first_chunk::<8>().ok_or_else(|| damaged(self.what, "too short"))?;
+        let (first, rest) = self
+            .rest
+            .split_first_chunk::<8>()
+            .ok_or_else(|| damaged(self.what, "too short"))?;
         self.rest = rest;
         Ok(u64::from_le_bytes(*first))
     }
 
     fn end(self) -> Result<(), DecodeError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(damaged(self.what, "bytes left over")) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(damaged(self.what, "bytes left over"))
+        }
     }
 }
 
@@ -165,7 +177,10 @@ pub(crate) fn decode_entry(index: u64, bytes: &[u8]) -> Result<RaftEntry, Decode
     let mut r = Reader::versioned("log entry", bytes)?;
     let (kind, term, node) = (r.u8()?, r.u64()?, r.u64()?);
     let payload = decode_payload(kind, Bytes::copy_from_slice(r.rest))?;
-    Ok(RaftEntry { log_id: log_id(term, node, index), payload })
+    Ok(RaftEntry {
+        log_id: log_id(term, node, index),
+        payload,
+    })
 }
 
 pub(crate) fn encode_stored_membership(m: &StoredMembership) -> Result<Vec<u8>, DecodeError> {
@@ -198,8 +213,15 @@ mod tests {
     use crate::types::{Member, SnapshotMeta};
 
     fn membership() -> Membership {
-        let nodes: BTreeMap<u64, Member> =
-            [(7, Member { addr: "a:1".into(), incarnation: "x".into() })].into_iter().collect();
+        let nodes: BTreeMap<u64, Member> = [(
+            7,
+            Member {
+                addr: "a:1".into(),
+                incarnation: "x".into(),
+            },
+        )]
+        .into_iter()
+        .collect();
         Membership::new(vec![BTreeSet::from([7])], nodes).expect("one voter, one node")
     }
 
@@ -207,10 +229,15 @@ mod tests {
     fn every_kind_of_entry_comes_back() {
         for payload in [
             EntryPayload::Blank,
-            EntryPayload::Normal(Entry { bytes: Bytes::from_static(b"abc") }),
+            EntryPayload::Normal(Entry {
+                bytes: Bytes::from_static(b"abc"),
+            }),
             EntryPayload::Membership(membership()),
         ] {
-            let entry = RaftEntry { log_id: log_id(3, 2, 9), payload };
+            let entry = RaftEntry {
+                log_id: log_id(3, 2, 9),
+                payload,
+            };
             let back = decode_entry(9, &encode_entry(&entry).expect("encodes")).expect("decodes");
             assert_eq!(entry, back);
         }
@@ -220,14 +247,20 @@ mod tests {
     fn garbage_and_later_versions_are_refused() {
         assert!(decode_entry(1, &[]).is_err());
         assert!(decode_entry(1, &[V1]).is_err());
-        assert!(matches!(decode_entry(1, &[9, 0]), Err(DecodeError::Version { found: 9, .. })));
+        assert!(matches!(
+            decode_entry(1, &[9, 0]),
+            Err(DecodeError::Version { found: 9, .. })
+        ));
         assert!(decode_vote(&[V1, 0, 0]).is_err());
         let mut vote = encode_vote(&Vote::new_committed(4, 2));
         assert_eq!(decode_vote(&vote).expect("own vote"), Vote::new_committed(4, 2));
         vote.push(0);
         assert!(decode_vote(&vote).is_err());
-        let mut unknown = encode_entry(&RaftEntry { log_id: log_id(1, 1, 1), payload: EntryPayload::Blank })
-            .expect("encodes");
+        let mut unknown = encode_entry(&RaftEntry {
+            log_id: log_id(1, 1, 1),
+            payload: EntryPayload::Blank,
+        })
+        .expect("encodes");
         unknown[1] = 77;
         assert!(decode_entry(1, &unknown).is_err());
     }
@@ -237,9 +270,15 @@ mod tests {
         let stored = StoredMembership::new(Some(log_id(1, 7, 1)), membership());
         let back = decode_stored_membership(&encode_stored_membership(&stored).expect("encodes"));
         assert_eq!(stored, back.expect("decodes"));
-        let meta = SnapshotMeta { last_log_id: Some(log_id(2, 7, 5)), last_membership: stored };
+        let meta = SnapshotMeta {
+            last_log_id: Some(log_id(2, 7, 5)),
+            last_membership: stored,
+        };
         let back = decode_snapshot_meta(&encode_snapshot_meta(&meta).expect("encodes"));
         assert_eq!(meta, back.expect("decodes"));
-        assert_eq!(decode_log_id(&encode_log_id(&log_id(2, 3, 4))).expect("decodes"), log_id(2, 3, 4));
+        assert_eq!(
+            decode_log_id(&encode_log_id(&log_id(2, 3, 4))).expect("decodes"),
+            log_id(2, 3, 4)
+        );
     }
 }

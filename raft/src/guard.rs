@@ -58,7 +58,10 @@ pub(crate) fn check(shared: &Shared, peer: &PeerIdentity, from: u64, to: u64) ->
         return Err(refuse("the certificate is of another cluster", peer));
     }
     if from != peer.node_id {
-        return Err(refuse("the sender named in the message is not the holder of the certificate", peer));
+        return Err(refuse(
+            "the sender named in the message is not the holder of the certificate",
+            peer,
+        ));
     }
     if to != shared.id() {
         return Err(refuse("the message is for another node", peer));
@@ -84,7 +87,9 @@ pub(crate) fn check_candidate(shared: &Shared, peer: &PeerIdentity, vote: &Vote)
 
 /// A term may only grow in steps that an honest cluster can make.
 pub(crate) fn check_term(shared: &Shared, peer: &PeerIdentity, vote: &Vote) -> Result<(), Status> {
-    let own = shared.raft().map_or(0u64, |raft| raft.server_metrics().borrow_watched().vote.leader_id.term);
+    let own = shared.raft().map_or(0u64, |raft| {
+        raft.server_metrics().borrow_watched().vote.leader_id.term
+    });
     if vote.leader_id.term > own.saturating_add(MAX_TERM_STEP) {
         return Err(refuse("the term is absurdly far ahead", peer));
     }

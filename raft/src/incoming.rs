@@ -51,7 +51,9 @@ pub(crate) async fn receive(
     let store_failed = |e: &dyn std::fmt::Display| Status::resource_exhausted(e.to_string());
     let mut incoming = shared.state.new_incoming().map_err(|e| store_failed(&e))?;
     let sha256 = loop {
-        let chunk = next(&mut chunks).await?.ok_or_else(|| wrong("it ends too early"))?;
+        let chunk = next(&mut chunks)
+            .await?
+            .ok_or_else(|| wrong("it ends too early"))?;
         guard::check(shared, peer, chunk.from, chunk.to)?;
         if chunk.offset != offset {
             return Err(wrong("a piece is missing, doubled or out of order"));
@@ -72,5 +74,11 @@ pub(crate) async fn receive(
     if sha256 != hash.finalize().as_slice() {
         return Err(wrong("its hash is wrong"));
     }
-    Ok(Received { vote, snapshot: Snapshot { meta, snapshot: SnapshotData::Received(incoming) } })
+    Ok(Received {
+        vote,
+        snapshot: Snapshot {
+            meta,
+            snapshot: SnapshotData::Received(incoming),
+        },
+    })
 }

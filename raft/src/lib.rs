@@ -18,6 +18,7 @@ mod segments;
 mod server;
 mod shared;
 mod store;
+mod suspect;
 mod tls;
 mod types;
 mod watchdog;

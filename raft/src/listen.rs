@@ -37,7 +37,11 @@ impl Connected for PeerIo {
 }
 
 impl AsyncRead for PeerIo {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -69,7 +73,11 @@ impl AsyncWrite for PeerIo {
 }
 
 /// Accepts connections until the node stops, and passes on those that are nodes.
-pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, out: mpsc::Sender<io::Result<PeerIo>>) {
+pub(crate) async fn accept(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    out: mpsc::Sender<io::Result<PeerIo>>,
+) {
     let half_open = Arc::new(Semaphore::new(HALF_OPEN));
     loop {
         let permit = tokio::select! {

@@ -52,32 +52,79 @@ pub(crate) struct Members {
 
 impl Members {
     pub(crate) fn new(shared: Arc<Shared>, steady: Duration) -> Self {
-        Self { shared, one_at_a_time: tokio::sync::Mutex::new(()), steady }
+        Self {
+            shared,
+            one_at_a_time: tokio::sync::Mutex::new(()),
+            steady,
+        }
     }
 
-    pub(crate) async fn add_learner(&self, id: u64, member: Member, deadline: Instant) -> Result<(), MemberError> {
+    pub(crate) async fn add_learner(
+        &self,
+        id: u64,
+        member: Member,
+        deadline: Instant,
+    ) -> Result<(), MemberError> {
         if id == 0 {
             return Err(MemberError::Refused("node ids begin at 1".into()));
         }
-        let request =
-            AdminRequest { op: ADD, node: id, addr: member.addr, incarnation: member.incarnation, ..Default::default() };
+        let request = AdminRequest {
+            op: ADD,
+            node: id,
+            addr: member.addr,
+            incarnation: member.incarnation,
+            ..Default::default()
+        };
         self.run(request, deadline).await
     }
 
     pub(crate) async fn promote(&self, id: u64, deadline: Instant) -> Result<(), MemberError> {
-        self.run(AdminRequest { op: PROMOTE, node: id, ..Default::default() }, deadline).await
+        self.run(
+            AdminRequest {
+                op: PROMOTE,
+                node: id,
+                ..Default::default()
+            },
+            deadline,
+        )
+        .await
     }
 
     pub(crate) async fn remove(&self, id: u64, deadline: Instant) -> Result<(), MemberError> {
-        self.run(AdminRequest { op: REMOVE, node: id, ..Default::default() }, deadline).await
+        self.run(
+            AdminRequest {
+                op: REMOVE,
+                node: id,
+                ..Default::default()
+            },
+            deadline,
+        )
+        .await
     }
 
     pub(crate) async fn transfer(&self, to: Option<u64>, deadline: Instant) -> Result<(), MemberError> {
-        self.run(AdminRequest { op: TRANSFER, node: to.unwrap_or(0), ..Default::default() }, deadline).await
+        self.run(
+            AdminRequest {
+                op: TRANSFER,
+                node: to.unwrap_or(0),
+                ..Default::default()
+            },
+            deadline,
+        )
+        .await
     }
 
     pub(crate) async fn set_addr(&self, id: u64, addr: String, deadline: Instant) -> Result<(), MemberError> {
-        self.run(AdminRequest { op: SET_ADDR, node: id, addr, ..Default::default() }, deadline).await
+        self.run(
+            AdminRequest {
+                op: SET_ADDR,
+                node: id,
+                addr,
+                ..Default::default()
+            },
+            deadline,
+        )
+        .await
     }
 
     /// Has the leader do it, whoever that is.
@@ -104,7 +151,9 @@ impl Members {
     }
 
     async fn ask(&self, leader: u64, request: &AdminRequest, left: Duration) -> Outcome {
-        let Some(member) = self.shared.member(leader) else { return Outcome::Elsewhere(None) };
+        let Some(member) = self.shared.member(leader) else {
+            return Outcome::Elsewhere(None);
+        };
         let request = AdminRequest {
             from: self.shared.id(),
             to: leader,
@@ -125,16 +174,32 @@ impl Members {
     pub(crate) async fn serve(&self, request: AdminRequest) -> AdminReply {
         let deadline = Instant::now() + Duration::from_millis(request.deadline_ms.min(120_000));
         match self.lead(&request, deadline).await {
-            Outcome::Done => AdminReply { kind: 1, ..Default::default() },
-            Outcome::Elsewhere(leader) => AdminReply { kind: 2, leader: leader.unwrap_or(0), ..Default::default() },
-            Outcome::Refused(why) => AdminReply { kind: 3, why, ..Default::default() },
-            Outcome::Timeout => AdminReply { kind: 4, ..Default::default() },
+            Outcome::Done => AdminReply {
+                kind: 1,
+                ..Default::default()
+            },
+            Outcome::Elsewhere(leader) => AdminReply {
+                kind: 2,
+                leader: leader.unwrap_or(0),
+                ..Default::default()
+            },
+            Outcome::Refused(why) => AdminReply {
+                kind: 3,
+                why,
+                ..Default::default()
+            },
+            Outcome::Timeout => AdminReply {
+                kind: 4,
+                ..Default::default()
+            },
         }
     }
 
     /// Does it as the leader.
     async fn lead(&self, request: &AdminRequest, deadline: Instant) -> Outcome {
-        let Some(raft) = self.shared.raft() else { return Outcome::Elsewhere(None) };
+        let Some(raft) = self.shared.raft() else {
+            return Outcome::Elsewhere(None);
+        };
         let Ok(_turn) = tokio::time::timeout_at(deadline.into(), self.one_at_a_time.lock()).await else {
             return Outcome::Timeout;
         };
@@ -152,7 +217,9 @@ impl Members {
                 _ => Outcome::Refused("unknown operation".into()),
             }
         };
-        tokio::time::timeout_at(deadline.into(), work).await.unwrap_or(Outcome::Timeout)
+        tokio::time::timeout_at(deadline.into(), work)
+            .await
+            .unwrap_or(Outcome::Timeout)
     }
 
     async fn lead_add(&self, raft: &Raft, request: &AdminRequest) -> Outcome {
@@ -160,13 +227,21 @@ impl Members {
         if (self.shared.is_tombstoned)(id) {
             return Outcome::Refused(format!("node id {id} was used before; ids are never used again"));
         }
-        let member = Member { addr: request.addr.clone(), incarnation: request.incarnation.clone() };
+        let member = Member {
+            addr: request.addr.clone(),
+            incarnation: request.incarnation.clone(),
+        };
         match self.shared.member(id) {
             Some(known) if known == member => return Outcome::Done,
             Some(_) => return Outcome::Refused(format!("node id {id} belongs to another node")),
             None => {}
         }
-        change(raft, ChangeMembers::AddNodes(BTreeMap::from([(id, member)])), true).await
+        change(
+            raft,
+            ChangeMembers::AddNodes(BTreeMap::from([(id, member)])),
+            true,
+        )
+        .await
     }
 
     async fn lead_set_addr(&self, raft: &Raft, request: &AdminRequest) -> Outcome {
@@ -176,8 +251,16 @@ impl Members {
         if known.addr == request.addr {
             return Outcome::Done;
         }
-        let member = Member { addr: request.addr.clone(), ..known };
-        change(raft, ChangeMembers::SetNodes(BTreeMap::from([(request.node, member)])), true).await
+        let member = Member {
+            addr: request.addr.clone(),
+            ..known
+        };
+        change(
+            raft,
+            ChangeMembers::SetNodes(BTreeMap::from([(request.node, member)])),
+            true,
+        )
+        .await
     }
 
     async fn lead_promote(&self, raft: &Raft, id: u64) -> Outcome {
@@ -195,8 +278,13 @@ impl Members {
             let lag = {
                 let data = news.borrow_and_update();
                 let last = data.last_log.map_or(0, |id| id.index());
-                let Some(replication) = &data.replication else { return Outcome::Elsewhere(None) };
-                replication.get(&id).and_then(|matched| *matched).map(|matched| last.saturating_sub(matched.index()))
+                let Some(replication) = &data.replication else {
+                    return Outcome::Elsewhere(None);
+                };
+                replication
+                    .get(&id)
+                    .and_then(|matched| *matched)
+                    .map(|matched| last.saturating_sub(matched.index()))
             };
             if lag.is_some_and(|lag| lag < CLOSE) {
                 if close_since.get_or_insert_with(Instant::now).elapsed() >= self.steady {
@@ -242,7 +330,9 @@ impl Members {
         loop {
             let candidates = best_voters(raft, own);
             let target = if to == 0 {
-                candidates.get(usize::try_from(tried).unwrap_or(0) % candidates.len().max(1)).copied()
+                candidates
+                    .get(usize::try_from(tried).unwrap_or(0) % candidates.len().max(1))
+                    .copied()
             } else {
                 candidates.iter().copied().find(|id| *id == to)
             };
@@ -255,7 +345,11 @@ impl Members {
             let limit = deadline.min(Instant::now() + Duration::from_millis(700));
             let mut news = raft.server_metrics();
             let moved = async {
-                while news.borrow_and_update().current_leader.is_none_or(|leader| leader == own) {
+                while news
+                    .borrow_and_update()
+                    .current_leader
+                    .is_none_or(|leader| leader == own)
+                {
                     news.changed().await?;
                 }
                 Ok::<_, openraft::async_runtime::watch::RecvError>(())
@@ -273,8 +367,17 @@ impl Members {
 /// The other voters, the one with the longest log first.
 fn best_voters(raft: &Raft, own: u64) -> Vec<u64> {
     let membership = Arc::clone(&raft.server_metrics().borrow_watched().membership_config);
-    let replication = raft.data_metrics().borrow_watched().replication.clone().unwrap_or_default();
-    let mut voters: Vec<u64> = membership.membership().voter_ids().filter(|id| *id != own).collect();
+    let replication = raft
+        .data_metrics()
+        .borrow_watched()
+        .replication
+        .clone()
+        .unwrap_or_default();
+    let mut voters: Vec<u64> = membership
+        .membership()
+        .voter_ids()
+        .filter(|id| *id != own)
+        .collect();
     voters.sort_by_key(|id| std::cmp::Reverse(replication.get(id).copied().flatten()));
     voters
 }
@@ -283,7 +386,9 @@ fn best_voters(raft: &Raft, own: u64) -> Vec<u64> {
 async fn change(raft: &Raft, changes: ChangeMembers<u64, Member>, retain: bool) -> Outcome {
     match raft.change_membership(changes, retain).await {
         Ok(_) => Outcome::Done,
-        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => Outcome::Elsewhere(forward.leader_id),
+        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+            Outcome::Elsewhere(forward.leader_id)
+        }
         Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => Outcome::Elsewhere(None),
         // Another change is under way, perhaps one that a former leader left half done.
         Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(

@@ -43,7 +43,12 @@ pub(crate) struct Link {
 
 impl Factory {
     fn link(&self, target: u64, node: &Member, lane: Lane) -> Link {
-        Link { shared: Arc::clone(&self.shared), target, addr: node.addr.clone(), lane }
+        Link {
+            shared: Arc::clone(&self.shared),
+            target,
+            addr: node.addr.clone(),
+            lane,
+        }
     }
 }
 
@@ -118,7 +123,11 @@ impl Link {
 }
 
 /// The wire form of an append, stamped with how fresh the sender's quorum is.
-fn append_to_wire(shared: &Shared, target: u64, rpc: &AppendEntriesRequest<C>) -> Option<wire::AppendRequest> {
+fn append_to_wire(
+    shared: &Shared,
+    target: u64,
+    rpc: &AppendEntriesRequest<C>,
+) -> Option<wire::AppendRequest> {
     let mut entries = Vec::with_capacity(rpc.entries.len());
     for entry in &rpc.entries {
         match wire::WireEntry::encode_entry(entry) {
@@ -129,7 +138,9 @@ fn append_to_wire(shared: &Shared, target: u64, rpc: &AppendEntriesRequest<C>) -
             }
         }
     }
-    let quorum_age = shared.quorum_age().map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX - 1) + 1);
+    let quorum_age = shared.quorum_age().map_or(0, |age| {
+        u64::try_from(age.as_millis()).unwrap_or(u64::MAX - 1) + 1
+    });
     Some(wire::AppendRequest {
         from: shared.id(),
         to: target,
@@ -148,7 +159,10 @@ fn stream_result(reply: wire::AppendReply) -> RpcResult<StreamAppendResult<C>> {
             let id = reply.log_id.ok_or_else(|| malformed("append reply"))?;
             Ok(Err(StreamAppendError::Conflict(id.into_log_id())))
         }
-        3 => Ok(Err(StreamAppendError::HigherVote(vote_of(reply.vote, "append reply")?))),
+        3 => Ok(Err(StreamAppendError::HigherVote(vote_of(
+            reply.vote,
+            "append reply",
+        )?))),
         _ => Err(malformed("append reply")),
     }
 }
@@ -166,7 +180,9 @@ impl<S: Stream + Unpin> Stream for Requests<S> {
         if self.done.poll_unpin(cx).is_ready() {
             self.input = None;
         }
-        let Some(input) = self.input.as_mut() else { return Poll::Ready(None) };
+        let Some(input) = self.input.as_mut() else {
+            return Poll::Ready(None);
+        };
         let item = std::task::ready!(input.poll_next_unpin(cx));
         if item.is_none() {
             self.input = None;
@@ -207,12 +223,19 @@ impl RaftNetworkV2<C> for Link {
         async move {
             let (alive, done) = oneshot::channel::<()>();
             let (shared, target) = (Arc::clone(&self.shared), self.target);
-            let requests = Requests { input: Some(input), done }
-                .map(move |rpc| append_to_wire(&shared, target, &rpc))
-                .take_while(|request| std::future::ready(request.is_some()))
-                .filter_map(std::future::ready);
+            let requests = Requests {
+                input: Some(input),
+                done,
+            }
+            .map(move |rpc| append_to_wire(&shared, target, &rpc))
+            .take_while(|request| std::future::ready(request.is_some()))
+            .filter_map(std::future::ready);
             let mut client = self.client();
-            let replies = client.append(requests).await.map_err(|status| rpc_error(&status))?.into_inner();
+            let replies = client
+                .append(requests)
+                .await
+                .map_err(|status| rpc_error(&status))?
+                .into_inner();
             let replies = replies.map(move |reply| {
                 // Dropped with this stream, which ends the requests.
                 let _alive = &alive;
@@ -274,7 +297,12 @@ impl RaftNetworkV2<C> for Link {
             last: req.last_log_id().map(Into::into),
         };
         let mut client = self.client();
-        let reply = self.ask(option.hard_ttl().max(Duration::from_secs(1)), client.transfer(request)).await?;
+        let reply = self
+            .ask(
+                option.hard_ttl().max(Duration::from_secs(1)),
+                client.transfer(request),
+            )
+            .await?;
         match reply.kind {
             1 => Ok(Ok(())),
             2 => Ok(Err(TransferLeaderError::VoteChanged {
@@ -291,7 +319,12 @@ impl RaftNetworkV2<C> for Link {
 }
 
 impl Link {
-    async fn ask_vote(&self, rpc: VoteRequest<C>, pre: bool, option: RPCOption) -> RpcResult<VoteResponse<C>> {
+    async fn ask_vote(
+        &self,
+        rpc: VoteRequest<C>,
+        pre: bool,
+        option: RPCOption,
+    ) -> RpcResult<VoteResponse<C>> {
         let request = wire::VoteRequest {
             from: self.shared.id(),
             to: self.target,
@@ -303,7 +336,11 @@ impl Link {
         let mut client = self.client();
         let reply = self.ask(option.hard_ttl(), client.vote(request)).await?;
         let vote = vote_of(reply.vote, "vote reply")?;
-        Ok(VoteResponse { vote, vote_granted: reply.granted, last_log_id: wire::opt_log_id(reply.last) })
+        Ok(VoteResponse {
+            vote,
+            vote_granted: reply.granted,
+            last_log_id: wire::opt_log_id(reply.last),
+        })
     }
 }
 
@@ -320,7 +357,13 @@ fn send_chunks(
     let mut file = data.into_reader()?;
     let mut hash = Sha256::new();
     let mut offset = 0u64;
-    let first = wire::SnapshotChunk { from, to, vote: Some(vote), meta, ..Default::default() };
+    let first = wire::SnapshotChunk {
+        from,
+        to,
+        vote: Some(vote),
+        meta,
+        ..Default::default()
+    };
     if tx.blocking_send(first).is_err() {
         return Ok(());
     }
@@ -332,7 +375,13 @@ fn send_chunks(
         }
         hash.update(&buf);
         let len = buf.len() as u64;
-        let chunk = wire::SnapshotChunk { from, to, offset, data: Bytes::from(buf), ..Default::default() };
+        let chunk = wire::SnapshotChunk {
+            from,
+            to,
+            offset,
+            data: Bytes::from(buf),
+            ..Default::default()
+        };
         // Nobody listens any more: the transfer was given up, and that is told elsewhere.
         if tx.blocking_send(chunk).is_err() {
             return Ok(());
@@ -340,7 +389,14 @@ fn send_chunks(
         offset += len;
     }
     let sha256 = Bytes::copy_from_slice(&hash.finalize());
-    let last = wire::SnapshotChunk { from, to, offset, end: true, sha256, ..Default::default() };
+    let last = wire::SnapshotChunk {
+        from,
+        to,
+        offset,
+        end: true,
+        sha256,
+        ..Default::default()
+    };
     let _ = tx.blocking_send(last);
     Ok(())
 }

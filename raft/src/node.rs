@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::codec;
 use crate::members::{MemberError, Members, finish_joint};
 use crate::network::Factory;
 use crate::peers::Peers;
@@ -47,7 +48,11 @@ pub struct Timing {
 impl Default for Timing {
     /// For nodes on one LAN.
     fn default() -> Self {
-        Self { heartbeat_ms: 50, election_min_ms: 200, election_max_ms: 400 }
+        Self {
+            heartbeat_ms: 50,
+            election_min_ms: 200,
+            election_max_ms: 400,
+        }
     }
 }
 
@@ -55,7 +60,11 @@ impl Timing {
     /// For nodes further apart, or slow disks.
     #[must_use]
     pub fn wide() -> Self {
-        Self { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 1000 }
+        Self {
+            heartbeat_ms: 100,
+            election_min_ms: 500,
+            election_max_ms: 1000,
+        }
     }
 }
 
@@ -215,13 +224,21 @@ impl RaftStatus {
     /// Ids of the voters.
     #[must_use]
     pub fn voters(&self) -> Vec<u64> {
-        self.nodes.iter().filter(|(_, node)| node.voter).map(|(id, _)| *id).collect()
+        self.nodes
+            .iter()
+            .filter(|(_, node)| node.voter)
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// Ids of the learners.
     #[must_use]
     pub fn learners(&self) -> Vec<u64> {
-        self.nodes.iter().filter(|(_, node)| !node.voter).map(|(id, _)| *id).collect()
+        self.nodes
+            .iter()
+            .filter(|(_, node)| !node.voter)
+            .map(|(id, _)| *id)
+            .collect()
     }
 }
 
@@ -264,7 +281,10 @@ fn openraft_config(cfg: &RaftConfig) -> Result<Arc<Config>, StartError> {
         backoff: "20ms 40ms 80ms ...500ms".to_owned(),
         ..Config::default()
     };
-    config.validate().map(Arc::new).map_err(|e| StartError::Config(e.to_string()))
+    config
+        .validate()
+        .map(Arc::new)
+        .map_err(|e| StartError::Config(e.to_string()))
 }
 
 impl RaftNode {
@@ -277,13 +297,20 @@ impl RaftNode {
         apply: Arc<dyn Apply>,
         segments: Arc<dyn SegmentBackend>,
     ) -> Result<Self, StartError> {
+        if cfg.node_id == 0 {
+            return Err(StartError::Config("node ids begin at 1".into()));
+        }
+        check_stored(&log, &state)?;
         let config = openraft_config(&cfg)?;
         let identity = PeerIdentity {
             cluster_id: cfg.cluster_id.clone(),
             node_id: cfg.node_id,
             incarnation: cfg.incarnation.clone(),
         };
-        let listen_error = |source| StartError::Listen { addr: cfg.listen, source };
+        let listen_error = |source| StartError::Listen {
+            addr: cfg.listen,
+            source,
+        };
         let listener = TcpListener::bind(cfg.listen).await.map_err(listen_error)?;
         let local_addr = listener.local_addr().map_err(listen_error)?;
         let shared = Arc::new(Shared {
@@ -297,13 +324,17 @@ impl RaftNode {
             log: log.clone(),
             state: state.clone(),
             draining: AtomicBool::new(false),
+            suspecting: AtomicBool::new(false),
+            no_space: AtomicBool::new(false),
             stop: CancellationToken::new(),
         });
         shared.peers.attach(&shared);
         let (applied_tx, applied) = watch::channel(AppliedAt::default());
         let machine = StateMachine::new(state, apply, applied_tx, Arc::clone(&shared.fatal))
             .map_err(|e| StartError::Damaged(e.to_string()))?;
-        let factory = Factory { shared: Arc::clone(&shared) };
+        let factory = Factory {
+            shared: Arc::clone(&shared),
+        };
         let raft = openraft::Raft::build(cfg.node_id, config, factory, Log::new(log), machine)
             .await
             .map_err(|e| StartError::Damaged(e.to_string()))?;
@@ -325,7 +356,11 @@ impl RaftNode {
             tokio::spawn(crate::watchdog::watch(Arc::clone(&shared))),
             tokio::spawn(finish_joint(Arc::clone(&members))),
         ];
-        let advertise = if cfg.advertise.is_empty() { local_addr.to_string() } else { cfg.advertise };
+        let advertise = if cfg.advertise.is_empty() {
+            local_addr.to_string()
+        } else {
+            cfg.advertise
+        };
         Ok(Self {
             shared,
             raft,
@@ -355,10 +390,15 @@ impl RaftNode {
         {
             return Err(BootstrapError::NotEmpty);
         }
-        let member =
-            Member { addr: self.advertise.clone(), incarnation: self.shared.identity.incarnation.clone() };
+        let member = Member {
+            addr: self.advertise.clone(),
+            incarnation: self.shared.identity.incarnation.clone(),
+        };
         let nodes = BTreeMap::from([(self.shared.id(), member)]);
-        self.raft.initialize(nodes).await.map_err(|e| BootstrapError::Failed(e.to_string()))
+        self.raft
+            .initialize(nodes)
+            .await
+            .map_err(|e| BootstrapError::Failed(e.to_string()))
     }
 
     /// Has the cluster commit and apply an entry, whichever node leads. The entry must carry its own request id: it
@@ -396,7 +436,10 @@ impl RaftNode {
         incarnation: &str,
         deadline: Instant,
     ) -> Result<(), MemberError> {
-        let member = Member { addr: addr.to_owned(), incarnation: incarnation.to_owned() };
+        let member = Member {
+            addr: addr.to_owned(),
+            incarnation: incarnation.to_owned(),
+        };
         self.members.add_learner(id, member, deadline).await
     }
 
@@ -463,13 +506,20 @@ impl RaftNode {
             ServerState::Shutdown => Role::Stopped,
         };
         let nodes = membership.nodes().map(|(id, member)| {
-            let matched = m.replication.as_ref().and_then(|r| r.get(id)).and_then(|matched| *matched);
+            let matched = m
+                .replication
+                .as_ref()
+                .and_then(|r| r.get(id))
+                .and_then(|matched| *matched);
             let contact = m.heartbeat.as_ref().and_then(|h| h.get(id)).and_then(|at| *at);
             let status = PeerStatus {
                 addr: member.addr.clone(),
                 incarnation: member.incarnation.clone(),
                 voter: voters.contains(id),
-                lag: m.replication.as_ref().map(|_| last_log.saturating_sub(index(&matched))),
+                lag: m
+                    .replication
+                    .as_ref()
+                    .map(|_| last_log.saturating_sub(index(&matched))),
                 last_contact_ms: contact.map(|at| millis(at.elapsed())),
             };
             (*id, status)
@@ -493,7 +543,11 @@ impl RaftNode {
 
     /// Builds a snapshot now and drops what the log need not keep any more.
     pub async fn snapshot_now(&self) -> Result<(), ProposeError> {
-        self.raft.trigger().snapshot().await.map_err(|_| ProposeError::Stopping)
+        self.raft
+            .trigger()
+            .snapshot()
+            .await
+            .map_err(|_| ProposeError::Stopping)
     }
 
     /// Prepares a planned stop: hands leadership over and does not take it back; proposals go on through this node
@@ -519,7 +573,10 @@ impl RaftNode {
         }
         let tasks = std::mem::take(&mut *self.tasks.lock());
         for mut task in tasks {
-            if tokio::time::timeout(Duration::from_secs(1), &mut task).await.is_err() {
+            if tokio::time::timeout(Duration::from_secs(1), &mut task)
+                .await
+                .is_err()
+            {
                 task.abort();
             }
         }
@@ -529,8 +586,38 @@ impl RaftNode {
 
 impl fmt::Debug for RaftNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RaftNode").field("id", &self.shared.id()).field("addr", &self.local_addr).finish()
+        f.debug_struct("RaftNode")
+            .field("id", &self.shared.id())
+            .field("addr", &self.local_addr)
+            .finish()
     }
+}
+
+/// What must hold of any log and state that belong together; openraft trusts it.
+fn check_stored(log: &LogStore, state: &StateStore) -> Result<(), StartError> {
+    let damaged = |e: &dyn fmt::Display| StartError::Damaged(e.to_string());
+    let (applied, _) = state.applied().map_err(|e| damaged(&e))?;
+    let applied = applied
+        .map(|id| codec::decode_log_id(&id))
+        .transpose()
+        .map_err(|e| damaged(&e))?;
+    let applied = applied.map_or(0, |id| id.index());
+    let snapshot = match state.current_snapshot().and_then(|file| file.applied) {
+        Some(id) => codec::decode_log_id(&id).map_err(|e| damaged(&e))?.index(),
+        None => 0,
+    };
+    if let Some((purged, _)) = log.purged()
+        && purged > applied.max(snapshot)
+    {
+        return Err(damaged(&format!(
+            "the log begins behind {purged}, the state reaches to {applied} only"
+        )));
+    }
+    let vote = log.vote().map_err(|e| damaged(&e))?;
+    if vote.is_none() && (log.bounds().is_some() || applied > 0) {
+        return Err(damaged(&"the vote is missing although there is a log or a state"));
+    }
+    Ok(())
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -551,7 +638,10 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener, service: PeerService)
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .add_service(service)
-        .serve_with_incoming_shutdown(tokio_stream::wrappers::ReceiverStream::new(rx), stop.cancelled_owned());
+        .serve_with_incoming_shutdown(
+            tokio_stream::wrappers::ReceiverStream::new(rx),
+            stop.cancelled_owned(),
+        );
     // Streams of other nodes do not end by themselves; what has not ended shortly after the stop is cut.
     let cut = async {
         shared.stop.cancelled().await;

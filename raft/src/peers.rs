@@ -76,7 +76,10 @@ pub struct Peers {
 
 impl Peers {
     pub(crate) fn new() -> Self {
-        Self { shared: OnceLock::new(), pool: Mutex::new(HashMap::new()) }
+        Self {
+            shared: OnceLock::new(),
+            pool: Mutex::new(HashMap::new()),
+        }
     }
 
     pub(crate) fn attach(&self, shared: &Arc<Shared>) {
@@ -98,10 +101,16 @@ impl Peers {
             .entry((node, lane))
             .and_modify(|pooled| {
                 if pooled.addr != addr {
-                    *pooled = Pooled { addr: addr.to_owned(), channel: self.connect(node, addr) };
+                    *pooled = Pooled {
+                        addr: addr.to_owned(),
+                        channel: self.connect(node, addr),
+                    };
                 }
             })
-            .or_insert_with(|| Pooled { addr: addr.to_owned(), channel: self.connect(node, addr) });
+            .or_insert_with(|| Pooled {
+                addr: addr.to_owned(),
+                channel: self.connect(node, addr),
+            });
         PeerClient::new(pooled.channel.clone())
             .max_decoding_message_size(MAX_FRAME)
             .max_encoding_message_size(MAX_FRAME)
@@ -117,7 +126,10 @@ impl Peers {
                 gate.lock().enter()?;
                 let result = match tokio::time::timeout(CONNECT, dial(&shared, node, &addr)).await {
                     Ok(result) => result,
-                    Err(_) => Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection in time")),
+                    Err(_) => Err(std::io::Error::new(
+                        std::io::ErrorKind::TimedOut,
+                        "no connection in time",
+                    )),
                 };
                 gate.lock().leave(result.is_ok());
                 result.map(TokioIo::new)
@@ -142,14 +154,31 @@ impl Peers {
     /// The other nodes of the cluster.
     #[must_use]
     pub fn others(&self) -> Vec<u64> {
-        let Some(shared) = self.shared() else { return Vec::new() };
-        shared.members().into_keys().filter(|id| *id != shared.id()).collect()
+        let Some(shared) = self.shared() else {
+            return Vec::new();
+        };
+        shared
+            .members()
+            .into_keys()
+            .filter(|id| *id != shared.id())
+            .collect()
     }
 
     /// Asks the handler that the other node registered for `kind`.
-    pub async fn call(&self, node: u64, kind: &str, body: Bytes, limit: Duration) -> Result<Bytes, PeerError> {
+    pub async fn call(
+        &self,
+        node: u64,
+        kind: &str,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Bytes, PeerError> {
         let (mut client, from) = self.to(node, Lane::Control)?;
-        let request = wire::CallRequest { from, to: node, kind: kind.to_owned(), body };
+        let request = wire::CallRequest {
+            from,
+            to: node,
+            kind: kind.to_owned(),
+            body,
+        };
         let reply = within(node, limit, client.call(request)).await?;
         Ok(reply.body)
     }
@@ -164,17 +193,30 @@ impl Peers {
         limit: Duration,
     ) -> Result<String, PeerError> {
         if data.len() > MAX_FRAME - MAX_ENTRY {
-            return Err(PeerError::Refused { node, why: "the segment is too big for one message".into() });
+            return Err(PeerError::Refused {
+                node,
+                why: "the segment is too big for one message".into(),
+            });
         }
         let (mut client, from) = self.to(node, Lane::Bulk)?;
-        let request = wire::SegmentPutRequest { from, to: node, session: session.to_owned(), seq, data };
+        let request = wire::SegmentPutRequest {
+            from,
+            to: node,
+            session: session.to_owned(),
+            seq,
+            data,
+        };
         Ok(within(node, limit, client.segment_put(request)).await?.name)
     }
 
     /// Fetches a segment by name from another node.
     pub async fn segment_get(&self, node: u64, name: &str, limit: Duration) -> Result<Bytes, PeerError> {
         let (mut client, from) = self.to(node, Lane::Bulk)?;
-        let request = wire::SegmentGetRequest { from, to: node, name: name.to_owned() };
+        let request = wire::SegmentGetRequest {
+            from,
+            to: node,
+            name: name.to_owned(),
+        };
         let fetch = async {
             let mut parts = client.segment_get(request).await?.into_inner();
             let mut out = Vec::new();
@@ -190,9 +232,18 @@ impl Peers {
     }
 
     /// Names of the segments of a session that another node has.
-    pub async fn segment_list(&self, node: u64, session: &str, limit: Duration) -> Result<Vec<String>, PeerError> {
+    pub async fn segment_list(
+        &self,
+        node: u64,
+        session: &str,
+        limit: Duration,
+    ) -> Result<Vec<String>, PeerError> {
         let (mut client, from) = self.to(node, Lane::Bulk)?;
-        let request = wire::SegmentListRequest { from, to: node, session: session.to_owned() };
+        let request = wire::SegmentListRequest {
+            from,
+            to: node,
+            session: session.to_owned(),
+        };
         Ok(within(node, limit, client.segment_list(request)).await?.names)
     }
 }
@@ -206,11 +257,18 @@ pub(crate) async fn within<T>(
     match tokio::time::timeout(limit, request).await {
         Ok(Ok(reply)) => Ok(reply.into_inner()),
         Ok(Err(status)) => Err(match status.code() {
-            tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled | tonic::Code::Internal => {
-                PeerError::Unreachable { node, why: crate::network::status_text(&status) }
-            }
+            tonic::Code::Unavailable
+            | tonic::Code::Unknown
+            | tonic::Code::Cancelled
+            | tonic::Code::Internal => PeerError::Unreachable {
+                node,
+                why: crate::network::status_text(&status),
+            },
             tonic::Code::DeadlineExceeded => PeerError::Timeout(node),
-            _ => PeerError::Refused { node, why: status.message().to_owned() },
+            _ => PeerError::Refused {
+                node,
+                why: status.message().to_owned(),
+            },
         }),
         Err(_) => Err(PeerError::Timeout(node)),
     }
@@ -222,7 +280,9 @@ async fn dial(
     addr: &str,
 ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let config = {
-        let shared = shared.upgrade().ok_or_else(|| std::io::Error::other("this node has stopped"))?;
+        let shared = shared
+            .upgrade()
+            .ok_or_else(|| std::io::Error::other("this node has stopped"))?;
         shared.tls.client(node).map_err(std::io::Error::other)?
     };
     let tcp = TcpStream::connect(addr).await?;
@@ -242,9 +302,10 @@ struct Gate {
 impl Gate {
     fn enter(&mut self) -> std::io::Result<()> {
         match self.closed_until {
-            Some(until) if Instant::now() < until => {
-                Err(std::io::Error::new(std::io::ErrorKind::NotConnected, "the node did not answer a moment ago"))
-            }
+            Some(until) if Instant::now() < until => Err(std::io::Error::new(
+                std::io::ErrorKind::NotConnected,
+                "the node did not answer a moment ago",
+            )),
             _ => Ok(()),
         }
     }

@@ -26,7 +26,7 @@ const BATCH: usize = 256;
 /// Bytes in one forwarded message.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Forwarded messages on the way at once: few, so that they fill up under load.
-const FORWARDS: usize = 4;
+const FORWARDS: usize = 8;
 /// Without a leader for this long, a proposal is answered instead of kept waiting for its deadline.
 const LEADERLESS: Duration = Duration::from_millis(2500);
 
@@ -89,7 +89,12 @@ impl Proposer {
     pub(crate) fn start(shared: Arc<Shared>) -> Arc<Self> {
         let (forwards, queue) = mpsc::channel(PENDING);
         tokio::spawn(forward_loop(Arc::clone(&shared), queue));
-        Arc::new(Self { shared, slots: Semaphore::new(PENDING), forwards, in_flight: AtomicUsize::new(0) })
+        Arc::new(Self {
+            shared,
+            slots: Semaphore::new(PENDING),
+            forwards,
+            in_flight: AtomicUsize::new(0),
+        })
     }
 
     /// Proposals and forwarded proposals without an answer.
@@ -121,10 +126,18 @@ impl Proposer {
         let mut leaderless: Option<Instant> = None;
         loop {
             if self.shared.stop.is_cancelled() || self.shared.fatal.fired() {
-                return Err(if sent { ProposeError::Timeout } else { ProposeError::Stopping });
+                return Err(if sent {
+                    ProposeError::Timeout
+                } else {
+                    ProposeError::Stopping
+                });
             }
             if Instant::now() >= deadline {
-                return Err(if sent { ProposeError::Timeout } else { ProposeError::NoQuorum });
+                return Err(if sent {
+                    ProposeError::Timeout
+                } else {
+                    ProposeError::NoQuorum
+                });
             }
             let attempt = match hint.take().or_else(|| self.shared.leader()) {
                 Some(leader) => {
@@ -148,7 +161,11 @@ impl Proposer {
             }
             let since = *leaderless.get_or_insert_with(Instant::now);
             if since.elapsed() > LEADERLESS {
-                return Err(if sent { ProposeError::Timeout } else { ProposeError::NoQuorum });
+                return Err(if sent {
+                    ProposeError::Timeout
+                } else {
+                    ProposeError::NoQuorum
+                });
             }
             self.await_news(deadline).await;
         }
@@ -174,13 +191,20 @@ impl Proposer {
             };
         }
         let (answer, answered) = oneshot::channel();
-        let pending = Pending { entry: entry.clone(), leader, deadline, answer };
+        let pending = Pending {
+            entry: entry.clone(),
+            leader,
+            deadline,
+            answer,
+        };
         if self.forwards.send(pending).await.is_err() {
             return Attempt::Elsewhere(None);
         }
         // When another leader is known, there is no use in waiting for the old one.
         let changed = async {
-            let Some(raft) = self.shared.raft() else { return std::future::pending().await };
+            let Some(raft) = self.shared.raft() else {
+                return std::future::pending().await;
+            };
             let mut news = raft.server_metrics();
             loop {
                 let now = news.borrow_and_update().current_leader;
@@ -202,8 +226,10 @@ impl Proposer {
 
     /// One proposal into the local log.
     async fn write(&self, entry: Bytes) -> Attempt {
-        let Some(raft) = self.shared.raft() else { return Attempt::Elsewhere(None) };
-        if self.shared.log.sync_stats().no_space {
+        let Some(raft) = self.shared.raft() else {
+            return Attempt::Elsewhere(None);
+        };
+        if self.shared.no_space.load(Ordering::Relaxed) {
             return Attempt::Refused("the disk of the leader is full".into());
         }
         match raft.client_write(Entry { bytes: entry }).await {
@@ -219,15 +245,19 @@ impl Proposer {
         let count = entries.len();
         let mut results = Vec::with_capacity(count);
         let all = |attempt: fn() -> Attempt| (0..count).map(|_| to_wire(attempt())).collect();
-        let Some(raft) = self.shared.raft() else { return all(|| Attempt::Elsewhere(None)) };
+        let Some(raft) = self.shared.raft() else {
+            return all(|| Attempt::Elsewhere(None));
+        };
         if entries.iter().any(|entry| entry.len() > MAX_ENTRY) {
             return all(|| Attempt::Refused("an entry is too big".into()));
         }
-        if self.shared.log.sync_stats().no_space {
+        if self.shared.no_space.load(Ordering::Relaxed) {
             return all(|| Attempt::Refused("the disk of the leader is full".into()));
         }
         let entries = entries.into_iter().map(|bytes| Entry { bytes });
-        let Ok(mut written) = raft.client_write_many(entries).await else { return all(|| Attempt::Unknown) };
+        let Ok(mut written) = raft.client_write_many(entries).await else {
+            return all(|| Attempt::Unknown);
+        };
         while results.len() < count {
             let next = tokio::time::timeout_at(deadline.into(), written.next()).await;
             results.push(to_wire(match next {
@@ -249,16 +279,35 @@ fn refusal(e: &ClientWriteError<crate::types::TypeConfig>) -> Attempt {
 
 fn to_wire(attempt: Attempt) -> ForwardResult {
     match attempt {
-        Attempt::Done(reply) => ForwardResult { kind: 1, index: reply.index, body: reply.bytes, leader: 0 },
-        Attempt::Elsewhere(leader) => ForwardResult { kind: 2, leader: leader.unwrap_or(0), ..Default::default() },
-        Attempt::Unknown => ForwardResult { kind: 3, ..Default::default() },
-        Attempt::Refused(why) => ForwardResult { kind: 4, body: Bytes::from(why), ..Default::default() },
+        Attempt::Done(reply) => ForwardResult {
+            kind: 1,
+            index: reply.index,
+            body: reply.bytes,
+            leader: 0,
+        },
+        Attempt::Elsewhere(leader) => ForwardResult {
+            kind: 2,
+            leader: leader.unwrap_or(0),
+            ..Default::default()
+        },
+        Attempt::Unknown => ForwardResult {
+            kind: 3,
+            ..Default::default()
+        },
+        Attempt::Refused(why) => ForwardResult {
+            kind: 4,
+            body: Bytes::from(why),
+            ..Default::default()
+        },
     }
 }
 
 fn from_wire(result: ForwardResult) -> Attempt {
     match result.kind {
-        1 => Attempt::Done(Reply { bytes: result.body, index: result.index }),
+        1 => Attempt::Done(Reply {
+            bytes: result.body,
+            index: result.index,
+        }),
         2 => Attempt::Elsewhere((result.leader != 0).then_some(result.leader)),
         4 => Attempt::Refused(String::from_utf8_lossy(&result.body).into_owned()),
         _ => Attempt::Unknown,
@@ -280,7 +329,11 @@ async fn forward_loop(shared: Arc<Shared>, mut queue: mpsc::Receiver<Pending>) {
                 },
             },
         };
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        // Whoever is ready to propose as well gets into the same message.
+        tokio::task::yield_now().await;
         let (leader, mut bytes) = (first.leader, first.entry.len());
         let mut batch = vec![first];
         while batch.len() < BATCH {
@@ -302,7 +355,12 @@ async fn forward_loop(shared: Arc<Shared>, mut queue: mpsc::Receiver<Pending>) {
 
 async fn forward(shared: &Shared, leader: u64, batch: Vec<Pending>) {
     let now = Instant::now();
-    let limit = batch.iter().map(|p| p.deadline).max().unwrap_or(now).saturating_duration_since(now);
+    let limit = batch
+        .iter()
+        .map(|p| p.deadline)
+        .max()
+        .unwrap_or(now)
+        .saturating_duration_since(now);
     let results = match shared.member(leader) {
         None => Vec::new(),
         Some(member) => {

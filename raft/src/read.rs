@@ -52,18 +52,35 @@ pub(crate) fn lease(shared: &Shared) -> Result<LeaseView, LeaseLost> {
         shared.lease.heard(shared.id(), age);
     }
     let (leader, at) = shared.lease.last().ok_or(LeaseLost)?;
-    Ok(LeaseView { leader, age_ms: u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX) })
+    Ok(LeaseView {
+        leader,
+        age_ms: u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX),
+    })
 }
 
 /// The read index of this node as leader.
 async fn local_index(shared: &Shared) -> ReadIndexReply {
-    let Some(raft) = shared.raft() else { return ReadIndexReply { kind: 2, ..Default::default() } };
+    let Some(raft) = shared.raft() else {
+        return ReadIndexReply {
+            kind: 2,
+            ..Default::default()
+        };
+    };
     match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
-        Ok(ready) => ReadIndexReply { kind: 1, index: ready.read_log_id().index(), leader: 0 },
-        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
-            ReadIndexReply { kind: 2, index: 0, leader: forward.leader_id.unwrap_or(0) }
-        }
-        Err(_) => ReadIndexReply { kind: 3, ..Default::default() },
+        Ok(ready) => ReadIndexReply {
+            kind: 1,
+            index: ready.read_log_id().index(),
+            leader: 0,
+        },
+        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => ReadIndexReply {
+            kind: 2,
+            index: 0,
+            leader: forward.leader_id.unwrap_or(0),
+        },
+        Err(_) => ReadIndexReply {
+            kind: 3,
+            ..Default::default()
+        },
     }
 }
 
@@ -77,10 +94,19 @@ pub(crate) async fn wait_applied(
     index: u64,
     deadline: Instant,
 ) -> Result<(), ReadError> {
-    let done = async { applied.wait_for(|at| at.index >= index).await.map(|_| ()).map_err(|_| ReadError::Stopping) };
+    let done = async {
+        applied
+            .wait_for(|at| at.index >= index)
+            .await
+            .map(|_| ())
+            .map_err(|_| ReadError::Stopping)
+    };
     match tokio::time::timeout_at(deadline.into(), done).await {
         Ok(done) => done,
-        Err(_) => Err(ReadError::Behind { applied: applied.borrow().index, needed: index }),
+        Err(_) => Err(ReadError::Behind {
+            applied: applied.borrow().index,
+            needed: index,
+        }),
     }
 }
 
@@ -99,23 +125,30 @@ pub(crate) async fn barrier(
             return Err(ReadError::NoQuorum);
         }
         let reply = match hint.take().or_else(|| shared.leader()) {
-            Some(leader) if leader == shared.id() => {
-                tokio::time::timeout(left, local_index(shared)).await.unwrap_or_default()
-            }
+            Some(leader) if leader == shared.id() => tokio::time::timeout(left, local_index(shared))
+                .await
+                .unwrap_or_default(),
             Some(leader) => match shared.member(leader) {
                 Some(member) => {
                     let mut client = shared.peers.client(leader, &member.addr, Lane::Control);
-                    let request = ReadIndexRequest { from: shared.id(), to: leader };
+                    let request = ReadIndexRequest {
+                        from: shared.id(),
+                        to: leader,
+                    };
                     // A leader that does not answer for a second is asked again, or another one is.
                     let limit = left.min(Duration::from_secs(1));
-                    crate::peers::within(leader, limit, client.read_index(request)).await.unwrap_or_default()
+                    crate::peers::within(leader, limit, client.read_index(request))
+                        .await
+                        .unwrap_or_default()
                 }
                 None => ReadIndexReply::default(),
             },
             None => ReadIndexReply::default(),
         };
         match reply {
-            ReadIndexReply { kind: 1, index, .. } => return wait_applied(&mut applied, index, deadline).await,
+            ReadIndexReply { kind: 1, index, .. } => {
+                return wait_applied(&mut applied, index, deadline).await;
+            }
             ReadIndexReply { kind: 2, leader, .. } if leader != 0 => hint = Some(leader),
             _ => {}
         }

@@ -62,7 +62,9 @@ fn config(tls: Option<PeerTls>, versions: &[&'static rustls::SupportedProtocolVe
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anyone));
     let mut config = match tls {
-        Some(tls) => builder.with_client_auth_cert(tls.cert_chain, tls.key.clone_key()).expect("certificate"),
+        Some(tls) => builder
+            .with_client_auth_cert(tls.cert_chain, tls.key.clone_key())
+            .expect("certificate"),
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -91,8 +93,16 @@ fn vote_request(from: u64, term: u64) -> wire::VoteRequest {
     wire::VoteRequest {
         from,
         to: 1,
-        vote: Some(wire::WireVote { term, node: from, committed: false }),
-        last: Some(wire::WireLogId { term, node: from, index: 1_000_000 }),
+        vote: Some(wire::WireVote {
+            term,
+            node: from,
+            committed: false,
+        }),
+        last: Some(wire::WireLogId {
+            term,
+            node: from,
+            index: 1_000_000,
+        }),
         transfer: true,
         pre: false,
     }
@@ -100,10 +110,18 @@ fn vote_request(from: u64, term: u64) -> wire::VoteRequest {
 
 async fn refused(mut client: PeerClient<Channel>, what: &str) {
     let ask = client.vote(vote_request(2, 50));
-    let answer = tokio::time::timeout(Duration::from_secs(5), ask).await.expect("refused at once");
+    let answer = tokio::time::timeout(Duration::from_secs(5), ask)
+        .await
+        .expect("refused at once");
     let status = answer.err().unwrap_or_else(|| panic!("{what} got an answer"));
     // Not one gRPC answer was formed: the connection itself was refused.
-    assert!(matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled), "{what}: {status:?}");
+    assert!(
+        matches!(
+            status.code(),
+            Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled
+        ),
+        "{what}: {status:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,13 +130,36 @@ async fn a_caller_that_is_no_node_of_this_cluster_is_refused_before_any_message(
     let term = cluster.nodes[&1].node.status().term;
     let ours = &cluster.authority;
     refused(client(&cluster, None), "no certificate").await;
-    refused(client(&cluster, Some(Authority::new().tls(CLUSTER, 2, "inc2"))), "another authority").await;
-    refused(client(&cluster, Some(ours.tls("other-cluster", 2, "inc2"))), "another cluster").await;
-    refused(client(&cluster, Some(ours.tls_for_uri("palisade://test-cluster/user/alice/x"))), "a user").await;
-    refused(client(&cluster, Some(ours.tls_for_uri("https://node/2"))), "no node name").await;
+    refused(
+        client(&cluster, Some(Authority::new().tls(CLUSTER, 2, "inc2"))),
+        "another authority",
+    )
+    .await;
+    refused(
+        client(&cluster, Some(ours.tls("other-cluster", 2, "inc2"))),
+        "another cluster",
+    )
+    .await;
+    refused(
+        client(
+            &cluster,
+            Some(ours.tls_for_uri("palisade://test-cluster/user/alice/x")),
+        ),
+        "a user",
+    )
+    .await;
+    refused(
+        client(&cluster, Some(ours.tls_for_uri("https://node/2"))),
+        "no node name",
+    )
+    .await;
     refused(client(&cluster, Some(ours.tls(CLUSTER, 1, "inc1"))), "our own id").await;
     cluster.tombstones.lock().push(2);
-    refused(client(&cluster, Some(ours.tls(CLUSTER, 2, "inc2"))), "a removed node").await;
+    refused(
+        client(&cluster, Some(ours.tls(CLUSTER, 2, "inc2"))),
+        "a removed node",
+    )
+    .await;
     let old = config(Some(ours.tls(CLUSTER, 3, "inc3")), &[&rustls::version::TLS12]);
     refused(client_with(&cluster, old), "TLS 1.2").await;
     assert_eq!(cluster.nodes[&1].node.status().term, term, "nothing reached Raft");
@@ -141,32 +182,62 @@ async fn a_node_cannot_speak_for_another() {
     request.to = 3;
     denied(two.vote(request).await.map(drop), "a message for another node");
     let mut request = vote_request(2, 50);
-    request.vote = Some(wire::WireVote { term: 50, node: 3, committed: false });
+    request.vote = Some(wire::WireVote {
+        term: 50,
+        node: 3,
+        committed: false,
+    });
     denied(two.vote(request).await.map(drop), "a vote for another candidate");
     denied(two.vote(vote_request(2, 1 << 63)).await.map(drop), "a huge term");
 
     let append = |node: u64, committed: bool| wire::AppendRequest {
         from: 2,
         to: 1,
-        vote: Some(wire::WireVote { term: 50, node, committed }),
+        vote: Some(wire::WireVote {
+            term: 50,
+            node,
+            committed,
+        }),
         ..Default::default()
     };
-    denied(two.heartbeat(append(3, true)).await.map(drop), "an append of another leader");
-    denied(two.heartbeat(append(2, false)).await.map(drop), "an append of no leader");
-    let stream = two.append(futures::stream::iter([append(3, true)])).await.expect("opens");
-    denied(stream.into_inner().message().await.map(drop), "a streamed append of another leader");
+    denied(
+        two.heartbeat(append(3, true)).await.map(drop),
+        "an append of another leader",
+    );
+    denied(
+        two.heartbeat(append(2, false)).await.map(drop),
+        "an append of no leader",
+    );
+    let stream = two
+        .append(futures::stream::iter([append(3, true)]))
+        .await
+        .expect("opens");
+    denied(
+        stream.into_inner().message().await.map(drop),
+        "a streamed append of another leader",
+    );
     let chunk = wire::SnapshotChunk {
         from: 2,
         to: 1,
-        vote: Some(wire::WireVote { term: 50, node: 3, committed: true }),
+        vote: Some(wire::WireVote {
+            term: 50,
+            node: 3,
+            committed: true,
+        }),
         ..Default::default()
     };
-    denied(two.snapshot(futures::stream::iter([chunk])).await.map(drop), "a snapshot of another leader");
+    denied(
+        two.snapshot(futures::stream::iter([chunk])).await.map(drop),
+        "a snapshot of another leader",
+    );
 
     let again = cluster.authority.tls(CLUSTER, 2, "restored");
     refused(client(&cluster, Some(again)), "another incarnation").await;
     cluster.tombstones.lock().push(2);
-    denied(two.vote(vote_request(2, 50)).await.map(drop), "a node removed while connected");
+    denied(
+        two.vote(vote_request(2, 50)).await.map(drop),
+        "a node removed while connected",
+    );
     cluster.tombstones.lock().clear();
     assert_eq!(cluster.nodes[&1].node.status().term, term, "nothing reached Raft");
     cluster.put(1, "r", "k", b"v").await;
@@ -177,26 +248,58 @@ async fn garbage_and_oversized_messages_are_refused() {
     let cluster = Cluster::of(1).await;
     let before = cluster.nodes[&1].node.status();
     let mut two = client(&cluster, Some(cluster.authority.tls(CLUSTER, 2, "inc2")));
-    let vote = Some(wire::WireVote { term: 50, node: 2, committed: true });
-    let entry = |index, kind, body: Vec<u8>| wire::WireEntry { term: 50, node: 2, index, kind, body: Bytes::from(body) };
-    let append = |entries| wire::AppendRequest { from: 2, to: 1, vote: vote.clone(), entries, ..Default::default() };
+    let vote = Some(wire::WireVote {
+        term: 50,
+        node: 2,
+        committed: true,
+    });
+    let entry = |index, kind, body: Vec<u8>| wire::WireEntry {
+        term: 50,
+        node: 2,
+        index,
+        kind,
+        body: Bytes::from(body),
+    };
+    let append = |entries| wire::AppendRequest {
+        from: 2,
+        to: 1,
+        vote: vote.clone(),
+        entries,
+        ..Default::default()
+    };
 
     let nine_mib = append(vec![entry(0, 1, vec![0; 9 * 1024 * 1024])]);
-    assert_eq!(two.heartbeat(nine_mib).await.err().map(|s| s.code()), Some(Code::OutOfRange));
+    assert_eq!(
+        two.heartbeat(nine_mib).await.err().map(|s| s.code()),
+        Some(Code::OutOfRange)
+    );
     let two_mib = append(vec![entry(0, 1, vec![0; 2 * 1024 * 1024])]);
-    assert_eq!(two.heartbeat(two_mib).await.err().map(|s| s.code()), Some(Code::InvalidArgument));
+    assert_eq!(
+        two.heartbeat(two_mib).await.err().map(|s| s.code()),
+        Some(Code::InvalidArgument)
+    );
     for bad in [
         append(vec![entry(0, 77, vec![])]),
         append(vec![entry(0, 2, vec![1, 2, 3])]),
         append(vec![entry(5, 0, vec![])]),
         append(vec![entry(0, 0, vec![]), entry(2, 0, vec![])]),
         append(vec![entry(0, 0, vec![]), entry(0, 0, vec![])]),
-        wire::AppendRequest { vote: None, ..append(vec![]) },
+        wire::AppendRequest {
+            vote: None,
+            ..append(vec![])
+        },
     ] {
-        assert_eq!(two.heartbeat(bad).await.err().map(|s| s.code()), Some(Code::InvalidArgument));
+        assert_eq!(
+            two.heartbeat(bad).await.err().map(|s| s.code()),
+            Some(Code::InvalidArgument)
+        );
     }
     let after = cluster.nodes[&1].node.status();
-    assert_eq!((before.term, before.last_log), (after.term, after.last_log), "nothing reached Raft");
+    assert_eq!(
+        (before.term, before.last_log),
+        (after.term, after.last_log),
+        "nothing reached Raft"
+    );
     cluster.put(1, "r", "k", b"v").await;
 }
 
@@ -206,31 +309,65 @@ async fn a_snapshot_that_is_not_whole_is_refused_and_the_state_stays() {
     cluster.put(1, "r", "k", b"v").await;
     let before = cluster.nodes[&1].node.status();
     let mut two = client(&cluster, Some(cluster.authority.tls(CLUSTER, 2, "inc2")));
-    let meta = crate::types::SnapshotMeta { last_log_id: Some(crate::codec::log_id(50, 2, 900)), ..Default::default() };
+    let meta = crate::types::SnapshotMeta {
+        last_log_id: Some(crate::codec::log_id(50, 2, 900)),
+        ..Default::default()
+    };
     let meta = Bytes::from(crate::codec::encode_snapshot_meta(&meta).expect("encodes"));
-    let chunk = wire::SnapshotChunk { from: 2, to: 1, ..Default::default() };
+    let chunk = wire::SnapshotChunk {
+        from: 2,
+        to: 1,
+        ..Default::default()
+    };
     let head = wire::SnapshotChunk {
-        vote: Some(wire::WireVote { term: 50, node: 2, committed: true }),
+        vote: Some(wire::WireVote {
+            term: 50,
+            node: 2,
+            committed: true,
+        }),
         meta,
         ..chunk.clone()
     };
-    let data = |offset| wire::SnapshotChunk { offset, data: Bytes::from_static(b"12345"), ..chunk.clone() };
-    let end = |offset| wire::SnapshotChunk { offset, end: true, sha256: Bytes::from(vec![0; 32]), ..chunk.clone() };
-    let garbled = wire::SnapshotChunk { meta: Bytes::from_static(b"\x07junk"), ..head.clone() };
+    let data = |offset| wire::SnapshotChunk {
+        offset,
+        data: Bytes::from_static(b"12345"),
+        ..chunk.clone()
+    };
+    let end = |offset| wire::SnapshotChunk {
+        offset,
+        end: true,
+        sha256: Bytes::from(vec![0; 32]),
+        ..chunk.clone()
+    };
+    let garbled = wire::SnapshotChunk {
+        meta: Bytes::from_static(b"\x07junk"),
+        ..head.clone()
+    };
     for (what, chunks) in [
         ("empty", vec![]),
         ("no end", vec![head.clone(), data(0)]),
         ("a hole", vec![head.clone(), data(5), end(10)]),
         ("a piece twice", vec![head.clone(), data(0), data(0), end(5)]),
         ("a wrong hash", vec![head.clone(), data(0), end(5)]),
-        ("more behind the end", vec![head.clone(), data(0), end(5), data(5)]),
+        (
+            "more behind the end",
+            vec![head.clone(), data(0), end(5), data(5)],
+        ),
         ("a garbled meta", vec![garbled, data(0), end(5)]),
     ] {
         let status = two.snapshot(futures::stream::iter(chunks)).await.err();
-        assert_eq!(status.as_ref().map(tonic::Status::code), Some(Code::DataLoss), "{what}: {status:?}");
+        assert_eq!(
+            status.as_ref().map(tonic::Status::code),
+            Some(Code::DataLoss),
+            "{what}: {status:?}"
+        );
     }
     let after = cluster.nodes[&1].node.status();
     assert_eq!((before.term, before.applied), (after.term, after.applied));
     assert_eq!(cluster.nodes[&1].count(), 1);
-    cluster.nodes[&1].node.read_barrier(soon(5)).await.expect("still leads");
+    cluster.nodes[&1]
+        .node
+        .read_barrier(soon(5))
+        .await
+        .expect("still leads");
 }

@@ -26,8 +26,7 @@ use crate::types::{Raft, TypeConfig};
 use crate::wire;
 
 /// Answers `Call`s of one kind from other nodes.
-pub type CallHandler =
-    Arc<dyn Fn(u64, Bytes) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
+pub type CallHandler = Arc<dyn Fn(u64, Bytes) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
 
 /// The handlers that the node registered.
 #[derive(Default)]
@@ -64,10 +63,16 @@ fn stopped(e: impl std::fmt::Display) -> Status {
 
 impl PeerService {
     fn raft(&self) -> Result<&Raft, Status> {
-        self.shared.raft().ok_or_else(|| Status::unavailable("this node is starting"))
+        self.shared
+            .raft()
+            .ok_or_else(|| Status::unavailable("this node is starting"))
     }
 
-    fn enter<T>(&self, request: Request<T>, ids: impl Fn(&T) -> (u64, u64)) -> Result<(PeerIdentity, T), Status> {
+    fn enter<T>(
+        &self,
+        request: Request<T>,
+        ids: impl Fn(&T) -> (u64, u64),
+    ) -> Result<(PeerIdentity, T), Status> {
         let peer = guard::identity(&request)?;
         let body = request.into_inner();
         let (from, to) = ids(&body);
@@ -88,10 +93,17 @@ fn append_from_wire(
     guard::check_term(shared, peer, &vote)?;
     let mut entries = Vec::with_capacity(request.entries.len());
     for entry in request.entries {
-        entries.push(entry.into_entry().map_err(|e| Status::invalid_argument(e.to_string()))?);
+        entries.push(
+            entry
+                .into_entry()
+                .map_err(|e| Status::invalid_argument(e.to_string()))?,
+        );
     }
     // openraft asserts that entries follow one another; a peer must not be able to trip that.
-    let mut next = request.prev.as_ref().map_or(0, |prev| prev.index.saturating_add(1));
+    let mut next = request
+        .prev
+        .as_ref()
+        .map_or(0, |prev| prev.index.saturating_add(1));
     for entry in &entries {
         if entry.log_id.index() != next {
             return Err(malformed("append: the entries do not follow one another"));
@@ -99,9 +111,13 @@ fn append_from_wire(
         next = next.saturating_add(1);
     }
     if request.quorum_age > 0 {
-        let known = shared.raft().is_some_and(|raft| raft.server_metrics().borrow_watched().vote <= vote);
+        let known = shared
+            .raft()
+            .is_some_and(|raft| raft.server_metrics().borrow_watched().vote <= vote);
         if known {
-            shared.lease.heard(peer.node_id, Duration::from_millis(request.quorum_age - 1));
+            shared
+                .lease
+                .heard(peer.node_id, Duration::from_millis(request.quorum_age - 1));
         }
     }
     Ok(AppendEntriesRequest {
@@ -114,15 +130,21 @@ fn append_from_wire(
 
 fn append_reply(result: StreamAppendResult<TypeConfig>) -> wire::AppendReply {
     match result {
-        Ok(log_id) => {
-            wire::AppendReply { kind: 1, log_id: log_id.as_ref().map(Into::into), vote: None }
-        }
-        Err(StreamAppendError::Conflict(id)) => {
-            wire::AppendReply { kind: 2, log_id: Some((&id).into()), vote: None }
-        }
-        Err(StreamAppendError::HigherVote(vote)) => {
-            wire::AppendReply { kind: 3, log_id: None, vote: Some((&vote).into()) }
-        }
+        Ok(log_id) => wire::AppendReply {
+            kind: 1,
+            log_id: log_id.as_ref().map(Into::into),
+            vote: None,
+        },
+        Err(StreamAppendError::Conflict(id)) => wire::AppendReply {
+            kind: 2,
+            log_id: Some((&id).into()),
+            vote: None,
+        },
+        Err(StreamAppendError::HigherVote(vote)) => wire::AppendReply {
+            kind: 3,
+            log_id: None,
+            vote: Some((&vote).into()),
+        },
     }
 }
 
@@ -138,18 +160,25 @@ impl wire::peer::peer_server::Peer for PeerService {
         let input = {
             let (shared, refused) = (Arc::clone(&self.shared), Arc::clone(&refused));
             let stop = shared.stop.clone();
-            request.into_inner().take_until(stop.cancelled_owned()).scan((), move |(), message| {
-                let checked = message.and_then(|message| append_from_wire(&shared, &peer, message));
-                std::future::ready(match checked {
-                    Ok(rpc) => Some(rpc),
-                    Err(status) => {
-                        *refused.lock() = Some(status);
-                        None
-                    }
+            let ended = crate::suspect::Watched::new(Arc::clone(&shared), peer.node_id);
+            request
+                .into_inner()
+                .take_until(stop.cancelled_owned())
+                .scan((), move |(), message| {
+                    let _ended = &ended;
+                    let checked = message.and_then(|message| append_from_wire(&shared, &peer, message));
+                    std::future::ready(match checked {
+                        Ok(rpc) => Some(rpc),
+                        Err(status) => {
+                            *refused.lock() = Some(status);
+                            None
+                        }
+                    })
                 })
-            })
         };
-        let replies = raft.stream_append(input).map(|result| result.map(append_reply).map_err(stopped));
+        let replies = raft
+            .stream_append(input)
+            .map(|result| result.map(append_reply).map_err(stopped));
         // What was refused ends the stream with its reason instead of quietly.
         let last = futures::stream::once(async move { refused.lock().take() })
             .filter_map(|status| std::future::ready(status.map(Err)));
@@ -184,7 +213,12 @@ impl wire::peer::peer_server::Peer for PeerService {
             leadership_transfer: body.transfer,
         };
         let raft = self.raft()?;
-        let reply = if body.pre { raft.pre_vote(rpc).await } else { raft.vote(rpc).await }.map_err(stopped)?;
+        let reply = if body.pre {
+            raft.pre_vote(rpc).await
+        } else {
+            raft.vote(rpc).await
+        }
+        .map_err(stopped)?;
         Ok(Response::new(wire::VoteReply {
             vote: Some((&reply.vote).into()),
             granted: reply.vote_granted,
@@ -194,17 +228,28 @@ impl wire::peer::peer_server::Peer for PeerService {
 
     async fn transfer(&self, request: Request<wire::TransferRequest>) -> Reply<wire::TransferReply> {
         let (peer, body) = self.enter(request, |b| (b.from, b.to))?;
-        let vote = body.vote.ok_or_else(|| malformed("transfer request"))?.into_vote();
+        let vote = body
+            .vote
+            .ok_or_else(|| malformed("transfer request"))?
+            .into_vote();
         guard::check_leader(&peer, &vote)?;
         let rpc = TransferLeaderRequest::new(vote, body.target, wire::opt_log_id(body.last));
         let reply = match self.raft()?.handle_transfer_leader(rpc).await.map_err(stopped)? {
-            Ok(()) => wire::TransferReply { kind: 1, vote: None, last: None },
-            Err(TransferLeaderError::VoteChanged { actual, .. }) => {
-                wire::TransferReply { kind: 2, vote: Some((&actual).into()), last: None }
-            }
-            Err(TransferLeaderError::LogNotFlushed { actual, .. }) => {
-                wire::TransferReply { kind: 3, vote: None, last: actual.as_ref().map(Into::into) }
-            }
+            Ok(()) => wire::TransferReply {
+                kind: 1,
+                vote: None,
+                last: None,
+            },
+            Err(TransferLeaderError::VoteChanged { actual, .. }) => wire::TransferReply {
+                kind: 2,
+                vote: Some((&actual).into()),
+                last: None,
+            },
+            Err(TransferLeaderError::LogNotFlushed { actual, .. }) => wire::TransferReply {
+                kind: 3,
+                vote: None,
+                last: actual.as_ref().map(Into::into),
+            },
         };
         Ok(Response::new(reply))
     }
@@ -215,9 +260,14 @@ impl wire::peer::peer_server::Peer for PeerService {
             return Err(Status::unavailable("another snapshot is being received"));
         };
         let received = crate::incoming::receive(&self.shared, &peer, request.into_inner()).await?;
-        let reply =
-            self.raft()?.install_full_snapshot(received.vote, received.snapshot).await.map_err(stopped)?;
-        Ok(Response::new(wire::SnapshotReply { vote: Some((&reply.vote).into()) }))
+        let reply = self
+            .raft()?
+            .install_full_snapshot(received.vote, received.snapshot)
+            .await
+            .map_err(stopped)?;
+        Ok(Response::new(wire::SnapshotReply {
+            vote: Some((&reply.vote).into()),
+        }))
     }
 
     async fn forward(&self, request: Request<wire::ForwardRequest>) -> Reply<wire::ForwardReply> {
@@ -239,7 +289,16 @@ impl wire::peer::peer_server::Peer for PeerService {
 
     async fn call(&self, request: Request<wire::CallRequest>) -> Reply<wire::CallReply> {
         let (peer, body) = self.enter(request, |b| (b.from, b.to))?;
-        let handler = self.handlers.get(&body.kind).ok_or_else(|| Status::unimplemented("no such call"))?;
+        if body.kind == crate::suspect::CALL {
+            let body = crate::suspect::answer(&self.shared, &body.body).await;
+            return body
+                .map(|body| Response::new(wire::CallReply { body }))
+                .map_err(Status::failed_precondition);
+        }
+        let handler = self
+            .handlers
+            .get(&body.kind)
+            .ok_or_else(|| Status::unimplemented("no such call"))?;
         match handler(peer.node_id, body.body).await {
             Ok(body) => Ok(Response::new(wire::CallReply { body })),
             Err(why) => Err(Status::failed_precondition(why)),
@@ -264,7 +323,10 @@ impl wire::peer::peer_server::Peer for PeerService {
         Ok(Response::new(futures::stream::iter(parts).boxed()))
     }
 
-    async fn segment_list(&self, request: Request<wire::SegmentListRequest>) -> Reply<wire::SegmentListReply> {
+    async fn segment_list(
+        &self,
+        request: Request<wire::SegmentListRequest>,
+    ) -> Reply<wire::SegmentListReply> {
         let (_, body) = self.enter(request, |b| (b.from, b.to))?;
         let segments = Arc::clone(&self.segments);
         let names = blocking(move || segments.list(&body.session)).await?;

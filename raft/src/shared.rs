@@ -24,7 +24,10 @@ pub(crate) struct FatalHook {
 
 impl FatalHook {
     pub(crate) fn new(hook: Arc<dyn Fn(&str) + Send + Sync>) -> Self {
-        Self { hook, fired: AtomicBool::new(false) }
+        Self {
+            hook,
+            fired: AtomicBool::new(false),
+        }
     }
 
     /// Only the first call reaches the hook.
@@ -49,7 +52,9 @@ pub(crate) struct LeaseClock {
 impl LeaseClock {
     /// `leader` told us just now that a quorum answered it `age` ago.
     pub(crate) fn heard(&self, leader: u64, age: Duration) {
-        let Some(at) = Instant::now().checked_sub(age) else { return };
+        let Some(at) = Instant::now().checked_sub(age) else {
+            return;
+        };
         let mut last = self.last.lock();
         match *last {
             Some((known, known_at)) if known == leader && known_at >= at => {}
@@ -73,6 +78,10 @@ pub(crate) struct Shared {
     pub(crate) log: LogStore,
     pub(crate) state: StateStore,
     pub(crate) draining: AtomicBool,
+    /// The leader is being knocked at.
+    pub(crate) suspecting: AtomicBool,
+    /// The disk is nearly full; looked up now and then.
+    pub(crate) no_space: AtomicBool,
     pub(crate) stop: CancellationToken,
 }
 
@@ -98,9 +107,14 @@ impl Shared {
 
     /// All nodes of the effective membership.
     pub(crate) fn members(&self) -> BTreeMap<u64, Member> {
-        let Some(raft) = self.raft() else { return BTreeMap::new() };
+        let Some(raft) = self.raft() else {
+            return BTreeMap::new();
+        };
         let membership = Arc::clone(&raft.server_metrics().borrow_watched().membership_config);
-        membership.nodes().map(|(id, member)| (*id, member.clone())).collect()
+        membership
+            .nodes()
+            .map(|(id, member)| (*id, member.clone()))
+            .collect()
     }
 
     /// Time since a quorum last answered this node as leader.

@@ -9,8 +9,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    ServerConfig, SignatureScheme,
 };
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
@@ -27,7 +27,9 @@ pub struct PeerTls {
 
 impl fmt::Debug for PeerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerTls").field("certificates", &self.cert_chain.len()).finish_non_exhaustive()
+        f.debug_struct("PeerTls")
+            .field("certificates", &self.cert_chain.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -46,7 +48,10 @@ impl PeerIdentity {
     /// The URI that the certificate carries as its subject alternative name.
     #[must_use]
     pub fn uri(&self) -> String {
-        format!("palisade://{}/node/{}/{}", self.cluster_id, self.node_id, self.incarnation)
+        format!(
+            "palisade://{}/node/{}/{}",
+            self.cluster_id, self.node_id, self.incarnation
+        )
     }
 
     /// Reads the URI; anything but the exact form is refused.
@@ -54,7 +59,11 @@ impl PeerIdentity {
     pub fn parse(uri: &str) -> Option<Self> {
         let mut parts = uri.strip_prefix("palisade://")?.split('/');
         let (cluster, kind, id, incarnation) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let plain = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        let plain = |s: &str| {
+            !s.is_empty()
+                && s.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        };
         if kind != "node" || parts.next().is_some() || !plain(cluster) || !plain(incarnation) {
             return None;
         }
@@ -120,7 +129,11 @@ impl TlsState {
     pub(crate) fn new(identity: &PeerIdentity, tls: PeerTls) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let server = server_config(&provider, identity, &tls)?;
-        Ok(Self { cluster_id: identity.cluster_id.clone(), current: RwLock::new((server, tls)), provider })
+        Ok(Self {
+            cluster_id: identity.cluster_id.clone(),
+            current: RwLock::new((server, tls)),
+            provider,
+        })
     }
 
     /// Takes a renewed certificate; connections that exist keep the old one.
@@ -160,7 +173,11 @@ fn roots(authorities: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsEr
     for authority in authorities {
         roots.add(authority.clone())?;
     }
-    if roots.is_empty() { Err(TlsError::Authority("none given".into())) } else { Ok(roots) }
+    if roots.is_empty() {
+        Err(TlsError::Authority("none given".into()))
+    } else {
+        Ok(roots)
+    }
 }
 
 fn server_config(
@@ -168,9 +185,15 @@ fn server_config(
     identity: &PeerIdentity,
     tls: &PeerTls,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let own = tls.cert_chain.first().and_then(|cert| PeerIdentity::of_certificate(cert));
+    let own = tls
+        .cert_chain
+        .first()
+        .and_then(|cert| PeerIdentity::of_certificate(cert));
     if own.as_ref() != Some(identity) {
-        return Err(TlsError::NotOurs { cluster_id: identity.cluster_id.clone(), node_id: identity.node_id });
+        return Err(TlsError::NotOurs {
+            cluster_id: identity.cluster_id.clone(),
+            node_id: identity.node_id,
+        });
     }
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&tls.authorities)?), Arc::clone(provider))
@@ -242,11 +265,18 @@ impl ServerCertVerifier for NodeVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 
     fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
@@ -260,7 +290,11 @@ mod tests {
 
     #[test]
     fn only_the_exact_form_of_the_uri_is_an_identity() {
-        let id = PeerIdentity { cluster_id: "c-1".into(), node_id: 12, incarnation: "ab12".into() };
+        let id = PeerIdentity {
+            cluster_id: "c-1".into(),
+            node_id: 12,
+            incarnation: "ab12".into(),
+        };
         assert_eq!(PeerIdentity::parse(&id.uri()), Some(id));
         for bad in [
             "",

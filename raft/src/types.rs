@@ -21,8 +21,7 @@ pub(crate) type Membership = openraft::Membership<u64, Member>;
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
 pub(crate) type LeaderId = openraft::type_config::alias::LeaderIdOf<TypeConfig>;
-pub(crate) type Snapshot =
-    openraft::type_config::alias::SnapshotOf<TypeConfig, crate::store::SnapshotData>;
+pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, crate::store::SnapshotData>;
 pub(crate) type Raft = openraft::Raft<TypeConfig, crate::store::StateMachine>;
 
 /// The biggest entry that the log accepts.
@@ -116,7 +115,9 @@ impl Serialize for Entry {
 
 impl<'de> Deserialize<'de> for Entry {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Ok(Self { bytes: d.deserialize_byte_buf(BytesVisitor)? })
+        Ok(Self {
+            bytes: d.deserialize_byte_buf(BytesVisitor)?,
+        })
     }
 }
 
@@ -128,6 +129,9 @@ impl Serialize for Reply {
 
 impl<'de> Deserialize<'de> for Reply {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Ok(Self { bytes: d.deserialize_byte_buf(BytesVisitor)?, index: 0 })
+        Ok(Self {
+            bytes: d.deserialize_byte_buf(BytesVisitor)?,
+            index: 0,
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use openraft::async_runtime::watch::WatchReceiver as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::shared::Shared;
@@ -15,23 +16,20 @@ const FROZEN: Duration = Duration::from_secs(10);
 
 /// Runs until the node stops; what it finds goes to the fatal hook within a second.
 pub(crate) async fn watch(shared: Arc<Shared>) {
-    let Some(raft) = shared.raft().cloned() else { return };
-    let mut metrics = raft.metrics();
+    let Some(raft) = shared.raft().cloned() else {
+        return;
+    };
+    let metrics = raft.metrics();
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last_asked = Instant::now();
     loop {
+        // By the clock, not by every change of the metrics: those come with every write.
         tokio::select! {
             () = shared.stop.cancelled() => return,
             _ = looks.tick() => {}
-            changed = metrics.changed() => if changed.is_err() {
-                if !shared.stop.is_cancelled() {
-                    shared.fatal.fire("the Raft core has ended");
-                }
-                return;
-            },
         }
-        let state = metrics.borrow_and_update().running_state.clone();
+        let state = metrics.borrow_watched().running_state.clone();
         if let Err(e) = state {
             if !shared.stop.is_cancelled() {
                 shared.fatal.fire(&format!("the Raft core has stopped: {e}"));
@@ -44,7 +42,7 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
             let asked = raft.with_raft_state(|_| ());
             // A full disk holds the core back on purpose: it goes on when there is space again.
             let answered = tokio::time::timeout(FROZEN, asked).await.is_ok();
-            if !answered && !shared.stop.is_cancelled() && !shared.log.sync_stats().no_space {
+            if !answered && !shared.stop.is_cancelled() && !shared.no_space.load(Ordering::Relaxed) {
                 shared.fatal.fire("the Raft core does not answer");
                 return;
             }
@@ -55,6 +53,7 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
 /// Heartbeats do not pass by the disk, so a leader whose disk hangs would lead on and commit nothing.
 fn look_at_disk(shared: &Shared) {
     let stats = shared.log.sync_stats();
+    shared.no_space.store(stats.no_space, Ordering::Relaxed);
     if stats.no_space {
         return;
     }

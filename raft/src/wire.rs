@@ -9,7 +9,14 @@ use prost::Message;
 use crate::codec::{self, DecodeError};
 use crate::types::{LogId, RaftEntry, Vote};
 
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, unused_qualifications)]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::unwrap_used,
+    unused_qualifications,
+    reason = "generated code"
+)]
 pub(crate) mod peer {
     include!(concat!(env!("OUT_DIR"), "/palisade.v1.Peer.rs"));
 }
@@ -189,13 +196,21 @@ impl WireLogId {
 
 impl From<&Vote> for WireVote {
     fn from(vote: &Vote) -> Self {
-        Self { term: vote.leader_id.term, node: vote.leader_id.node_id, committed: vote.committed }
+        Self {
+            term: vote.leader_id.term,
+            node: vote.leader_id.node_id,
+            committed: vote.committed,
+        }
     }
 }
 
 impl WireVote {
     pub(crate) fn into_vote(self) -> Vote {
-        if self.committed { Vote::new_committed(self.term, self.node) } else { Vote::new(self.term, self.node) }
+        if self.committed {
+            Vote::new_committed(self.term, self.node)
+        } else {
+            Vote::new(self.term, self.node)
+        }
     }
 }
 
@@ -208,16 +223,30 @@ impl WireEntry {
     pub(crate) fn encode_entry(entry: &RaftEntry) -> Result<Self, DecodeError> {
         let (kind, body) = codec::encode_payload(&entry.payload)?;
         let (term, node, index) = codec::log_id_parts(&entry.log_id);
-        Ok(Self { term, node, index, kind: u32::from(kind), body })
+        Ok(Self {
+            term,
+            node,
+            index,
+            kind: u32::from(kind),
+            body,
+        })
     }
 
     pub(crate) fn into_entry(self) -> Result<RaftEntry, DecodeError> {
-        let kind = u8::try_from(self.kind)
-            .map_err(|_| DecodeError::Damaged { what: "log entry", why: format!("unknown kind {}", self.kind) })?;
+        let kind = u8::try_from(self.kind).map_err(|_| DecodeError::Damaged {
+            what: "log entry",
+            why: format!("unknown kind {}", self.kind),
+        })?;
         if self.body.len() > crate::types::MAX_ENTRY {
-            return Err(DecodeError::Damaged { what: "log entry", why: "too big".into() });
+            return Err(DecodeError::Damaged {
+                what: "log entry",
+                why: "too big".into(),
+            });
         }
         let payload = codec::decode_payload(kind, self.body)?;
-        Ok(RaftEntry { log_id: codec::log_id(self.term, self.node, self.index), payload })
+        Ok(RaftEntry {
+            log_id: codec::log_id(self.term, self.node, self.index),
+            payload,
+        })
     }
 }

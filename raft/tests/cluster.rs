@@ -14,12 +14,17 @@ use palisade_raft::{BootstrapError, MemberError, ProposeError, Role};
 async fn a_write_on_any_node_is_read_on_every_node() {
     let cluster = Cluster::of(3).await;
     for via in 1..=3u64 {
-        cluster.put(via, &format!("r{via}"), &format!("key{via}"), b"value").await;
+        cluster
+            .put(via, &format!("r{via}"), &format!("key{via}"), b"value")
+            .await;
     }
     for running in cluster.nodes.values() {
         running.node.read_barrier(soon(5)).await.unwrap();
         for via in 1..=3u64 {
-            assert_eq!(running.value(&format!("key{via}")).as_deref(), Some(&b"value"[..]));
+            assert_eq!(
+                running.value(&format!("key{via}")).as_deref(),
+                Some(&b"value"[..])
+            );
         }
         let lease = running.node.lease().unwrap();
         assert!(lease.age_ms < 1000, "{lease:?}");
@@ -34,7 +39,9 @@ async fn one_request_id_proposed_fifty_times_at_once_changes_once() {
     let mut tasks = Vec::new();
     for n in 0..50u64 {
         let node = Arc::clone(&cluster.nodes[&(n % 3 + 1)].node);
-        tasks.push(tokio::spawn(async move { node.propose(entry("same", "k", b"v"), soon(15)).await }));
+        tasks.push(tokio::spawn(async move {
+            node.propose(entry("same", "k", b"v"), soon(15)).await
+        }));
     }
     let mut first = 0;
     for task in tasks {
@@ -54,21 +61,30 @@ async fn a_killed_leader_is_replaced_and_nothing_acknowledged_is_lost() {
     let mut written = 0u64;
     for round in 0..4u64 {
         for n in 0..5u64 {
-            cluster.put(n % 3 + 1, &format!("a{round}-{n}"), &format!("key{written}"), b"v").await;
+            cluster
+                .put(
+                    n % 3 + 1,
+                    &format!("a{round}-{n}"),
+                    &format!("key{written}"),
+                    b"v",
+                )
+                .await;
             written += 1;
         }
         let leader = cluster.leader().await;
-        cluster.kill(leader).await;
         let died = Instant::now();
+        cluster.kill(leader).await;
         let via = *cluster.nodes.keys().next().unwrap();
-        cluster.put(via, &format!("b{round}"), &format!("key{written}"), b"v").await;
+        cluster
+            .put(via, &format!("b{round}"), &format!("key{written}"), b"v")
+            .await;
         written += 1;
         gaps.push(died.elapsed().as_millis());
         cluster.start(leader).await;
         cluster.settled(3).await;
     }
     gaps.sort_unstable();
-    println!("leader killed -> next committed write, ms: {gaps:?}");
+    println!("leader killed, its process gone -> next committed write, ms: {gaps:?}");
     assert!(gaps.last().unwrap() < &3000, "{gaps:?}");
     for running in cluster.nodes.values() {
         running.node.read_barrier(soon(5)).await.unwrap();
@@ -96,7 +112,10 @@ async fn a_planned_stop_of_the_leader_under_load_fails_no_proposal() {
                 }
                 let asked = Instant::now();
                 let change = entry(&format!("c{client}-{n}"), "k", b"v");
-                nodes[at % 3].propose(change, soon(10)).await.map_err(|e| format!("{client}/{n}: {e}"))?;
+                nodes[at % 3]
+                    .propose(change, soon(10))
+                    .await
+                    .map_err(|e| format!("{client}/{n}: {e}"))?;
                 slowest.fetch_max(asked.elapsed().as_millis() as u64, Ordering::SeqCst);
                 done.fetch_add(1, Ordering::SeqCst);
                 n += 1;
@@ -107,7 +126,11 @@ async fn a_planned_stop_of_the_leader_under_load_fails_no_proposal() {
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let leader = cluster.leader().await;
-        cluster.nodes[&leader].node.transfer_leader(None, soon(10)).await.unwrap();
+        cluster.nodes[&leader]
+            .node
+            .transfer_leader(None, soon(10))
+            .await
+            .unwrap();
     }
     let leader = cluster.leader().await;
     let leaving = Arc::clone(&cluster.nodes[&leader].node);
@@ -137,13 +160,21 @@ async fn a_follower_that_is_far_behind_gets_a_snapshot() {
     let away = if leader == 3 { 2 } else { 3 };
     cluster.kill(away).await;
     for n in 0..300u64 {
-        cluster.put(leader, &format!("r{n}"), &format!("key{n}"), &[7; 2000]).await;
+        cluster
+            .put(leader, &format!("r{n}"), &format!("key{n}"), &[7; 2000])
+            .await;
     }
-    eventually("the log is purged", 20, || (cluster.nodes[&leader].node.status().purged > 100).then_some(())).await;
+    eventually("the log is purged", 20, || {
+        (cluster.nodes[&leader].node.status().purged > 100).then_some(())
+    })
+    .await;
     cluster.start(away).await;
     let running = &cluster.nodes[&away];
     eventually("caught up", 20, || (running.count() == 300).then_some(())).await;
-    assert!(running.node.applied_watch().borrow().replaced > 0, "it came as a snapshot");
+    assert!(
+        running.node.applied_watch().borrow().replaced > 0,
+        "it came as a snapshot"
+    );
     assert_eq!(running.value("key299").unwrap().len(), 2000);
     assert!(running.fatal.lock().is_empty(), "{:?}", running.fatal.lock());
     cluster.put(away, "after", "after", b"v").await;
@@ -163,11 +194,16 @@ async fn a_restart_of_all_nodes_keeps_everything() {
         cluster.start(id).await;
         // What was acknowledged is not taken back, not even before a leader is there.
         if id == 1 {
-            assert!(cluster.nodes[&1].node.status().last_log >= 20);
+            let node = &cluster.nodes[&1].node;
+            eventually("its log", 5, || (node.status().last_log >= 20).then_some(())).await;
+            assert_eq!(cluster.nodes[&1].count(), 20);
         }
     }
     cluster.settled(3).await;
-    assert!(cluster.nodes[&1].node.status().term > term, "a restarted leader is elected anew");
+    assert!(
+        cluster.nodes[&1].node.status().term > term,
+        "a restarted leader is elected anew"
+    );
     for running in cluster.nodes.values() {
         running.node.read_barrier(soon(5)).await.unwrap();
         assert_eq!(running.count(), 20);
@@ -186,18 +222,27 @@ async fn nodes_are_removed_and_leave_and_their_ids_stay_dead() {
     cluster.settled(2).await;
     let via = *cluster.nodes.keys().next().unwrap();
     cluster.put(via, "r", "k", b"v").await;
-    let refused = cluster.nodes[&via].node.add_learner(leader, "127.0.0.1:1", "again", soon(5)).await;
+    let refused = cluster.nodes[&via]
+        .node
+        .add_learner(leader, "127.0.0.1:1", "again", soon(5))
+        .await;
     assert!(matches!(refused, Err(MemberError::Refused(_))), "{refused:?}");
     // A new node takes its place, under a new id.
     cluster.start(4).await;
     let addr = cluster.addrs[&4].to_string();
     let founder = &cluster.nodes[&via].node;
-    founder.add_learner(4, &addr, &incarnation(4), soon(10)).await.unwrap();
+    founder
+        .add_learner(4, &addr, &incarnation(4), soon(10))
+        .await
+        .unwrap();
     let taken = founder.add_learner(4, &addr, "other", soon(5)).await;
     assert!(matches!(taken, Err(MemberError::Refused(_))), "{taken:?}");
     founder.promote(4, soon(10)).await.unwrap();
     cluster.settled(3).await;
-    eventually("the new node has it all", 10, || (cluster.nodes[&4].count() == 1).then_some(())).await;
+    eventually("the new node has it all", 10, || {
+        (cluster.nodes[&4].count() == 1).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -232,7 +277,10 @@ async fn an_entry_that_cannot_be_applied_stops_the_node_and_is_never_skipped() {
         let before = running.node.applied_watch().borrow().index;
         let started = Instant::now();
         let _ = running.node.propose(bad, soon(3)).await;
-        eventually("the fatal hook", 2, || (!running.fatal.lock().is_empty()).then_some(())).await;
+        eventually("the fatal hook", 2, || {
+            (!running.fatal.lock().is_empty()).then_some(())
+        })
+        .await;
         assert!(started.elapsed() < Duration::from_secs(4));
         assert_eq!(running.fatal.lock().len(), 1);
         assert_eq!(running.node.applied_watch().borrow().index, before);

@@ -31,7 +31,13 @@ impl SegmentBackend for Memory {
     }
 
     fn list(&self, session: &str) -> Result<Vec<String>, SegmentFault> {
-        Ok(self.0.lock().keys().filter(|name| name.starts_with(session)).cloned().collect())
+        Ok(self
+            .0
+            .lock()
+            .keys()
+            .filter(|name| name.starts_with(session))
+            .cloned()
+            .collect())
     }
 }
 
@@ -48,7 +54,10 @@ async fn segments_and_calls_reach_the_other_nodes() {
     assert_eq!(peers.others(), vec![2]);
 
     let data = Bytes::from(vec![9u8; 3_000_000]);
-    let name = peers.segment_put(2, "session", 4, data.clone(), limit).await.unwrap();
+    let name = peers
+        .segment_put(2, "session", 4, data.clone(), limit)
+        .await
+        .unwrap();
     assert_eq!(peers.segment_get(2, &name, limit).await.unwrap(), data);
     assert_eq!(peers.segment_list(2, "session", limit).await.unwrap(), vec![name]);
     let missing = peers.segment_get(2, "none", limit).await;
@@ -59,13 +68,29 @@ async fn segments_and_calls_reach_the_other_nodes() {
     cluster.nodes[&2].node.on_call("live", |from, body| {
         async move { Ok(Bytes::from(format!("{from}:{}", body.len()))) }.boxed()
     });
-    let answer = peers.call(2, "live", Bytes::from_static(b"abc"), limit).await.unwrap();
+    let answer = peers
+        .call(2, "live", Bytes::from_static(b"abc"), limit)
+        .await
+        .unwrap();
     assert_eq!(answer, "1:3");
     assert!(peers.call(2, "other", Bytes::new(), limit).await.is_err());
-    assert!(matches!(peers.call(9, "live", Bytes::new(), limit).await, Err(PeerError::Unknown(9))));
+    assert!(matches!(
+        peers.call(9, "live", Bytes::new(), limit).await,
+        Err(PeerError::Unknown(9))
+    ));
 
     let (id, addr) = (2, cluster.addrs[&2]);
     cluster.kill(id).await;
-    let gone = cluster.nodes[&1].node.peers().call(id, "live", Bytes::new(), limit).await;
-    assert!(matches!(gone, Err(PeerError::Unreachable { .. } | PeerError::Refused { .. })), "{gone:?} {addr}");
+    let gone = cluster.nodes[&1]
+        .node
+        .peers()
+        .call(id, "live", Bytes::new(), limit)
+        .await;
+    assert!(
+        matches!(
+            gone,
+            Err(PeerError::Unreachable { .. } | PeerError::Refused { .. })
+        ),
+        "{gone:?} {addr}"
+    );
 }

@@ -3,6 +3,7 @@
  * After the process was killed, the test takes back what was never synced (tests/crash/power.rs).
  *
  * A file is known by its inode, so that it is found again after a rename. Directory entries count as durable.
+ * UNDO_FAIL_SYNC=n makes the sync after n others fail with EIO.
  * sync_file_range is not looked at: it neither flushes the drive's cache nor writes metadata, so it makes nothing
  * durable. One record, all numbers in the machine's own order:
  *   u64 kind, ino, offset, length, old size, old length | old bytes | new bytes
@@ -27,6 +28,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *dir;
 static int log_fd = -1;
 static uint64_t records;
+static long syncs_until_failure = -1;
 
 static ssize_t (*real_write)(int, const void *, size_t);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
@@ -43,6 +45,8 @@ __attribute__((constructor)) static void start(void) {
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_openat = dlsym(RTLD_NEXT, "openat");
     dir = getenv("UNDO_DIR");
+    const char *failing = getenv("UNDO_FAIL_SYNC");
+    if (failing) syncs_until_failure = atol(failing);
     const char *log = getenv("UNDO_LOG");
     if (!dir || !log) return;
     log_fd = real_openat(AT_FDCWD, log, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -188,7 +192,10 @@ static int synced(int fd, int (*call)(int)) {
     if (!tracked(fd, &st)) return call(fd);
     pthread_mutex_lock(&lock);
     uint64_t upto = records;
+    /* Once, as Linux does: the next one would succeed, with the data gone. */
+    int fail = syncs_until_failure >= 0 && syncs_until_failure-- == 0;
     pthread_mutex_unlock(&lock);
+    if (fail) { errno = EIO; return -1; }
     int r = call(fd);
     if (r == 0) {
         pthread_mutex_lock(&lock);

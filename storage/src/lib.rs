@@ -4,6 +4,7 @@
 //! ([`StateStore`]), encrypted segments ([`SegmentStore`]) and who it is ([`Identity`]). It knows sled and files,
 //! and neither Raft nor an async runtime: plain threads, and callbacks when something is durable.
 
+mod audit;
 mod doctor;
 mod engine;
 mod error;
@@ -15,6 +16,7 @@ mod log;
 mod segment;
 mod state;
 
+pub use audit::{AuditPage, AuditSearchError, audit_search};
 pub use doctor::{Finding, Report, check, set_aside};
 pub use error::{Damage, OpenError, REPAIR_COMMAND, ReadError, WriteError, escaped};
 pub use files::{DirLock, FreeSpace};
@@ -23,7 +25,7 @@ pub use kv::{Change, Kv, KvFault, Pair};
 pub use log::{Done, LogOptions, LogRecord, LogStore, MAX_RECORD, OnFatal, OnFull, SyncStats};
 pub use segment::{BadName, MAX_SEGMENT, SegmentError, SegmentName, SegmentOptions, SegmentStore};
 pub use state::{
-    IncomingSnapshot, MAX_KEY, MAX_VALUE, SnapshotError, SnapshotFault, SnapshotFile, StateOptions,
+    IncomingSnapshot, MAX_KEY, MAX_VALUE, Markers, SnapshotError, SnapshotFault, SnapshotFile, StateOptions,
     StateStore,
 };
 

@@ -1,6 +1,9 @@
 //! A process that is killed, and a machine whose power is cut, lose nothing that was acknowledged.
+//!
+//! `CUT_SEED=n` makes other cuts, `CUT_TIMES=n` makes n times as many.
 
 #[path = "crash/plan.rs"]
+#[allow(dead_code)] // the victim uses the rest
 mod plan;
 #[path = "crash/power.rs"]
 mod power;
@@ -27,6 +30,13 @@ struct Heard {
     opened: bool,
 }
 
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(default)
+}
+
 struct Scene {
     dir: tempfile::TempDir,
     shim: PathBuf,
@@ -38,6 +48,7 @@ struct Scene {
 
 impl Scene {
     fn new(kind: &'static str, seed: u64, skip: bool) -> Scene {
+        let seed = seed + 1_000_000 * setting("CUT_SEED", 0);
         let dir = tempfile::tempdir().expect("tempdir");
         let shim = power::build_shim(dir.path());
         Scene {
@@ -58,9 +69,10 @@ impl Scene {
         self.dir.path().join("undo.log")
     }
 
-    fn spawn(&mut self) -> Child {
+    fn command(&mut self) -> Command {
         self.seed += 1;
-        Command::new(env!("CARGO_BIN_EXE_storage-torture"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_storage-torture"));
+        command
             .args([
                 self.kind,
                 &self.data().display().to_string(),
@@ -70,9 +82,12 @@ impl Scene {
             .env("LD_PRELOAD", &self.shim)
             .env("UNDO_DIR", self.data())
             .env("UNDO_LOG", self.undo_log())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the victim starts")
+            .stdout(Stdio::piped());
+        command
+    }
+
+    fn spawn(&mut self) -> Child {
+        self.command().spawn().expect("the victim starts")
     }
 
     /// Lets a victim work for a moment and kills it.
@@ -242,7 +257,7 @@ fn log_cuts(seed: u64, cuts: usize, loss: Option<Loss>) {
     let mut scene = Scene::new("log", seed * 1000, false);
     let mut model = LogModel::default();
     let mut total = 0;
-    for i in 0..cuts {
+    for i in 0..cuts * setting("CUT_TIMES", 1) as usize {
         let (found, done) = cut_log(&mut scene, model, loss)
             .unwrap_or_else(|e| panic!("seed {seed}, cut {i}, {loss:?}: {e}"));
         model = found;
@@ -285,6 +300,36 @@ fn the_power_cut_test_fails_when_our_fdatasync_is_left_out() {
         }
     }
     panic!("without fdatasync nothing was lost: the test cannot tell");
+}
+
+#[test]
+fn nothing_is_acknowledged_after_a_failed_fsync() {
+    for syncs in [20, 21, 40] {
+        let mut scene = Scene::new("log", 7000 + syncs, false);
+        let out = scene
+            .command()
+            .env("UNDO_FAIL_SYNC", syncs.to_string())
+            .output()
+            .expect("the victim runs");
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert_eq!(out.status.code(), Some(1), "{text}");
+        let lines: Vec<&str> = text.lines().collect();
+        let fatal = lines
+            .iter()
+            .position(|l| l.starts_with("F "))
+            .expect("it said that it failed");
+        assert!(lines[fatal].contains("fdatasync"), "{}", lines[fatal]);
+        assert!(
+            lines[fatal..].iter().all(|l| !l.starts_with("D ")),
+            "acknowledged after the failure: {text}"
+        );
+        let submitted = lines.iter().filter(|l| l.starts_with("S ")).count();
+        let answered = lines
+            .iter()
+            .filter(|l| l.starts_with("D ") || l.starts_with("E "))
+            .count();
+        assert_eq!(submitted, answered, "everybody was told");
+    }
 }
 
 type State = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -366,7 +411,7 @@ fn state_cut(scene: &mut Scene, start: u64, loss: Loss) -> Result<u64, String> {
 fn state_cuts(seed: u64, cuts: usize, loss: Loss) {
     let mut scene = Scene::new("state", seed * 1000, false);
     let mut version = 0;
-    for i in 0..cuts {
+    for i in 0..cuts * setting("CUT_TIMES", 1) as usize {
         version = state_cut(&mut scene, version, loss)
             .unwrap_or_else(|e| panic!("seed {seed}, cut {i}, {loss:?}: {e}"));
     }

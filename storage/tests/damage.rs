@@ -8,8 +8,8 @@ use std::{
 };
 
 use palisade_storage::{
-    Change, Identity, Kv, LogOptions, LogRecord, LogStore, REPAIR_COMMAND, StateOptions, StateStore, check,
-    set_aside,
+    Change, Identity, Kv, LogOptions, LogRecord, LogStore, Pair, REPAIR_COMMAND, StateOptions, StateStore,
+    check, set_aside,
 };
 
 fn copy_dir(from: &Path, to: &Path) {
@@ -134,7 +134,7 @@ fn make_state(dir: &Path) {
     s.sync().expect("sync");
 }
 
-fn read_state(dir: &Path) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+fn read_state(dir: &Path) -> Result<Vec<Pair>, String> {
     let s = StateStore::open(dir, StateOptions::default()).map_err(|e| e.to_string())?;
     s.applied().map_err(|e| e.to_string())?;
     s.scan(b"", None, usize::MAX, false).map_err(|e| e.to_string())

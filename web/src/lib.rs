@@ -1,1 +1,38 @@
-//! Palisade: the web room.
+//! The HTTP API of a node: login, invites, certificates, records, sessions, recordings, the audit log, the cluster.
+//!
+//! Read in this order: `routes` (what there is), `ask` (who asks, and the one decision), then a handler such as
+//! `records`. Listeners are in `serve`. This room sees neither Raft nor the disk, only the ports in [`Api`].
+//!
+//! Invariants: nothing touches a record without a permit of [`palisade_core::access`]; no certificate is signed
+//! before the entry that audits it has committed; no secret is in a log, an error or a request id.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod api;
+mod ask;
+mod audit;
+mod body;
+mod caller;
+mod certs;
+mod cluster;
+mod error;
+mod guard;
+mod hosts;
+mod invites;
+mod issued;
+mod limits;
+mod login;
+mod passwords;
+mod records;
+mod routes;
+mod serve;
+mod sessions;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod totp;
+
+pub use api::{Api, Config};
+pub use caller::{Caller, Certified, Peer};
+pub use limits::Rate;
+pub use routes::{HEALTHZ, METRICS, READYZ, openapi, router};
+pub use serve::{ControlError, Front, TlsError, bind_control, serve_control, serve_tls, tls_config};

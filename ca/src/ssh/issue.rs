@@ -2,11 +2,11 @@
 
 use super::names::{HostNames, Principals, StandardExtension};
 use super::subject::SubjectKey;
-use crate::authority::AuthorityType;
 use crate::network::SourceNetwork;
 use crate::signer::{Signer, SshSigner};
 use crate::text::{self, TextError};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use palisade_core::record::AuthorityType;
 use ssh_key::certificate::{Builder, CertType};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,9 @@
 //! The self-signed certificate of an X.509 authority.
 
 use super::issue::date;
-use crate::authority::{AuthorityError, AuthorityType};
+use crate::authority::AuthorityError;
 use crate::signer::P256Key;
+use palisade_core::record::AuthorityType;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyUsagePurpose, SerialNumber,
 };

@@ -1,9 +1,9 @@
 //! Signing X.509 certificates for users and for the nodes' public ports.
 
-use crate::authority::AuthorityType;
 use crate::signer::Signer;
 use crate::text::{self, TextError};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, ParsedPublicKey};
+use palisade_core::record::AuthorityType;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
     PublicKeyData, SanType, SerialNumber, SubjectPublicKeyInfo,
@@ -200,6 +200,13 @@ pub fn sign_server_cert(signer: &Signer, request: &ServerCertRequest) -> Result<
         request.serial,
         request.window,
     )
+}
+
+/// The last second of a certificate's validity, in seconds since 1970.
+pub fn not_after(der: &[u8]) -> Result<u64, X509Error> {
+    let (_, certificate) =
+        x509_parser::parse_x509_certificate(der).map_err(|_| X509Error::MalformedCertificate)?;
+    u64::try_from(certificate.validity().not_after.timestamp()).map_err(|_| X509Error::MalformedCertificate)
 }
 
 /// The user named by a client certificate. The caller has verified the certificate; this only reads it.

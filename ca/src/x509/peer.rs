@@ -1,9 +1,9 @@
 //! Certificates between nodes: the identity in them, written and read.
 
 use super::issue::{IssuedCert, SubjectSpki, Window, X509Error, finish, leaf};
-use crate::authority::AuthorityType;
 use crate::signer::Signer;
 use crate::text;
+use palisade_core::record::AuthorityType;
 use rcgen::{DistinguishedName, DnType, ExtendedKeyUsagePurpose, SanType};
 use std::fmt;
 use std::str::FromStr;

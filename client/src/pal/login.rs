@@ -5,11 +5,11 @@ use crate::errors::{Failure, print};
 use crate::http::{CallError, Nodes};
 use crate::output::{self, Format, Table};
 use crate::profile::{self, FirstContact, NewKeys, Profile, web_addr};
-use palisade_core::shown::Shown;
 use crate::tls::Trust;
 use palisade_core::api::{Certificates, LoginRequest, Ping, path};
 use palisade_core::name::Name;
 use palisade_core::record::HostAddr;
+use palisade_core::shown::Shown;
 use palisade_core::time::Ttl;
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
@@ -26,11 +26,17 @@ pub(super) struct Contact {
 
 /// Works out which nodes to talk to and why to believe them.
 pub(super) fn contact(proxy: Option<&str>, args: &ContactArgs) -> Result<Contact, Failure> {
-    let known = match (proxy, profile::home().and_then(|home| Profile::load(&home, proxy))) {
+    let known = match (
+        proxy,
+        profile::home().and_then(|home| Profile::load(&home, proxy)),
+    ) {
         (_, Ok(profile)) => Some(profile),
         (Some(_), Err(_)) => None,
         (None, Err(_)) => {
-            return Err(Failure::usage("it is not known which cluster to talk to", "give --proxy ADDRESS, for example node1.example.com:3080"));
+            return Err(Failure::usage(
+                "it is not known which cluster to talk to",
+                "give --proxy ADDRESS, for example node1.example.com:3080",
+            ));
         }
     };
     let mut addrs: Vec<HostAddr> = Vec::new();
@@ -41,7 +47,10 @@ pub(super) fn contact(proxy: Option<&str>, args: &ContactArgs) -> Result<Contact
             addrs.push(web_addr(text)?);
         }
     }
-    let saved = known.iter().flat_map(|p| &p.meta.web_addrs).filter_map(|a| HostAddr::parse(a).ok());
+    let saved = known
+        .iter()
+        .flat_map(|p| &p.meta.web_addrs)
+        .filter_map(|a| HostAddr::parse(a).ok());
     let saved: Vec<HostAddr> = saved.collect();
     let first = match (addrs.first(), &known) {
         (Some(addr), _) => addr.clone(),
@@ -54,7 +63,10 @@ pub(super) fn contact(proxy: Option<&str>, args: &ContactArgs) -> Result<Contact
         (None, Some(file), _) => {
             let pem = std::fs::read_to_string(file).map_err(|e| Failure::file(file, "read", &e))?;
             let trust = Trust::pem(pem.as_bytes()).map_err(|e| {
-                Failure::usage(format!("{} cannot be used: {e}", file.display()), "give a PEM file of the authority")
+                Failure::usage(
+                    format!("{} cannot be used: {e}", file.display()),
+                    "give a PEM file of the authority",
+                )
             })?;
             (trust, FirstContact::File, Some(pem))
         }
@@ -69,15 +81,27 @@ pub(super) fn contact(proxy: Option<&str>, args: &ContactArgs) -> Result<Contact
         addrs.extend(saved);
     }
     let mut seen = std::collections::HashSet::new();
-    let addrs: Vec<String> = addrs.iter().map(HostAddr::to_string).filter(|a| seen.insert(a.clone())).collect();
-    Ok(Contact { first, nodes: Nodes::over_tls(&addrs, trust, None)?, kind, extra_roots })
+    let addrs: Vec<String> = addrs
+        .iter()
+        .map(HostAddr::to_string)
+        .filter(|a| seen.insert(a.clone()))
+        .collect();
+    Ok(Contact {
+        first,
+        nodes: Nodes::over_tls(&addrs, trust, None)?,
+        kind,
+        extra_roots,
+    })
 }
 
 pub(super) async fn login(proxy: Option<&str>, args: LoginArgs) -> Result<(), Failure> {
     let contact = contact(proxy, &args.contact)?;
     let ping: Ping = contact.nodes.get(path::PING, &[]).await?;
     if ping.cluster.is_empty() {
-        return Err(Failure::new("this node is in no cluster yet", "run `palctl cluster init` or `palctl cluster join` on it"));
+        return Err(Failure::new(
+            "this node is in no cluster yet",
+            "run `palctl cluster init` or `palctl cluster join` on it",
+        ));
     }
     let home = profile::home()?;
     let user = match args.user.clone() {
@@ -88,7 +112,10 @@ pub(super) async fn login(proxy: Option<&str>, args: LoginArgs) -> Result<(), Fa
             .map_err(|_| Failure::usage("it is not known who logs in", "give --user NAME"))?,
     };
     let user = Name::parse(&user).map_err(|e| Failure::usage(e.to_string(), "give --user NAME"))?;
-    let password = password(args.password_stdin, &format!("Password of {user} in {}: ", Shown(&ping.cluster)))?;
+    let password = password(
+        args.password_stdin,
+        &format!("Password of {user} in {}: ", Shown(&ping.cluster)),
+    )?;
     let code = match args.code {
         Some(code) => code,
         None if ping.second_factor => ask_code("Code of the second factor: ", args.password_stdin)?,
@@ -106,16 +133,26 @@ pub(super) async fn login(proxy: Option<&str>, args: LoginArgs) -> Result<(), Fa
     let issued: Result<Certificates, CallError> = contact.nodes.post(path::LOGIN, &request).await;
     zeroize::Zeroize::zeroize(&mut request.password);
     let issued = issued.map_err(|error| match &error {
-        CallError::Refused { status: 401, error } => {
-            Failure::new(error.message.clone(), "check name, password and code; each code works once")
-        }
+        CallError::Refused { status: 401, error } => Failure::new(
+            error.message.clone(),
+            "check name, password and code; each code works once",
+        ),
         _ => error.into(),
     })?;
     if issued.user != user.as_str() {
-        return Err(Failure::new("the node answered for another user", "check that the address is that of your cluster"));
+        return Err(Failure::new(
+            "the node answered for another user",
+            "check that the address is that of your cluster",
+        ));
     }
-    let profile =
-        Profile::save(&home, &contact.first, contact.kind, contact.extra_roots.as_deref(), &keys, &issued)?;
+    let profile = Profile::save(
+        &home,
+        &contact.first,
+        contact.kind,
+        contact.extra_roots.as_deref(),
+        &keys,
+        &issued,
+    )?;
     print(&describe(&profile))
 }
 
@@ -126,13 +163,19 @@ pub(super) async fn logout(proxy: Option<&str>) -> Result<(), Failure> {
     let told = match Nodes::of_profile(&profile) {
         Ok(nodes) => {
             let nodes = nodes.deadline(std::time::Duration::from_secs(3));
-            nodes.change(reqwest::Method::POST, path::LOGOUT, &json!({})).await.is_ok()
+            nodes
+                .change(reqwest::Method::POST, path::LOGOUT, &json!({}))
+                .await
+                .is_ok()
         }
         Err(_) => false,
     };
     profile.remove(&home)?;
     if !told {
-        eprintln!("note: no node was told; the certificates would have run out at {}", profile.meta.valid_before);
+        eprintln!(
+            "note: no node was told; the certificates would have run out at {}",
+            profile.meta.valid_before
+        );
     }
     print(&format!("Logged out of {}.\n", profile.meta.cluster))
 }
@@ -146,15 +189,27 @@ pub(super) fn status(proxy: Option<&str>, format: Format) -> Result<ExitCode, Fa
         Format::Text => {
             let profile = current?;
             print(&describe(&profile))?;
-            let others: Vec<&Profile> = all.iter().filter(|p| p.meta.proxy != profile.meta.proxy).collect();
+            let others: Vec<&Profile> = all
+                .iter()
+                .filter(|p| p.meta.proxy != profile.meta.proxy)
+                .collect();
             if !others.is_empty() {
                 let mut table = Table::new(&["Other login", "Cluster", "User", "Until"]);
                 for p in others {
-                    table.row(&[&p.meta.proxy, &p.meta.cluster, &p.meta.user, &p.meta.valid_before.to_string()]);
+                    table.row(&[
+                        &p.meta.proxy,
+                        &p.meta.cluster,
+                        &p.meta.user,
+                        &p.meta.valid_before.to_string(),
+                    ]);
                 }
                 print(&format!("\n{}", table.render()))?;
             }
-            Ok(if profile.expired() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+            Ok(if profile.expired() {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            })
         }
         Format::Json | Format::Yaml => {
             let shown = |p: &Profile| {
@@ -166,15 +221,28 @@ pub(super) fn status(proxy: Option<&str>, format: Format) -> Result<ExitCode, Fa
             };
             let active = all.iter().find(|p| is_current(p));
             let others: Vec<_> = all.iter().filter(|p| !is_current(p)).map(shown).collect();
-            print(&output::data_text(format, &json!({"active": active.map(shown), "others": others})))?;
-            Ok(if active.is_some_and(|p| !p.expired()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            print(&output::data_text(
+                format,
+                &json!({"active": active.map(shown), "others": others}),
+            ))?;
+            Ok(if active.is_some_and(|p| !p.expired()) {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
         }
     }
 }
 
 fn describe(profile: &Profile) -> String {
     let meta = &profile.meta;
-    let list = |items: &[String]| items.iter().map(|i| Shown(i).to_string()).collect::<Vec<_>>().join(", ");
+    let list = |items: &[String]| {
+        items
+            .iter()
+            .map(|i| Shown(i).to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let left = if profile.expired() {
         "run out".to_owned()
     } else {
@@ -197,26 +265,39 @@ fn describe(profile: &Profile) -> String {
 pub(super) fn password(from_stdin: bool, prompt: &str) -> Result<Zeroizing<String>, Failure> {
     if from_stdin {
         let mut line = Zeroizing::new(String::new());
-        std::io::stdin()
-            .lock()
-            .read_line(&mut line)
-            .map_err(|e| Failure::usage(format!("no password on standard input: {e}"), "write it there as one line"))?;
+        std::io::stdin().lock().read_line(&mut line).map_err(|e| {
+            Failure::usage(
+                format!("no password on standard input: {e}"),
+                "write it there as one line",
+            )
+        })?;
         let kept = line.trim_end_matches(['\n', '\r']).len();
         line.truncate(kept);
         if line.is_empty() {
-            return Err(Failure::usage("no password on standard input", "write it there as one line"));
+            return Err(Failure::usage(
+                "no password on standard input",
+                "write it there as one line",
+            ));
         }
         return Ok(line);
     }
     rpassword::prompt_password(prompt)
         .map(Zeroizing::new)
-        .map_err(|_| Failure::usage("there is no terminal to ask for a password", "use --password-stdin"))
+        .map_err(|_| {
+            Failure::usage(
+                "there is no terminal to ask for a password",
+                "use --password-stdin",
+            )
+        })
 }
 
 /// Asks for six digits on the terminal.
 pub(super) fn ask_code(prompt: &str, stdin_taken: bool) -> Result<String, Failure> {
     if stdin_taken || !std::io::stdin().is_terminal() {
-        return Err(Failure::usage("the cluster asks for a code of the second factor", "give --code 123456"));
+        return Err(Failure::usage(
+            "the cluster asks for a code of the second factor",
+            "give --code 123456",
+        ));
     }
     eprint!("{prompt}");
     let _ = std::io::stderr().flush();

@@ -10,7 +10,11 @@ use palisade_core::api::{HostPage, HostView, path};
 pub(super) async fn hosts(nodes: &Nodes) -> Result<Vec<HostView>, CallError> {
     let (mut hosts, mut after) = (Vec::new(), String::new());
     loop {
-        let query = if after.is_empty() { vec![] } else { vec![("after", after.clone())] };
+        let query = if after.is_empty() {
+            vec![]
+        } else {
+            vec![("after", after.clone())]
+        };
         let page: HostPage = nodes.get(path::HOSTS, &query).await?;
         hosts.extend(page.items);
         // A server that gives the same page for ever must not keep us for ever.
@@ -36,15 +40,23 @@ pub(super) async fn ls(profile: &Profile, format: Format, search: Option<&str>) 
 }
 
 fn labels(host: &HostView) -> String {
-    host.labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
+    host.labels
+        .iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn matches(host: &HostView, search: &str) -> bool {
     let by_label = search.split(',').all(|part| {
-        part.split_once('=').is_some_and(|(key, value)| host.labels.get(key.trim()).is_some_and(|v| v == value.trim()))
+        part.split_once('=')
+            .is_some_and(|(key, value)| host.labels.get(key.trim()).is_some_and(|v| v == value.trim()))
     });
     let text = search.to_lowercase();
-    by_label || [&host.name, &host.addr, &labels(host)].iter().any(|field| field.to_lowercase().contains(&text))
+    by_label
+        || [&host.name, &host.addr, &labels(host)]
+            .iter()
+            .any(|field| field.to_lowercase().contains(&text))
 }
 
 #[cfg(test)]
@@ -56,7 +68,11 @@ mod tests {
         let host = HostView {
             name: "web1".into(),
             addr: "10.0.0.7:22".into(),
-            labels: [("env".to_owned(), "prod".to_owned()), ("tier".to_owned(), "front".to_owned())].into(),
+            labels: [
+                ("env".to_owned(), "prod".to_owned()),
+                ("tier".to_owned(), "front".to_owned()),
+            ]
+            .into(),
             logins: vec![],
         };
         for good in ["env=prod", "tier=front,env=prod", "WEB", "10.0.0", "env=pr"] {

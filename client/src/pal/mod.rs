@@ -4,9 +4,12 @@ mod config;
 mod invite;
 mod login;
 mod ls;
+mod proxy;
+mod recordings;
 mod ssh;
 
 use crate::errors::Failure;
+use crate::http::Nodes;
 use crate::output::Format;
 use crate::profile::{self, Profile};
 use crate::tls::CaPin;
@@ -17,8 +20,15 @@ use std::process::ExitCode;
 
 /// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "pal", version, about = "Log in to a Palisade cluster and reach its hosts", max_term_width = 100)]
-#[command(after_help = "Begin with: pal login --proxy node1.example.com:3080 --user alice --ca-pin sha256:...")]
+#[command(
+    name = "pal",
+    version,
+    about = "Log in to a Palisade cluster and reach its hosts",
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Begin with: pal login --proxy node1.example.com:3080 --user alice --ca-pin sha256:..."
+)]
 pub struct Pal {
     /// Address of a node, or several with commas; for other commands than login, which saved login to use
     #[arg(long, global = true, env = "PAL_PROXY", value_name = "ADDR[,ADDR...]")]
@@ -51,12 +61,23 @@ enum Command {
     Ssh(Box<ssh::SshArgs>),
     /// Copy files to or from a host
     Scp(ssh::ScpArgs),
+    /// Connections for other programs
+    #[command(subcommand)]
+    Proxy(ProxyCommand),
     /// Print what to put into ~/.ssh/config
     Config {
         /// Go through one node with ProxyJump, without pal
         #[arg(long)]
         jump: bool,
     },
+    /// Play a recorded session
+    Play(recordings::PlayArgs),
+    /// Recorded sessions
+    #[command(subcommand)]
+    Recordings(recordings::RecordingsCommand),
+    /// Live sessions
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
     /// Use an invite: choose a password and set up the second factor
     #[command(subcommand)]
     Invite(InviteCommand),
@@ -105,6 +126,22 @@ struct LoginArgs {
 }
 
 #[derive(Debug, Subcommand)]
+enum ProxyCommand {
+    /// Carry an SSH connection on standard input and output, as a ProxyCommand
+    Ssh(proxy::ProxySshArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum SessionsCommand {
+    /// List live sessions
+    Ls {
+        /// How to show them
+        #[arg(long, short, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum InviteCommand {
     /// Accept an invite or a reset
     Accept(invite::AcceptArgs),
@@ -123,17 +160,37 @@ impl Pal {
             Command::Login(args) => login::login(proxy, args).await.map(|()| ExitCode::SUCCESS),
             Command::Logout => login::logout(proxy).await.map(|()| ExitCode::SUCCESS),
             Command::Status { format } => login::status(proxy, format),
-            Command::Ls { format, search } => ls::ls(&load(proxy)?, format, search.as_deref()).await.map(|()| ExitCode::SUCCESS),
+            Command::Ls { format, search } => ls::ls(&load(proxy)?, format, search.as_deref())
+                .await
+                .map(|()| ExitCode::SUCCESS),
             Command::Ssh(args) => ssh::ssh(&load(proxy)?, *args),
             Command::Scp(args) => ssh::scp(&load(proxy)?, args),
-            Command::Config { jump } => config::config(&load(proxy)?, jump).await.map(|()| ExitCode::SUCCESS),
+            Command::Proxy(ProxyCommand::Ssh(args)) => proxy::proxy_ssh(&load(proxy)?, &args)
+                .await
+                .map(|()| ExitCode::SUCCESS),
+            Command::Config { jump } => config::config(&load(proxy)?, jump)
+                .await
+                .map(|()| ExitCode::SUCCESS),
+            Command::Play(args) => recordings::play(|| load(proxy), args)
+                .await
+                .map(|()| ExitCode::SUCCESS),
+            Command::Recordings(command) => recordings::run(&load(proxy)?, command)
+                .await
+                .map(|()| ExitCode::SUCCESS),
+            Command::Sessions(SessionsCommand::Ls { format }) => {
+                crate::live::ls(&Nodes::of_profile(&load(proxy)?)?, format)
+                    .await
+                    .map(|()| ExitCode::SUCCESS)
+            }
             Command::Invite(InviteCommand::Accept(args)) => {
                 invite::accept(proxy, args).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Completion { shell } => {
                 crate::pages::completion(Pal::command(), shell).map(|()| ExitCode::SUCCESS)
             }
-            Command::Man { dir } => crate::pages::man(Pal::command(), dir.as_deref()).map(|()| ExitCode::SUCCESS),
+            Command::Man { dir } => {
+                crate::pages::man(Pal::command(), dir.as_deref()).map(|()| ExitCode::SUCCESS)
+            }
         }
     }
 }

@@ -102,14 +102,25 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn parse(text: &str) -> Result<Self, Failure> {
-        let bad = |why: &str| Failure::usage(format!("{text:?} is no target: {why}"), "write it like root@web1 or root@web1:22");
+        let bad = |why: &str| {
+            Failure::usage(
+                format!("{text:?} is no target: {why}"),
+                "write it like root@web1 or root@web1:22",
+            )
+        };
         let (login, rest) = match text.rsplit_once('@') {
             Some((login, rest)) => (Some(login.to_owned()), rest),
             None => (None, text),
         };
         let (host, port) = match rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
             Some((host, "")) => (host, None),
-            Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or_else(|| bad("what follows ] is no port"))?)),
+            Some((host, port)) => (
+                host,
+                Some(
+                    port.strip_prefix(':')
+                        .ok_or_else(|| bad("what follows ] is no port"))?,
+                ),
+            ),
             // More than one colon is an IPv6 address.
             None if rest.matches(':').count() == 1 => {
                 let (host, port) = rest.split_once(':').unwrap_or((rest, ""));
@@ -117,12 +128,20 @@ impl Target {
             }
             None => (rest, None),
         };
-        let port = port.map(str::parse).transpose().map_err(|_| bad("the port is no number"))?;
-        let safe = |s: &str| !s.is_empty() && !s.starts_with('-') && s.chars().all(|c| !c.is_control() && c != ' ');
+        let port = port
+            .map(str::parse)
+            .transpose()
+            .map_err(|_| bad("the port is no number"))?;
+        let safe =
+            |s: &str| !s.is_empty() && !s.starts_with('-') && s.chars().all(|c| !c.is_control() && c != ' ');
         if !safe(host) || !login.as_deref().is_none_or(safe) {
             return Err(bad("name or login cannot be used"));
         }
-        Ok(Target { login, host: host.to_owned(), port })
+        Ok(Target {
+            login,
+            host: host.to_owned(),
+            port,
+        })
     }
 }
 
@@ -138,10 +157,20 @@ fn ssh_args(args: &SshArgs, config: &std::path::Path) -> Result<Vec<OsString>, F
         (args.compress, "-C"),
         (args.quiet, "-q"),
     ];
-    out.extend(flags.iter().filter(|(on, _)| *on).map(|(_, flag)| OsString::from(flag)));
+    out.extend(
+        flags
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, flag)| OsString::from(flag)),
+    );
     out.extend((0..args.tty.min(2)).map(|_| "-t".into()));
     out.extend((0..args.verbose.min(3)).map(|_| "-v".into()));
-    for (flag, values) in [("-L", &args.local), ("-R", &args.remote), ("-D", &args.dynamic), ("-o", &args.options)] {
+    for (flag, values) in [
+        ("-L", &args.local),
+        ("-R", &args.remote),
+        ("-D", &args.dynamic),
+        ("-o", &args.options),
+    ] {
         for value in values {
             out.extend([flag.into(), value.into()]);
         }
@@ -166,7 +195,12 @@ fn scp_args(args: &ScpArgs, config: &std::path::Path) -> Vec<OsString> {
         (args.quiet, "-q"),
         (args.verbose > 0, "-v"),
     ];
-    out.extend(flags.iter().filter(|(on, _)| *on).map(|(_, flag)| OsString::from(flag)));
+    out.extend(
+        flags
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, flag)| OsString::from(flag)),
+    );
     if let Some(port) = args.port {
         out.extend(["-P".into(), port.to_string().into()]);
     }
@@ -186,7 +220,10 @@ fn write_config(profile: &Profile) -> Result<std::path::PathBuf, Failure> {
 
 fn become_program(program: &str, args: Vec<OsString>) -> Result<ExitCode, Failure> {
     let error = Command::new(program).args(args).exec();
-    Err(Failure::new(format!("cannot start {program}: {error}"), "install the OpenSSH client"))
+    Err(Failure::new(
+        format!("cannot start {program}: {error}"),
+        "install the OpenSSH client",
+    ))
 }
 
 pub(super) fn ssh(profile: &Profile, args: SshArgs) -> Result<ExitCode, Failure> {
@@ -220,23 +257,66 @@ mod tests {
 
     #[test]
     fn ssh_options_pass_through() {
-        assert_eq!(given(&["pal", "ssh", "root@web1", "ls", "-la", "--color"]), ["-F", "cfg", "-l", "root", "--", "web1", "ls", "-la", "--color"]);
         assert_eq!(
-            given(&["pal", "ssh", "-A", "-tt", "-L", "8080:db:80", "-D", "1080", "-N", "-o", "SendEnv=X", "web1:2222"]),
-            ["-F", "cfg", "-A", "-N", "-t", "-t", "-L", "8080:db:80", "-D", "1080", "-o", "SendEnv=X", "-p", "2222", "--", "web1"]
+            given(&["pal", "ssh", "root@web1", "ls", "-la", "--color"]),
+            ["-F", "cfg", "-l", "root", "--", "web1", "ls", "-la", "--color"]
         );
-        assert_eq!(given(&["pal", "ssh", "web1", "--", "-x"]), ["-F", "cfg", "--", "web1", "-x"]);
+        assert_eq!(
+            given(&[
+                "pal",
+                "ssh",
+                "-A",
+                "-tt",
+                "-L",
+                "8080:db:80",
+                "-D",
+                "1080",
+                "-N",
+                "-o",
+                "SendEnv=X",
+                "web1:2222"
+            ]),
+            [
+                "-F",
+                "cfg",
+                "-A",
+                "-N",
+                "-t",
+                "-t",
+                "-L",
+                "8080:db:80",
+                "-D",
+                "1080",
+                "-o",
+                "SendEnv=X",
+                "-p",
+                "2222",
+                "--",
+                "web1"
+            ]
+        );
+        assert_eq!(
+            given(&["pal", "ssh", "web1", "--", "-x"]),
+            ["-F", "cfg", "--", "web1", "-x"]
+        );
     }
 
     #[test]
     fn scp_options_pass_through() {
-        assert_eq!(given(&["pal", "scp", "-r", "-P", "22", "a b", "root@web1:/tmp"]), ["-F", "cfg", "-r", "-P", "22", "--", "a b", "root@web1:/tmp"]);
+        assert_eq!(
+            given(&["pal", "scp", "-r", "-P", "22", "a b", "root@web1:/tmp"]),
+            ["-F", "cfg", "-r", "-P", "22", "--", "a b", "root@web1:/tmp"]
+        );
         assert!(Pal::try_parse_from(["pal", "scp", "one"]).is_err());
     }
 
     #[test]
     fn targets_are_read_and_hostile_ones_refused() {
-        let of = |login: Option<&str>, host: &str, port| Target { login: login.map(Into::into), host: host.into(), port };
+        let of = |login: Option<&str>, host: &str, port| Target {
+            login: login.map(Into::into),
+            host: host.into(),
+            port,
+        };
         for (text, wanted) in [
             ("web1", of(None, "web1", None)),
             ("root@web1:22", of(Some("root"), "web1", Some(22))),
@@ -246,7 +326,17 @@ mod tests {
         ] {
             assert_eq!(Target::parse(text), Ok(wanted), "{text}");
         }
-        for bad in ["", "-oProxyCommand=x", "root@", "@web1", "-x@web1", "web1:x", "web1:99999", "a b", "w\x1b1"] {
+        for bad in [
+            "",
+            "-oProxyCommand=x",
+            "root@",
+            "@web1",
+            "-x@web1",
+            "web1:x",
+            "web1:99999",
+            "a b",
+            "w\x1b1",
+        ] {
             assert!(Target::parse(bad).is_err(), "{bad:?} was accepted");
         }
     }

@@ -5,13 +5,13 @@ use crate::errors::{Failure, print};
 use crate::http::{CallError, Nodes, fill};
 use crate::output::{self, Format, Table};
 use crate::profile::now;
+use crate::save::save;
 use crate::verify::{Report, Verifier};
 use palisade_core::api::{AuditItem, AuditPage, AuditSearch, AuthorityView, path};
 use palisade_core::shown::Shown;
 use palisade_core::time::{Timestamp, Ttl};
-use reqwest::Response;
 use ssh_key::PublicKey;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Subcommand)]
@@ -81,7 +81,11 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(ago) = Ttl::parse(text) {
         return Ok(now().minus_ms(ago.ms()));
     }
-    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    let whole = if text.len() == 10 {
+        format!("{text}T00:00:00Z")
+    } else {
+        text.to_owned()
+    };
     Timestamp::parse(&whole).map_err(|e| format!("{e}, or 2h for two hours ago"))
 }
 
@@ -128,7 +132,10 @@ async fn search(nodes: &Nodes, args: &SearchArgs) -> Result<(), Failure> {
         cursor: args.cursor.clone(),
     };
     let wanted = if args.all { usize::MAX } else { args.limit as usize };
-    let mut page = AuditPage { items: Vec::new(), cursor: String::new() };
+    let mut page = AuditPage {
+        items: Vec::new(),
+        cursor: String::new(),
+    };
     loop {
         let next: AuditPage = nodes.get(path::AUDIT, &query(&ask)).await?;
         page.items.extend(next.items);
@@ -157,8 +164,16 @@ fn table(items: &[AuditItem]) -> Table {
     let mut table = Table::new(&["Seq", "Time", "Code", "Event", "User", "Host", "About"]);
     for item in items {
         let event = &item.event;
-        let login = if event.login.is_empty() { String::new() } else { format!("{}@", event.login) };
-        let about = [event.target.as_str(), event.message.as_str(), event.session.as_str()];
+        let login = if event.login.is_empty() {
+            String::new()
+        } else {
+            format!("{}@", event.login)
+        };
+        let about = [
+            event.target.as_str(),
+            event.message.as_str(),
+            event.session.as_str(),
+        ];
         let about: Vec<&str> = about.into_iter().filter(|part| !part.is_empty()).collect();
         table.row(&[
             item.seq.to_string(),
@@ -166,48 +181,15 @@ fn table(items: &[AuditItem]) -> Table {
             item.code.clone(),
             event.event.name().to_owned(),
             event.user.clone(),
-            if event.host.is_empty() { String::new() } else { format!("{login}{}", event.host) },
+            if event.host.is_empty() {
+                String::new()
+            } else {
+                format!("{login}{}", event.host)
+            },
             about.join(": "),
         ]);
     }
     table
-}
-
-/// Writes an answer into a file as it comes: whole, or not at all.
-pub(crate) async fn save(mut response: Response, out: Option<&Path>) -> Result<(), Failure> {
-    let broken = |e: reqwest::Error| Failure::new(format!("the answer broke off: {e}"), "try again");
-    let Some(path) = out.filter(|p| *p != Path::new("-")) else {
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            let mut stdout = std::io::stdout().lock();
-            match stdout.write_all(&chunk).and_then(|()| stdout.flush()) {
-                Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-                Err(e) => return Err(Failure::new(format!("cannot write the output: {e}"), "check where it goes")),
-                Ok(()) => {}
-            }
-        }
-        return Ok(());
-    };
-    let mut temp = path.as_os_str().to_owned();
-    temp.push(".part");
-    let temp = PathBuf::from(temp);
-    let failed = |e: std::io::Error| Failure::file(path, "write", &e);
-    let mut file = crate::profile::private_file(&temp).map_err(failed)?;
-    let mut size = 0u64;
-    let outcome = async {
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            size += chunk.len() as u64;
-            file.write_all(&chunk).map_err(failed)?;
-        }
-        file.sync_all().map_err(failed)?;
-        std::fs::rename(&temp, path).map_err(failed)
-    }
-    .await;
-    if let Err(failure) = outcome {
-        let _ = std::fs::remove_file(&temp);
-        return Err(failure);
-    }
-    eprintln!("{}: {size} bytes", path.display());
-    Ok(())
 }
 
 fn bad(fault: crate::verify::Fault) -> Failure {
@@ -223,7 +205,10 @@ async fn verify(link: &Link, args: &VerifyArgs) -> Result<(), Failure> {
         Some(file) => {
             let text = std::fs::read_to_string(file).map_err(|e| Failure::file(file, "read", &e))?;
             let key = PublicKey::from_openssh(text.trim()).map_err(|e| {
-                Failure::usage(format!("{} is no public key: {e}", file.display()), "give what `palctl auth export --type audit` printed")
+                Failure::usage(
+                    format!("{} is no public key: {e}", file.display()),
+                    "give what `palctl auth export --type audit` printed",
+                )
             })?;
             Some(key)
         }
@@ -295,14 +280,24 @@ mod tests {
 
     #[test]
     fn moments_are_read_as_people_write_them() {
-        assert_eq!(moment("2026-11-22"), Timestamp::parse("2026-11-22T00:00:00Z").map_err(|e| e.to_string()));
+        assert_eq!(
+            moment("2026-11-22"),
+            Timestamp::parse("2026-11-22T00:00:00Z").map_err(|e| e.to_string())
+        );
         assert!(moment("2h").is_ok_and(|t| now().since_ms(t) >= 7_200_000));
         assert!(moment("yesterday").is_err());
     }
 
     #[test]
     fn only_what_narrows_is_asked() {
-        let ask = AuditSearch { user: "alice".into(), limit: 5, ..AuditSearch::default() };
-        assert_eq!(query(&ask), [("user", "alice".to_owned()), ("limit", "5".to_owned())]);
+        let ask = AuditSearch {
+            user: "alice".into(),
+            limit: 5,
+            ..AuditSearch::default()
+        };
+        assert_eq!(
+            query(&ask),
+            [("user", "alice".to_owned()), ("limit", "5".to_owned())]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! `palctl auth export | sign`.
 
-use super::hosts::public_key;
 use super::Link;
+use super::hosts::public_key;
 use crate::errors::{Failure, print};
 use crate::http::fill;
 use crate::profile;
@@ -43,7 +43,11 @@ pub(super) struct SignArgs {
     #[arg(long, value_delimiter = ',', required = true, value_name = "NAMES")]
     host: Vec<String>,
     /// Its host public key
-    #[arg(long, value_name = "FILE.pub", default_value = "/etc/ssh/ssh_host_ed25519_key.pub")]
+    #[arg(
+        long,
+        value_name = "FILE.pub",
+        default_value = "/etc/ssh/ssh_host_ed25519_key.pub"
+    )]
     key: PathBuf,
     /// Directory to write into [default: beside the key]
     #[arg(long, value_name = "DIR")]
@@ -78,7 +82,12 @@ async fn sign(link: &Link, args: &SignArgs) -> Result<(), Failure> {
         ttl_secs: args.ttl.map_or(0, Ttl::ms).div_ceil(1000),
     };
     let signed: HostCertificate = link.nodes()?.post(path::SIGN_HOST, &ask).await?;
-    let unusable = || Failure::new("the node answered with what is no host certificate", "check its version");
+    let unusable = || {
+        Failure::new(
+            "the node answered with what is no host certificate",
+            "check its version",
+        )
+    };
     let cert = Certificate::from_openssh(&signed.certificate).map_err(|_| unusable())?;
     let own = PublicKey::from_openssh(&key).map_err(|_| unusable())?;
     if cert.public_key() != own.key_data() || !cert.cert_type().is_host() {
@@ -91,21 +100,45 @@ async fn sign(link: &Link, args: &SignArgs) -> Result<(), Failure> {
     let mut authorities = String::new();
     for line in &signed.user_authorities {
         let key = PublicKey::from_openssh(line).map_err(|_| unusable())?;
-        authorities += &format!("{} palisade-user-ca\n", PublicKey::new(key.key_data().clone(), "").to_openssh().map_err(|_| unusable())?.trim());
+        authorities += &format!(
+            "{} palisade-user-ca\n",
+            PublicKey::new(key.key_data().clone(), "")
+                .to_openssh()
+                .map_err(|_| unusable())?
+                .trim()
+        );
     }
     profile::write_mode(&ca_path, authorities.as_bytes(), 0o644)?;
-    let full = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string();
+    let full = |path: &Path| {
+        std::path::absolute(path)
+            .unwrap_or_else(|_| path.to_path_buf())
+            .display()
+            .to_string()
+    };
     // The two lines alone go to standard output, so that they can be appended to sshd's configuration.
-    eprintln!("Put these two lines into /etc/ssh/sshd_config of {} and reload sshd:", args.host.join(", "));
-    print(&format!("TrustedUserCAKeys {}\nHostCertificate {}\n", full(&ca_path), full(&cert_path)))
+    eprintln!(
+        "Put these two lines into /etc/ssh/sshd_config of {} and reload sshd:",
+        args.host.join(", ")
+    );
+    print(&format!(
+        "TrustedUserCAKeys {}\nHostCertificate {}\n",
+        full(&ca_path),
+        full(&cert_path)
+    ))
 }
 
 fn out_paths(key: &Path, out: Option<&Path>) -> (PathBuf, PathBuf) {
-    let beside = key.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = key
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let dir = out.unwrap_or(beside);
     let name = key.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.strip_suffix(".pub").unwrap_or(&name);
-    (dir.join(format!("{stem}-cert.pub")), dir.join("palisade_user_ca.pub"))
+    (
+        dir.join(format!("{stem}-cert.pub")),
+        dir.join("palisade_user_ca.pub"),
+    )
 }
 
 #[cfg(test)]

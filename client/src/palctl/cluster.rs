@@ -5,9 +5,9 @@ use crate::errors::{Failure, print};
 use crate::http::fill;
 use crate::output::{self, Format, Table};
 use crate::profile::web_addr;
-use palisade_core::shown::Shown;
 use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder, Transfer, path};
 use palisade_core::name::Name;
+use palisade_core::shown::Shown;
 use reqwest::Method;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -61,10 +61,14 @@ pub(super) async fn run(link: &Link, command: ClusterCommand) -> Result<(), Fail
             // A leader hands over first, and the log must agree.
             let nodes = link.nodes()?.deadline(Duration::from_secs(60));
             nodes.delete(&fill(path::NODE, &[&node])).await?;
-            print(&format!("Node {node} is no longer a member. Its data directory may be removed.\n"))
+            print(&format!(
+                "Node {node} is no longer a member. Its data directory may be removed.\n"
+            ))
         }
         ClusterCommand::Transfer { to } => {
-            let body = Transfer { to: to.unwrap_or_default() };
+            let body = Transfer {
+                to: to.unwrap_or_default(),
+            };
             link.nodes()?.change(Method::POST, path::TRANSFER, &body).await?;
             print("Leadership was handed over.\n")
         }
@@ -72,10 +76,22 @@ pub(super) async fn run(link: &Link, command: ClusterCommand) -> Result<(), Fail
 }
 
 async fn init(link: &Link, name: String) -> Result<(), Failure> {
-    let name = Name::parse(&name).map_err(|e| Failure::usage(e.to_string(), "give --name a name like main"))?;
+    let name =
+        Name::parse(&name).map_err(|e| Failure::usage(e.to_string(), "give --name a name like main"))?;
     let nodes = link.control()?.deadline(Duration::from_secs(60));
-    let reply: InitReply = nodes.post(path::INIT, &InitRequest { cluster: name.to_string() }).await?;
-    let first = if reply.created { "made" } else { "was there already; nothing was changed" };
+    let reply: InitReply = nodes
+        .post(
+            path::INIT,
+            &InitRequest {
+                cluster: name.to_string(),
+            },
+        )
+        .await?;
+    let first = if reply.created {
+        "made"
+    } else {
+        "was there already; nothing was changed"
+    };
     print(&format!(
         "Cluster {name} {first}.\n  Id:     {}\n  CA pin: {}\n\nNext:\n  palctl tokens add                    a token for each further node\n  palctl users add NAME --roles ...    the first user\n",
         Shown(&reply.cluster_id),
@@ -85,12 +101,22 @@ async fn init(link: &Link, name: String) -> Result<(), Failure> {
 
 async fn join(link: &Link, token: String, addr: &str) -> Result<(), Failure> {
     if !token.starts_with("pj1.") || token.split('.').count() != 5 {
-        return Err(Failure::usage("this is no join token", "run `palctl tokens add` on a member and give what it prints"));
+        return Err(Failure::usage(
+            "this is no join token",
+            "run `palctl tokens add` on a member and give what it prints",
+        ));
     }
-    let order = JoinOrder { token, addr: web_addr(addr)?.to_string() };
+    let order = JoinOrder {
+        token,
+        addr: web_addr(addr)?.to_string(),
+    };
     let nodes = link.control()?.deadline(Duration::from_secs(120));
     let status: ClusterStatus = nodes.post(path::JOIN_ORDER, &order).await?;
-    print(&format!("This node joined cluster {}.\n\n{}", Shown(&status.cluster), text(&status)))
+    print(&format!(
+        "This node joined cluster {}.\n\n{}",
+        Shown(&status.cluster),
+        text(&status)
+    ))
 }
 
 pub(super) async fn status(link: &Link, args: &StatusArgs) -> Result<ExitCode, Failure> {
@@ -100,14 +126,21 @@ pub(super) async fn status(link: &Link, args: &StatusArgs) -> Result<ExitCode, F
         format => print(&output::data_text(format, &output::to_value(&status)?))?,
     }
     // So that a script notices without reading.
-    Ok(if status.cluster.is_empty() || status.quorum { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if status.cluster.is_empty() || status.quorum {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn text(status: &ClusterStatus) -> String {
     if status.cluster.is_empty() {
-        return "This node is in no cluster yet: run `palctl cluster init` or `palctl cluster join` on it.\n".into();
+        return "This node is in no cluster yet: run `palctl cluster init` or `palctl cluster join` on it.\n"
+            .into();
     }
-    let leader = status.leader.and_then(|id| status.nodes.iter().find(|n| n.id == id));
+    let leader = status
+        .leader
+        .and_then(|id| status.nodes.iter().find(|n| n.id == id));
     let mut out = format!(
         "Cluster:   {} ({})\nVersion:   {}\nCA pin:    {}\nQuorum:    {}\nLeader:    {}\nTerm:      {}, log {}, applied {}\nDisk:      {} MiB free, sync p99 {}\nMay lose:  {} more node(s)\n\n",
         Shown(&status.cluster),
@@ -120,13 +153,23 @@ fn text(status: &ClusterStatus) -> String {
         status.last_index,
         status.applied_index,
         status.disk_free_bytes / (1024 * 1024),
-        if status.fsync_p99_us == 0 { "-".to_owned() } else { format!("{:.1} ms", status.fsync_p99_us as f64 / 1000.0) },
+        if status.fsync_p99_us == 0 {
+            "-".to_owned()
+        } else {
+            format!("{:.1} ms", status.fsync_p99_us as f64 / 1000.0)
+        },
         status.failure_tolerance,
     );
-    let mut table = Table::new(&["Node", "Id", "Role", "Votes", "Answers", "Lag", "HTTPS", "SSH", "Peer"]);
+    let mut table = Table::new(&[
+        "Node", "Id", "Role", "Votes", "Answers", "Lag", "HTTPS", "SSH", "Peer",
+    ]);
     for node in &status.nodes {
         let yes = |b: bool| if b { "yes" } else { "no" }.to_owned();
-        let name = if node.id == status.node { format!("{} *", node.name) } else { node.name.clone() };
+        let name = if node.id == status.node {
+            format!("{} *", node.name)
+        } else {
+            node.name.clone()
+        };
         table.row(&[
             name,
             node.id.to_string(),

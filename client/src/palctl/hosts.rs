@@ -48,7 +48,10 @@ pub(super) async fn run(link: &Link, command: HostsCommand) -> Result<(), Failur
     match command {
         HostsCommand::Add(args) => {
             let record = record(&args)?;
-            let made = link.nodes()?.change(Method::POST, &fill(path::RECORDS, &["host"]), &record.to_json()).await;
+            let made = link
+                .nodes()?
+                .change(Method::POST, &fill(path::RECORDS, &["host"]), &record.to_json())
+                .await;
             made.map_err(|e| match e.code() {
                 Some("conflict") => Failure::new(
                     format!("there is a host {} already", args.name),
@@ -84,7 +87,9 @@ pub(super) async fn run(link: &Link, command: HostsCommand) -> Result<(), Failur
         }
         HostsCommand::Rm { name, yes } => {
             confirm(&format!("Remove host {name}"), yes.yes)?;
-            link.nodes()?.delete(&fill(path::RECORD, &["host", &name])).await?;
+            link.nodes()?
+                .delete(&fill(path::RECORD, &["host", &name]))
+                .await?;
             print(&format!("Host {name} was removed.\n"))
         }
     }
@@ -94,18 +99,26 @@ pub(super) async fn run(link: &Link, command: HostsCommand) -> Result<(), Failur
 pub(super) fn labels(pairs: &[String]) -> Result<Labels, Failure> {
     let pair = |text: &String| match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
-        _ => Err(Failure::usage(format!("{text:?} is no label"), "write labels like env=prod,role=db")),
+        _ => Err(Failure::usage(
+            format!("{text:?} is no label"),
+            "write labels like env=prod,role=db",
+        )),
     };
     pairs.iter().map(pair).collect()
 }
 
 fn record(args: &AddArgs) -> Result<AnyRecord, Failure> {
-    let name = Name::parse(&args.name).map_err(|e| Failure::usage(e.to_string(), "correct it and try again"))?;
+    let name =
+        Name::parse(&args.name).map_err(|e| Failure::usage(e.to_string(), "correct it and try again"))?;
     let addr = args.addr.clone().unwrap_or_else(|| args.name.clone());
     let addr = HostAddr::parse(&addr)
         .or_else(|_| HostAddr::parse(&format!("{addr}:22")))
         .map_err(|e| Failure::usage(e.to_string(), "give --addr HOST:PORT"))?;
-    let public_key = args.public_key.as_ref().map(|file| public_key(file)).transpose()?;
+    let public_key = args
+        .public_key
+        .as_ref()
+        .map(|file| public_key(file))
+        .transpose()?;
     let mut record = Record::new(name, HostSpec { addr, public_key });
     record.metadata.labels = labels(&args.labels)?;
     record.metadata.description = args.description.clone().unwrap_or_default();
@@ -117,7 +130,10 @@ pub(super) fn public_key(file: &std::path::Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(file).map_err(|e| Failure::file(file, "read", &e))?;
     let private = "give the file that ends in .pub, like /etc/ssh/ssh_host_ed25519_key.pub";
     if text.contains("PRIVATE KEY") {
-        return Err(Failure::usage(format!("{} is a private key", file.display()), private));
+        return Err(Failure::usage(
+            format!("{} is a private key", file.display()),
+            private,
+        ));
     }
     let key = PublicKey::from_openssh(text.trim())
         .map_err(|e| Failure::usage(format!("{} is no SSH public key: {e}", file.display()), private))?;

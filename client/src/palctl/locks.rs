@@ -51,18 +51,38 @@ pub(super) enum LocksCommand {
 }
 
 pub(super) async fn lock(link: &Link, args: LockArgs) -> Result<(), Failure> {
-    let target = LockTarget { user: args.user, role: args.role, login: args.login, host: args.host };
-    let made_up = || Name::parse(&format!("lock-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]));
+    let target = LockTarget {
+        user: args.user,
+        role: args.role,
+        login: args.login,
+        host: args.host,
+    };
+    let made_up = || {
+        Name::parse(&format!(
+            "lock-{}",
+            &uuid::Uuid::new_v4().simple().to_string()[..12]
+        ))
+    };
     let name = match args.name {
         Some(name) => name,
         None => made_up().map_err(|e| Failure::new(e.to_string(), "give --name"))?,
     };
     let shown = target.shown();
-    let mut record = Record::new(name.clone(), LockSpec { target, message: args.message });
+    let mut record = Record::new(
+        name.clone(),
+        LockSpec {
+            target,
+            message: args.message,
+        },
+    );
     record.metadata.expires = args.ttl.map(|ttl| now().plus_ms(ttl.ms()));
     let record: AnyRecord = record.into();
-    link.nodes()?.change(Method::POST, &fill(path::RECORDS, &["lock"]), &record.to_json()).await?;
-    print(&format!("Locked: {shown}. Open sessions are being ended.\nUndo it with: palctl locks rm {name}\n"))
+    link.nodes()?
+        .change(Method::POST, &fill(path::RECORDS, &["lock"]), &record.to_json())
+        .await?;
+    print(&format!(
+        "Locked: {shown}. Open sessions are being ended.\nUndo it with: palctl locks rm {name}\n"
+    ))
 }
 
 pub(super) async fn run(link: &Link, command: LocksCommand) -> Result<(), Failure> {
@@ -84,7 +104,9 @@ pub(super) async fn run(link: &Link, command: LocksCommand) -> Result<(), Failur
         }
         LocksCommand::Rm { name, yes } => {
             confirm(&format!("Remove lock {name}"), yes.yes)?;
-            link.nodes()?.delete(&fill(path::RECORD, &["lock", &name])).await?;
+            link.nodes()?
+                .delete(&fill(path::RECORD, &["lock", &name]))
+                .await?;
             print(&format!("Lock {name} was removed.\n"))
         }
     }

@@ -1,12 +1,12 @@
 //! `palctl`: for operators. On a node it uses the node's control socket, elsewhere the login of `pal`.
 
-pub(crate) mod audit;
+mod audit;
 mod auth;
 mod cluster;
 mod hosts;
 mod locks;
 mod records;
-pub(crate) mod sessions;
+mod sessions;
 mod tokens;
 mod users;
 
@@ -23,8 +23,15 @@ use std::process::ExitCode;
 
 /// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "palctl", version, about = "Operate a Palisade cluster", max_term_width = 100)]
-#[command(after_help = "On a node, palctl is the operator by the node's control socket; elsewhere it uses `pal login`.")]
+#[command(
+    name = "palctl",
+    version,
+    about = "Operate a Palisade cluster",
+    max_term_width = 100
+)]
+#[command(
+    after_help = "On a node, palctl is the operator by the node's control socket; elsewhere it uses `pal login`."
+)]
 pub struct Palctl {
     /// The node's control socket [default: /var/lib/palisade/control.sock if it is there]
     #[arg(long, global = true, env = "PALISADE_SOCKET", value_name = "PATH")]
@@ -97,7 +104,10 @@ impl Palctl {
 
     /// Runs it.
     pub async fn run(self) -> Result<ExitCode, Failure> {
-        let link = Link { socket: self.socket, proxy: self.proxy };
+        let link = Link {
+            socket: self.socket,
+            proxy: self.proxy,
+        };
         match self.command {
             Command::Cluster(command) => cluster::run(&link, command).await?,
             Command::Status(args) => return cluster::status(&link, &args).await,
@@ -138,7 +148,8 @@ impl Link {
             return self.over(usual);
         }
         let profile = Profile::load(&profile::home()?, self.proxy.as_deref()).map_err(|mut failure| {
-            failure.todo += ", or run palctl on a node (with --socket if its data directory is not the usual one)";
+            failure.todo +=
+                ", or run palctl on a node (with --socket if its data directory is not the usual one)";
             failure
         })?;
         Nodes::of_profile(&profile)
@@ -167,7 +178,11 @@ async fn all_records(nodes: &Nodes, kind: Kind) -> Result<Vec<serde_json::Value>
     let route = fill(path::RECORDS, &[kind.as_str()]);
     let (mut items, mut after) = (Vec::new(), String::new());
     loop {
-        let query = if after.is_empty() { vec![] } else { vec![("after", after.clone())] };
+        let query = if after.is_empty() {
+            vec![]
+        } else {
+            vec![("after", after.clone())]
+        };
         let page: Page = nodes.get(&route, &query).await?;
         items.extend(page.items);
         if page.next.is_empty() || page.next == after {
@@ -186,12 +201,16 @@ fn name_of(record: &serde_json::Value) -> String {
 fn text_at(record: &serde_json::Value, pointer: &str) -> String {
     match record.pointer(pointer) {
         Some(serde_json::Value::String(text)) => text.clone(),
-        Some(serde_json::Value::Array(items)) => {
-            items.iter().map(|i| i.as_str().unwrap_or_default()).collect::<Vec<_>>().join(",")
-        }
-        Some(serde_json::Value::Object(map)) => {
-            map.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect::<Vec<_>>().join(",")
-        }
+        Some(serde_json::Value::Array(items)) => items
+            .iter()
+            .map(|i| i.as_str().unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join(","),
+        Some(serde_json::Value::Object(map)) => map
+            .iter()
+            .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
+            .collect::<Vec<_>>()
+            .join(","),
         Some(serde_json::Value::Null) | None => String::new(),
         Some(other) => other.to_string(),
     }
@@ -203,7 +222,10 @@ fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(format!("{question}: not done without being asked"), "give --yes"));
+        return Err(Failure::usage(
+            format!("{question}: not done without being asked"),
+            "give --yes",
+        ));
     }
     eprint!("{question}? [y/N] ");
     let _ = std::io::stderr().flush();

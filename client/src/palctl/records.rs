@@ -26,7 +26,12 @@ pub(super) struct GetArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct CreateArgs {
     /// The file, or - for standard input
-    #[arg(short = 'f', long = "filename", value_name = "FILE", required_unless_present = "file")]
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE",
+        required_unless_present = "file"
+    )]
     filename: Option<PathBuf>,
     /// The same, without -f
     #[arg(conflicts_with = "filename", value_name = "FILE")]
@@ -81,9 +86,13 @@ async fn fetch(nodes: &Nodes, kind: Kind, name: &str) -> Result<Value, CallError
 }
 
 pub(super) async fn get(link: &Link, args: &GetArgs) -> Result<(), Failure> {
+    let wanted = args
+        .what
+        .split(',')
+        .map(reference)
+        .collect::<Result<Vec<_>, _>>()?;
     let nodes = link.nodes()?;
     let mut found = Vec::new();
-    let wanted = args.what.split(',').map(reference).collect::<Result<Vec<_>, _>>()?;
     for (kind, name) in &wanted {
         match name {
             Some(name) => found.push(fetch(&nodes, *kind, name).await?),
@@ -119,10 +128,16 @@ fn read(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let failed = |e: &std::io::Error| Failure::file(file, "read", e);
     if file == Path::new("-") {
-        std::io::stdin().lock().take(MOST).read_to_string(&mut text).map_err(|e| failed(&e))?;
+        std::io::stdin()
+            .lock()
+            .take(MOST)
+            .read_to_string(&mut text)
+            .map_err(|e| failed(&e))?;
     } else {
         let open = std::fs::File::open(file).map_err(|e| failed(&e))?;
-        open.take(MOST).read_to_string(&mut text).map_err(|e| failed(&e))?;
+        open.take(MOST)
+            .read_to_string(&mut text)
+            .map_err(|e| failed(&e))?;
     }
     Ok(text)
 }
@@ -131,20 +146,30 @@ fn parse(text: &str, from: &str) -> Result<Vec<AnyRecord>, Failure> {
     let records = parse_records(text)
         .map_err(|e| Failure::new(format!("{from}: {e}"), "correct it; nothing was changed"))?;
     if records.is_empty() {
-        return Err(Failure::new(format!("{from} holds no record"), "give records as `palctl get` shows them"));
+        return Err(Failure::new(
+            format!("{from} holds no record"),
+            "give records as `palctl get` shows them",
+        ));
     }
     Ok(records)
 }
 
 pub(super) async fn create(link: &Link, args: &CreateArgs) -> Result<(), Failure> {
     let file = args.filename.as_ref().or(args.file.as_ref());
-    let file = file.ok_or_else(|| Failure::usage("there is no file", "give -f FILE, or -f - for standard input"))?;
+    let file =
+        file.ok_or_else(|| Failure::usage("there is no file", "give -f FILE, or -f - for standard input"))?;
     // All are read before the first is sent: a slip in the last leaves nothing half done.
     let records = parse(&read(file)?, &file.display().to_string())?;
     let nodes = link.nodes()?;
     for record in records {
         let (kind, name) = (record.kind(), record.metadata().name.to_string());
-        let made = nodes.change(Method::POST, &fill(path::RECORDS, &[kind.as_str()]), &record.to_json()).await;
+        let made = nodes
+            .change(
+                Method::POST,
+                &fill(path::RECORDS, &[kind.as_str()]),
+                &record.to_json(),
+            )
+            .await;
         match made {
             Ok(_) => print(&format!("{kind}/{name} was created.\n"))?,
             Err(e) if e.code() == Some("conflict") && args.force => {
@@ -159,7 +184,10 @@ pub(super) async fn create(link: &Link, args: &CreateArgs) -> Result<(), Failure
             }
             Err(e) => {
                 let failure: Failure = e.into();
-                return Err(Failure { what: format!("{kind}/{name}: {}", failure.what), ..failure });
+                return Err(Failure {
+                    what: format!("{kind}/{name}: {}", failure.what),
+                    ..failure
+                });
             }
         }
     }
@@ -171,13 +199,19 @@ async fn replace(nodes: &Nodes, mut record: AnyRecord) -> Result<(), Failure> {
     let (kind, name) = (record.kind(), record.metadata().name.to_string());
     if record.metadata().revision == 0 {
         let now = fetch(nodes, kind, &name).await?;
-        record.metadata_mut().revision = now.pointer("/metadata/revision").and_then(Value::as_u64).unwrap_or(0);
+        record.metadata_mut().revision = now
+            .pointer("/metadata/revision")
+            .and_then(Value::as_u64)
+            .unwrap_or(0);
     }
     put(nodes, &record).await
 }
 
 async fn put(nodes: &Nodes, record: &AnyRecord) -> Result<(), Failure> {
-    let route = fill(path::RECORD, &[record.kind().as_str(), record.metadata().name.as_str()]);
+    let route = fill(
+        path::RECORD,
+        &[record.kind().as_str(), record.metadata().name.as_str()],
+    );
     nodes.change(Method::PUT, &route, &record.to_json()).await?;
     Ok(())
 }
@@ -211,7 +245,10 @@ pub(super) async fn edit(link: &Link, args: &EditArgs) -> Result<(), Failure> {
     // From here on the person's work is not thrown away.
     draft.keep = true;
     let kept = format!("your text is kept in {}", draft.path.display());
-    let with_kept = |failure: Failure| Failure { todo: format!("{}; {kept}", failure.todo), ..failure };
+    let with_kept = |failure: Failure| Failure {
+        todo: format!("{}; {kept}", failure.todo),
+        ..failure
+    };
     let mut records = parse(&after, &draft.path.display().to_string()).map_err(with_kept)?;
     let (Some(record), true) = (records.pop(), records.is_empty()) else {
         return Err(Failure::new("there is more than one record in the text", kept));
@@ -226,14 +263,18 @@ pub(super) async fn edit(link: &Link, args: &EditArgs) -> Result<(), Failure> {
 
 fn run_editor(path: &Path) -> Result<(), Failure> {
     let set = |name: &str| std::env::var(name).ok().filter(|e| !e.trim().is_empty());
-    let editor = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".into());
+    let editor = set("VISUAL")
+        .or_else(|| set("EDITOR"))
+        .unwrap_or_else(|| "vi".into());
     // By a shell, because people put options into the variable.
     let line = format!("{editor} {}", shell_word(&path.to_string_lossy()));
     let failed = |what: String| Failure::new(what, "set EDITOR to an editor that waits until you are done");
     let status = std::process::Command::new("sh").args(["-c", &line]).status();
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(failed(format!("the editor `{editor}` ended with {status}; nothing was changed"))),
+        Ok(status) => Err(failed(format!(
+            "the editor `{editor}` ended with {status}; nothing was changed"
+        ))),
         Err(e) => Err(failed(format!("cannot start the editor `{editor}`: {e}"))),
     }
 }
@@ -241,7 +282,9 @@ fn run_editor(path: &Path) -> Result<(), Failure> {
 pub(super) async fn rm(link: &Link, args: &RmArgs) -> Result<(), Failure> {
     let (kind, name) = one(&args.what)?;
     confirm(&format!("Remove {kind}/{name}"), args.yes.yes)?;
-    link.nodes()?.delete(&fill(path::RECORD, &[kind.as_str(), name])).await?;
+    link.nodes()?
+        .delete(&fill(path::RECORD, &[kind.as_str(), name]))
+        .await?;
     print(&format!("{kind}/{name} was removed.\n"))
 }
 

@@ -4,9 +4,9 @@ use super::{FormatArg, Link, YesArg, all_records, confirm, name_of, text_at};
 use crate::errors::{Failure, print};
 use crate::http::fill;
 use crate::output::{self, Format, Table};
-use palisade_core::shown::Shown;
 use palisade_core::api::{JoinToken, NewToken, path};
 use palisade_core::record::Kind;
+use palisade_core::shown::Shown;
 use palisade_core::time::Ttl;
 
 #[derive(Debug, clap::Subcommand)]
@@ -36,7 +36,9 @@ pub(super) enum TokensCommand {
 pub(super) async fn run(link: &Link, command: TokensCommand) -> Result<(), Failure> {
     match command {
         TokensCommand::Add { ttl, quiet, format } => {
-            let ask = NewToken { ttl_secs: ttl.map_or(0, Ttl::ms).div_ceil(1000) };
+            let ask = NewToken {
+                ttl_secs: ttl.map_or(0, Ttl::ms).div_ceil(1000),
+            };
             let made: JoinToken = link.nodes()?.post(path::TOKENS, &ask).await?;
             if quiet {
                 return print(&format!("{}\n", Shown(&made.token)));
@@ -66,7 +68,9 @@ pub(super) async fn run(link: &Link, command: TokensCommand) -> Result<(), Failu
         }
         TokensCommand::Rm { name, yes } => {
             confirm(&format!("Revoke token {name}"), yes.yes)?;
-            link.nodes()?.delete(&fill(path::RECORD, &["token", &name])).await?;
+            link.nodes()?
+                .delete(&fill(path::RECORD, &["token", &name]))
+                .await?;
             print(&format!("Token {name} was revoked.\n"))
         }
     }

@@ -4,10 +4,10 @@ use super::{FormatArg, Link, YesArg, all_records, confirm, name_of, text_at};
 use crate::errors::{Failure, print};
 use crate::http::{Nodes, fill};
 use crate::output::{self, Table};
-use palisade_core::shown::Shown;
 use palisade_core::api::{InviteLink, NewInvite, path};
 use palisade_core::name::{Login, Name};
 use palisade_core::record::{AnyRecord, Kind, Record, UserSpec};
+use palisade_core::shown::Shown;
 use palisade_core::time::Ttl;
 use reqwest::Method;
 
@@ -52,10 +52,18 @@ pub(super) enum UsersCommand {
 
 pub(super) async fn run(link: &Link, command: UsersCommand) -> Result<(), Failure> {
     match command {
-        UsersCommand::Add { name, roles, logins, ttl, format } => {
-            let nodes = link.nodes()?;
+        UsersCommand::Add {
+            name,
+            roles,
+            logins,
+            ttl,
+            format,
+        } => {
             let user = record(&name, &roles, &logins)?;
-            let made = nodes.change(Method::POST, &fill(path::RECORDS, &["user"]), &user.to_json()).await;
+            let nodes = link.nodes()?;
+            let made = nodes
+                .change(Method::POST, &fill(path::RECORDS, &["user"]), &user.to_json())
+                .await;
             made.map_err(|e| match e.code() {
                 Some("conflict") => Failure::new(
                     format!("there is a user {name} already"),
@@ -70,18 +78,31 @@ pub(super) async fn run(link: &Link, command: UsersCommand) -> Result<(), Failur
             output::list(format.format, &users, || {
                 let mut table = Table::new(&["User", "Roles", "Logins"]);
                 for user in &users {
-                    table.row(&[name_of(user), text_at(user, "/spec/roles"), text_at(user, "/spec/traits/logins")]);
+                    table.row(&[
+                        name_of(user),
+                        text_at(user, "/spec/roles"),
+                        text_at(user, "/spec/traits/logins"),
+                    ]);
                 }
                 table
             })
         }
         UsersCommand::Rm { name, yes } => {
             confirm(&format!("Remove user {name}"), yes.yes)?;
-            link.nodes()?.delete(&fill(path::RECORD, &["user", &name])).await?;
+            link.nodes()?
+                .delete(&fill(path::RECORD, &["user", &name]))
+                .await?;
             print(&format!("User {name} was removed.\n"))
         }
         UsersCommand::Reset { name, ttl, format } => {
-            invite(&link.nodes()?, &name, ttl, format, "User {} may choose a new password.").await
+            invite(
+                &link.nodes()?,
+                &name,
+                ttl,
+                format,
+                "User {} may choose a new password.",
+            )
+            .await
         }
     }
 }
@@ -89,17 +110,35 @@ pub(super) async fn run(link: &Link, command: UsersCommand) -> Result<(), Failur
 fn record(name: &str, roles: &[String], logins: &[String]) -> Result<AnyRecord, Failure> {
     let bad = |e: palisade_core::name::BadName| Failure::usage(e.to_string(), "correct it and try again");
     let name = Name::parse(name).map_err(bad)?;
-    let roles = roles.iter().map(|r| Name::parse(r.trim())).collect::<Result<_, _>>().map_err(bad)?;
-    let mut spec = UserSpec { roles, ..UserSpec::default() };
+    let roles = roles
+        .iter()
+        .map(|r| Name::parse(r.trim()))
+        .collect::<Result<_, _>>()
+        .map_err(bad)?;
+    let mut spec = UserSpec {
+        roles,
+        ..UserSpec::default()
+    };
     if !logins.is_empty() {
-        let logins = logins.iter().map(|l| Login::parse(l.trim()).map(String::from)).collect::<Result<_, _>>();
+        let logins = logins
+            .iter()
+            .map(|l| Login::parse(l.trim()).map(String::from))
+            .collect::<Result<_, _>>();
         spec.traits.insert("logins".into(), logins.map_err(bad)?);
     }
     Ok(Record::new(name, spec).into())
 }
 
-async fn invite(nodes: &Nodes, name: &str, ttl: Option<Ttl>, format: FormatArg, done: &str) -> Result<(), Failure> {
-    let ask = NewInvite { ttl_secs: ttl.map_or(0, Ttl::ms).div_ceil(1000) };
+async fn invite(
+    nodes: &Nodes,
+    name: &str,
+    ttl: Option<Ttl>,
+    format: FormatArg,
+    done: &str,
+) -> Result<(), Failure> {
+    let ask = NewInvite {
+        ttl_secs: ttl.map_or(0, Ttl::ms).div_ceil(1000),
+    };
     let link: InviteLink = nodes.post(&fill(path::INVITES, &[name]), &ask).await?;
     if format.format != output::Format::Text {
         return print(&output::data_text(format.format, &output::to_value(&link)?));

@@ -42,6 +42,12 @@ impl AuthorityType {
     }
 }
 
+impl std::fmt::Display for AuthorityType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// The public half of an authority. The sealed private half lives under a key of its own that no API reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -31,7 +31,10 @@ impl Log {
 
     fn read(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Vec<RaftEntry>> {
         let records = self.store.read(from, to, max_bytes).map_err(other)?;
-        records.iter().map(|record| codec::decode_entry(record.index, &record.payload).map_err(other)).collect()
+        records
+            .iter()
+            .map(|record| codec::decode_entry(record.index, &record.payload).map_err(other))
+            .collect()
     }
 
     /// Submits a write and waits until it is on the disk.
@@ -40,7 +43,9 @@ impl Log {
         submit(Box::new(move |result| {
             let _ = tx.send(result);
         }));
-        rx.await.map_err(|_| io::Error::other("the log was closed before the write was done"))?.map_err(other)
+        rx.await
+            .map_err(|_| io::Error::other("the log was closed before the write was done"))?
+            .map_err(other)
     }
 }
 
@@ -67,7 +72,11 @@ impl RaftLogReader<TypeConfig> for Log {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        self.store.vote().map_err(other)?.map(|vote| codec::decode_vote(&vote).map_err(other)).transpose()
+        self.store
+            .vote()
+            .map_err(other)?
+            .map(|vote| codec::decode_vote(&vote).map_err(other))
+            .transpose()
     }
 }
 
@@ -80,10 +89,17 @@ impl RaftLogStorage<TypeConfig> for Log {
             None => None,
         };
         let last = match self.store.last().map_err(other)? {
-            Some(record) => Some(codec::decode_entry(record.index, &record.payload).map_err(other)?.log_id),
+            Some(record) => Some(
+                codec::decode_entry(record.index, &record.payload)
+                    .map_err(other)?
+                    .log_id,
+            ),
             None => purged,
         };
-        Ok(LogState { last_purged_log_id: purged, last_log_id: last })
+        Ok(LogState {
+            last_purged_log_id: purged,
+            last_log_id: last,
+        })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -104,7 +120,9 @@ impl RaftLogStorage<TypeConfig> for Log {
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
         let committed = self.store.committed().map_err(other)?;
-        committed.map(|id| codec::decode_log_id(&id).map_err(other)).transpose()
+        committed
+            .map(|id| codec::decode_log_id(&id).map_err(other))
+            .transpose()
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -115,9 +133,15 @@ impl RaftLogStorage<TypeConfig> for Log {
         let mut records = Vec::new();
         for entry in entries {
             let payload = codec::encode_entry(&entry).map_err(other)?;
-            records.push(LogRecord { index: entry.log_id.index(), payload });
+            records.push(LogRecord {
+                index: entry.log_id.index(),
+                payload,
+            });
         }
-        self.store.append(records, Box::new(move |result| callback.io_completed(result.map_err(other))));
+        self.store.append(
+            records,
+            Box::new(move |result| callback.io_completed(result.map_err(other))),
+        );
         Ok(())
     }
 
@@ -128,6 +152,7 @@ impl RaftLogStorage<TypeConfig> for Log {
 
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
         let marker = codec::encode_log_id(&log_id);
-        self.durable(|done| self.store.purge_upto(log_id.index(), marker, done)).await
+        self.durable(|done| self.store.purge_upto(log_id.index(), marker, done))
+            .await
     }
 }

@@ -11,8 +11,8 @@ use std::io;
 use palisade_storage::{IncomingSnapshot, SnapshotFile};
 
 pub(crate) use log::Log;
-pub use state::{Applied, AppliedAt, Apply, Fault, LogPosition, NOTIFY_BITS};
 pub(crate) use state::StateMachine;
+pub use state::{Applied, AppliedAt, Apply, Fault, LogPosition, NOTIFY_BITS};
 
 /// A snapshot: one of ours, or one that was received and is complete.
 pub(crate) enum SnapshotData {
@@ -29,7 +29,9 @@ impl SnapshotData {
     pub(crate) fn into_reader(self) -> io::Result<File> {
         match self {
             Self::Stored(file) => Ok(file),
-            Self::Received(_) => Err(io::Error::other("a received snapshot is installed before it is sent on")),
+            Self::Received(_) => Err(io::Error::other(
+                "a received snapshot is installed before it is sent on",
+            )),
         }
     }
 }

@@ -80,8 +80,14 @@ fn other(e: impl std::error::Error + Send + Sync + 'static) -> io::Error {
 
 fn read_markers(store: &StateStore) -> io::Result<(Option<LogId>, StoredMembership)> {
     let (applied, membership) = store.applied().map_err(other)?;
-    let applied = applied.map(|id| codec::decode_log_id(&id)).transpose().map_err(other)?;
-    let membership = membership.map(|m| codec::decode_stored_membership(&m)).transpose().map_err(other)?;
+    let applied = applied
+        .map(|id| codec::decode_log_id(&id))
+        .transpose()
+        .map_err(other)?;
+    let membership = membership
+        .map(|m| codec::decode_stored_membership(&m))
+        .transpose()
+        .map_err(other)?;
     Ok((applied, membership.unwrap_or_default()))
 }
 
@@ -90,9 +96,17 @@ const FULL: Duration = Duration::from_millis(200);
 
 /// What a stored snapshot holds: the applied marker is the store's, the membership was given to it as meta.
 fn describe(file: &SnapshotFile) -> io::Result<SnapshotMeta> {
-    let last = file.applied.as_deref().map(codec::decode_log_id).transpose().map_err(other)?;
+    let last = file
+        .applied
+        .as_deref()
+        .map(codec::decode_log_id)
+        .transpose()
+        .map_err(other)?;
     let membership = codec::decode_stored_membership(&file.meta).map_err(other)?;
-    Ok(SnapshotMeta { last_log_id: last, last_membership: membership })
+    Ok(SnapshotMeta {
+        last_log_id: last,
+        last_membership: membership,
+    })
 }
 
 impl StateMachine {
@@ -103,7 +117,12 @@ impl StateMachine {
         fatal: Arc<FatalHook>,
     ) -> io::Result<Self> {
         let (last, _) = read_markers(&store)?;
-        let this = Self { store, apply, applied, fatal };
+        let this = Self {
+            store,
+            apply,
+            applied,
+            fatal,
+        };
         this.publish(last, 0, false);
         Ok(this)
     }
@@ -130,11 +149,16 @@ impl StateMachine {
     }
 
     async fn apply_batch(&self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<(), String> {
-        let Some(done) = self.compute(batch)? else { return Ok(()) };
+        let Some(done) = self.compute(batch)? else {
+            return Ok(());
+        };
         let marker = codec::encode_log_id(&done.last);
         // What the log took must be applied: a full disk is waited out, as the log does.
         loop {
-            match self.store.apply(done.changes.clone(), marker.clone(), done.membership.clone()) {
+            match self
+                .store
+                .apply(done.changes.clone(), marker.clone(), done.membership.clone())
+            {
                 Ok(()) => break,
                 Err(WriteError::NoSpace { .. }) => tokio::time::sleep(FULL).await,
                 Err(e) => return Err(format!("the state cannot be written: {e}")),
@@ -148,7 +172,9 @@ impl StateMachine {
     }
 
     fn compute(&self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<Option<Batch>, String> {
-        let Some(last) = batch.last().map(|(entry, _)| entry.log_id) else { return Ok(None) };
+        let Some(last) = batch.last().map(|(entry, _)| entry.log_id) else {
+            return Ok(None);
+        };
         let mut overlay = Overlay::new(&self.store);
         let mut replies: Vec<(ApplyResponder<TypeConfig>, Reply)> = Vec::with_capacity(batch.len());
         let mut notify = 0;
@@ -161,10 +187,11 @@ impl StateMachine {
                 EntryPayload::Normal(command) => {
                     let at = LogPosition { index, term };
                     // A panic must not leave a half-dead core behind: it counts as a fault.
-                    let applied =
-                        catch_unwind(AssertUnwindSafe(|| self.apply.apply(&overlay, at, &command.bytes)))
-                            .map_err(|_| format!("applying log entry {index} panicked"))?
-                            .map_err(|fault| format!("log entry {index} cannot be applied: {fault}"))?;
+                    let applied = catch_unwind(AssertUnwindSafe(|| {
+                        self.apply.apply(&overlay, at, &command.bytes)
+                    }))
+                    .map_err(|_| format!("applying log entry {index} panicked"))?
+                    .map_err(|fault| format!("log entry {index} cannot be applied: {fault}"))?;
                     for change in applied.changes {
                         overlay.push(change);
                     }
@@ -176,7 +203,13 @@ impl StateMachine {
                 }
             }
             if let Some(responder) = responder {
-                replies.push((responder, Reply { bytes: Bytes::from(bytes), index }));
+                replies.push((
+                    responder,
+                    Reply {
+                        bytes: Bytes::from(bytes),
+                        index,
+                    },
+                ));
             }
         }
         let changes = overlay.into_changes();
@@ -184,7 +217,13 @@ impl StateMachine {
             Some(m) => Some(codec::encode_stored_membership(m).map_err(|e| e.to_string())?),
             None => None,
         };
-        Ok(Some(Batch { last, changes, membership, notify, replies }))
+        Ok(Some(Batch {
+            last,
+            changes,
+            membership,
+            notify,
+            replies,
+        }))
     }
 }
 
@@ -217,7 +256,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { store: self.store.clone() }
+        Builder {
+            store: self.store.clone(),
+        }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
@@ -245,9 +286,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        let Some(file) = self.store.current_snapshot() else { return Ok(None) };
+        let Some(file) = self.store.current_snapshot() else {
+            return Ok(None);
+        };
         let meta = describe(&file)?;
-        Ok(Some(Snapshot { meta, snapshot: SnapshotData::stored(&file)? }))
+        Ok(Some(Snapshot {
+            meta,
+            snapshot: SnapshotData::stored(&file)?,
+        }))
     }
 }
 
@@ -277,7 +323,10 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             });
             if let Some(file) = built.await.map_err(other)?? {
                 let meta = describe(&file)?;
-                return Ok(Snapshot { meta, snapshot: SnapshotData::stored(&file)? });
+                return Ok(Snapshot {
+                    meta,
+                    snapshot: SnapshotData::stored(&file)?,
+                });
             }
             tokio::time::sleep(FULL).await;
         }

@@ -1,7 +1,6 @@
 //! A cluster in one process: real TCP on loopback, real mutual TLS, real stores.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, missing_docs)]
 
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use palisade_raft::{
     Applied, Apply, Fault, LogPosition, NoSegments, PeerIdentity, PeerTls, RaftConfig, RaftNode, Role,
     SegmentBackend, StartError, Timing,
 };
-use palisade_storage::{LogOptions, LogStore, StateOptions, StateStore};
+use palisade_storage::{LogOptions, LogStore, OpenError, StateOptions, StateStore};
 use parking_lot::Mutex;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -30,7 +29,9 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        Self { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }
+        Self {
+            issuer: CertifiedIssuer::self_signed(params, key).unwrap(),
+        }
     }
 
     pub fn root(&self) -> CertificateDer<'static> {
@@ -44,13 +45,19 @@ impl Authority {
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         PeerTls {
             cert_chain: vec![cert.der().clone()],
-            key: Arc::new(PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))),
+            key: Arc::new(PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(
+                key.serialize_der(),
+            ))),
             authorities: vec![self.root()],
         }
     }
 
     pub fn tls(&self, cluster: &str, id: u64, incarnation: &str) -> PeerTls {
-        let id = PeerIdentity { cluster_id: cluster.into(), node_id: id, incarnation: incarnation.into() };
+        let id = PeerIdentity {
+            cluster_id: cluster.into(),
+            node_id: id,
+            incarnation: incarnation.into(),
+        };
         self.tls_for_uri(&id.uri())
     }
 }
@@ -70,7 +77,11 @@ impl Apply for TestApply {
         };
         let seen = [b"req/", request].concat();
         if kv.get(&seen).map_err(|e| Fault(e.to_string()))?.is_some() {
-            return Ok(Applied { changes: vec![], reply: b"again".to_vec(), notify: 0 });
+            return Ok(Applied {
+                changes: vec![],
+                reply: b"again".to_vec(),
+                notify: 0,
+            });
         }
         if key == b"panic" {
             panic!("asked to");
@@ -82,7 +93,8 @@ impl Apply for TestApply {
             changes: vec![
                 put(seen, Vec::new()),
                 put(b"count".to_vec(), count.to_be_bytes().to_vec()),
-                put([b"k/", key].concat(), value.to_vec()),
+                // The store keeps values below 64 KiB.
+                put([b"k/", key].concat(), value[..value.len().min(32 << 10)].to_vec()),
             ],
             reply: b"done".to_vec(),
             notify: 1,
@@ -104,7 +116,10 @@ impl Running {
     }
 
     pub fn count(&self) -> u64 {
-        self.state.get(b"count").unwrap().map_or(0, |c| u64::from_be_bytes(c.try_into().unwrap()))
+        self.state
+            .get(b"count")
+            .unwrap()
+            .map_or(0, |c| u64::from_be_bytes(c.try_into().unwrap()))
     }
 }
 
@@ -169,7 +184,10 @@ impl Cluster {
     pub async fn join(&self, id: u64) {
         let founder = &self.nodes[&1].node;
         let addr = self.addrs[&id].to_string();
-        founder.add_learner(id, &addr, &incarnation(id), soon(20)).await.unwrap();
+        founder
+            .add_learner(id, &addr, &incarnation(id), soon(20))
+            .await
+            .unwrap();
         founder.promote(id, soon(20)).await.unwrap();
     }
 
@@ -191,7 +209,11 @@ impl Cluster {
     }
 
     pub fn config(&self, id: u64, fatal: &Arc<Mutex<Vec<String>>>) -> RaftConfig {
-        let listen = self.addrs.get(&id).copied().unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
+        let listen = self
+            .addrs
+            .get(&id)
+            .copied()
+            .unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
         let mut cfg = RaftConfig::new(CLUSTER, id, &incarnation(id), listen);
         cfg.timing = self.timing;
         cfg.snapshot_every = self.snapshot_every;
@@ -210,11 +232,27 @@ impl Cluster {
     pub async fn start_with(&mut self, id: u64, segments: Arc<dyn SegmentBackend>) -> Result<(), StartError> {
         let fatal = Arc::default();
         let cfg = self.config(id, &fatal);
-        let (log, state) = open_stores(&self.node_dir(id));
+        let (log, state) = open_stores(&self.node_dir(id)).await;
         let tls = self.authority.tls(CLUSTER, id, &incarnation(id));
-        let node = RaftNode::start(cfg, tls, log.clone(), state.clone(), Arc::new(TestApply), segments).await?;
+        let node = RaftNode::start(
+            cfg,
+            tls,
+            log.clone(),
+            state.clone(),
+            Arc::new(TestApply),
+            segments,
+        )
+        .await?;
         self.addrs.insert(id, node.local_addr());
-        self.nodes.insert(id, Running { node: Arc::new(node), state, log, fatal });
+        self.nodes.insert(
+            id,
+            Running {
+                node: Arc::new(node),
+                state,
+                log,
+                fatal,
+            },
+        );
         Ok(())
     }
 
@@ -226,13 +264,20 @@ impl Cluster {
 
     pub async fn leader(&self) -> u64 {
         eventually("a leader", 20, || {
-            self.nodes.iter().find(|(_, n)| n.node.status().role == Role::Leader).map(|(id, _)| *id)
+            self.nodes
+                .iter()
+                .find(|(_, n)| n.node.status().role == Role::Leader)
+                .map(|(id, _)| *id)
         })
         .await
     }
 
     pub async fn put(&self, via: u64, request: &str, key: &str, value: &[u8]) {
-        self.nodes[&via].node.propose(entry(request, key, value), soon(15)).await.unwrap();
+        self.nodes[&via]
+            .node
+            .propose(entry(request, key, value), soon(15))
+            .await
+            .unwrap();
     }
 }
 

@@ -54,13 +54,13 @@ fn main() -> ExitCode {
 }
 
 fn torture_log(dir: &Path, seed: u64, skip_fdatasync: bool) -> Result<(), Box<dyn std::error::Error>> {
-    let log = LogStore::open(
-        dir,
-        LogOptions {
-            skip_fdatasync,
-            ..LogOptions::default()
-        },
-    )?;
+    let on_fatal: palisade_storage::OnFatal = Arc::new(|why| say(format_args!("F {why}")));
+    let opts = LogOptions {
+        skip_fdatasync,
+        on_fatal: Some(on_fatal),
+        ..LogOptions::default()
+    };
+    let log = LogStore::open(dir, opts)?;
     let mut plan = Plan::new(seed);
     let (mut first, mut next) = match (log.bounds(), log.purged()) {
         (Some((first, last)), _) => (first, last + 1),
@@ -104,6 +104,11 @@ fn torture_log(dir: &Path, seed: u64, skip_fdatasync: bool) -> Result<(), Box<dy
             }
         }
         log.save_committed(number.to_be_bytes().to_vec());
+        if log.sync_stats().last_error.is_some() {
+            // Long enough for whatever might still be acknowledged, wrongly, to be seen.
+            std::thread::sleep(Duration::from_millis(100));
+            return Err("the log has failed".into());
+        }
     }
     Ok(())
 }

@@ -35,6 +35,9 @@ pub use value::{MAX_KEY, MAX_VALUE};
 const APPLIED: &[u8] = b"applied";
 const MEMBERSHIP: &[u8] = b"membership";
 
+/// The applied marker and the membership, as far as there are any.
+pub type Markers = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// How the state is opened.
 #[derive(Clone)]
 pub struct StateOptions {
@@ -233,7 +236,7 @@ impl StateStore {
     }
 
     /// The applied marker and the membership stored with or before it.
-    pub fn applied(&self) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), ReadError> {
+    pub fn applied(&self) -> Result<Markers, ReadError> {
         let live = self.inner.live.read();
         live.markers()
     }
@@ -330,7 +333,7 @@ fn read_seq(engine: &Engine) -> Result<u64, ReadError> {
 }
 
 impl Live {
-    fn markers(&self) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), ReadError> {
+    fn markers(&self) -> Result<Markers, ReadError> {
         let applied = applied_marker(&self.engine)?.map(|(_, applied)| applied);
         Ok((applied, value::get(&self.engine, META, MEMBERSHIP)?))
     }

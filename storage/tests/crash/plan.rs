@@ -3,14 +3,14 @@
 use std::fmt;
 
 /// A small generator of numbers that look random; the same seed gives the same numbers.
-pub struct Plan(u64);
+pub(crate) struct Plan(u64);
 
 impl Plan {
-    pub fn new(seed: u64) -> Plan {
+    pub(crate) fn new(seed: u64) -> Plan {
         Plan(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -18,11 +18,11 @@ impl Plan {
     }
 
     /// How many writes may be unanswered.
-    pub fn pipeline(&mut self) -> u64 {
+    pub(crate) fn pipeline(&mut self) -> u64 {
         [1, 8, 64][self.below(3) as usize]
     }
 
-    pub fn log_op(&mut self, first: u64, next: u64) -> LogOp {
+    pub(crate) fn log_op(&mut self, first: u64, next: u64) -> LogOp {
         let tag = self.below(1 << 40);
         match self.below(100) {
             0..=9 => LogOp::Vote { tag },
@@ -40,7 +40,7 @@ impl Plan {
         }
     }
 
-    pub fn state_op(&mut self, version: u64) -> StateOp {
+    pub(crate) fn state_op(&mut self, version: u64) -> StateOp {
         match self.below(100) {
             0..=9 => StateOp::Sync,
             10..=12 => StateOp::Snapshot,
@@ -51,7 +51,7 @@ impl Plan {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogOp {
+pub(crate) enum LogOp {
     Append { from: u64, to: u64, tag: u64 },
     Vote { tag: u64 },
     Truncate { from: u64 },
@@ -70,7 +70,7 @@ impl fmt::Display for LogOp {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StateOp {
+pub(crate) enum StateOp {
     Apply { to: u64 },
     Sync,
     Snapshot,
@@ -89,7 +89,7 @@ impl fmt::Display for StateOp {
 }
 
 /// An entry's content: mostly a few hundred bytes, some of several chunks.
-pub fn payload(index: u64, tag: u64) -> Vec<u8> {
+pub(crate) fn payload(index: u64, tag: u64) -> Vec<u8> {
     let mut r = Plan::new(index ^ tag);
     let len = if r.below(40) == 0 {
         3000 + r.below(30_000)
@@ -105,24 +105,24 @@ pub fn payload(index: u64, tag: u64) -> Vec<u8> {
     out
 }
 
-pub fn vote(tag: u64) -> Vec<u8> {
+pub(crate) fn vote(tag: u64) -> Vec<u8> {
     [b"vote ", &tag.to_be_bytes()[..]].concat()
 }
 
-pub fn marker(upto: u64) -> Vec<u8> {
+pub(crate) fn marker(upto: u64) -> Vec<u8> {
     [b"purged ", &upto.to_be_bytes()[..]].concat()
 }
 
-pub fn applied(version: u64) -> Vec<u8> {
+pub(crate) fn applied(version: u64) -> Vec<u8> {
     version.to_be_bytes().to_vec()
 }
 
-pub fn version(applied: &[u8]) -> u64 {
+pub(crate) fn version(applied: &[u8]) -> u64 {
     applied.try_into().map(u64::from_be_bytes).unwrap_or(0)
 }
 
 /// The changes that lead to this version of the state, out of the one before.
-pub fn changes(version: u64) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+pub(crate) fn changes(version: u64) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     let mut r = Plan::new(version);
     (0..1 + r.below(12))
         .map(|_| {

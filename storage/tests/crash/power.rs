@@ -12,7 +12,7 @@ use super::plan::Plan;
 
 /// How much of what was not synced survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
+pub(crate) enum Loss {
     /// Nothing does.
     All,
     /// Of each file the first few writes do, and a part of the next one.
@@ -33,7 +33,7 @@ struct Record {
 }
 
 /// Compiles the shim; none if there is no C compiler.
-pub fn build_shim(dir: &Path) -> PathBuf {
+pub(crate) fn build_shim(dir: &Path) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("powerloss/undo.c");
     let out = dir.join("undo.so");
     let status = Command::new("cc")
@@ -48,7 +48,7 @@ pub fn build_shim(dir: &Path) -> PathBuf {
 }
 
 /// The power goes. Returns how many writes were taken back.
-pub fn cut(dir: &Path, undo_log: &Path, loss: Loss, r: &mut Plan) -> usize {
+pub(crate) fn cut(dir: &Path, undo_log: &Path, loss: Loss, r: &mut Plan) -> usize {
     let log = fs::read(undo_log).unwrap_or_default();
     let mut files: BTreeMap<u64, Vec<(u64, Record)>> = BTreeMap::new();
     let mut at = 0;

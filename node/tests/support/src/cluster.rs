@@ -403,6 +403,19 @@ impl Cluster {
 
     /// A person with these roles who may use the test's own account, invited and accepted but not logged in.
     pub fn person(&self, name: &str, roles: &str) -> Person {
+        let (person, url) = self.invited(name, roles);
+        person.accept(&url);
+        person
+    }
+
+    /// The same after [`Cluster::without_second_factor`].
+    pub fn person_by_password(&self, name: &str, roles: &str) -> Person {
+        let (person, url) = self.invited(name, roles);
+        person.accept_by_password(&url);
+        person
+    }
+
+    fn invited(&self, name: &str, roles: &str) -> (Person, String) {
         let on = self.any_running();
         let login = me();
         let words = [
@@ -411,11 +424,31 @@ impl Cluster {
         let invite = self.palctl(on, &words).json();
         let url = invite["url"]
             .as_str()
-            .expect("users add answers the invite's url");
+            .expect("users add answers the invite's url")
+            .to_owned();
         let pin = invite["ca_pin"].as_str().expect("users add answers the pin");
-        let person = Person::new(self.dir.path().join(format!("home-{name}")), name, pin);
-        person.accept(url);
-        person
+        (
+            Person::new(self.dir.path().join(format!("home-{name}")), name, pin),
+            url,
+        )
+    }
+
+    /// All audit events of a kind (or whose kind begins with it), oldest first, as a node has them.
+    pub fn events(&self, i: usize, kind: &str) -> Vec<Value> {
+        let words = [
+            "audit",
+            "search",
+            "--event",
+            kind,
+            "--all",
+            "--oldest-first",
+            "--format",
+            "json",
+        ];
+        self.palctl(i, &words).json()["items"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// A scratch folder of this cluster.

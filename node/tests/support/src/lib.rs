@@ -11,7 +11,7 @@ mod sshd;
 mod wait;
 
 pub use cluster::{Cluster, NodeHandle};
-pub use person::Person;
+pub use person::{Login, Person};
 pub use ports::free_port;
 pub use run::{Background, Ran, run, run_with_input};
 pub use sshd::Sshd;

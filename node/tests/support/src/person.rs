@@ -63,6 +63,12 @@ impl Person {
         self.pal_with_input(&words, &format!("{}\n", self.password)).ok();
     }
 
+    /// Accepts an invite where a password is enough.
+    pub(crate) fn accept_by_password(&self, url: &str) {
+        let words = ["invite", "accept", url, "--ca-pin", &self.pin, "--password-stdin"];
+        self.pal_with_input(&words, &format!("{}\n", self.password)).ok();
+    }
+
     /// A code that was not used before; waits for the next one if need be. Made by `oathtool`, not by our own code.
     pub fn code(&self) -> String {
         let step = until("a code that was not used", Duration::from_secs(40), || {
@@ -125,6 +131,13 @@ impl Person {
         run_with_input(&mut self.pal_command(words), input.as_bytes())
     }
 
+    /// The same login for another thread: a handle with nothing but the home folder.
+    pub fn handle(&self) -> Login {
+        Login {
+            home: self.home.clone(),
+        }
+    }
+
     /// `pal`, not started.
     pub fn pal_command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(program("pal"));
@@ -135,20 +148,7 @@ impl Person {
 
     /// Any program, in this person's home.
     pub fn at_home(&self, command: &mut Command) {
-        let path = std::env::var("PATH").unwrap_or_default();
-        let ours = program("pal");
-        let folder = ours
-            .parent()
-            .expect("a program lies in a folder")
-            .display()
-            .to_string();
-        command
-            .env("HOME", &self.home)
-            .env("PATH", format!("{folder}:{path}"))
-            .env("NO_COLOR", "1")
-            .env_remove("PAL_HOME")
-            .env_remove("PAL_PROXY")
-            .env_remove("SSH_AUTH_SOCK");
+        at_home(&self.home, command);
     }
 
     /// The configuration for OpenSSH that `pal config` writes.
@@ -156,6 +156,32 @@ impl Person {
         let path = self.home.join("ssh_config");
         fs::write(&path, self.pal(&["config"]).ok()).expect("their home is writable");
         path
+    }
+
+    /// The configuration that goes through one node, by its SSH port, with plain `ProxyJump`.
+    pub fn ssh_config_through(&self, port: u16) -> PathBuf {
+        let path = self.home.join(format!("ssh_config.{port}"));
+        let text = self.pal(&["config", "--jump"]).ok();
+        let lines = text
+            .lines()
+            .map(|line| match line.trim_start().starts_with("Port ") {
+                true => format!("    Port {port}"),
+                false => line.to_owned(),
+            });
+        fs::write(&path, lines.collect::<Vec<_>>().join("\n") + "\n").expect("their home is writable");
+        path
+    }
+
+    /// An interactive `ssh` through that node alone.
+    pub fn ssh_interactive_through(&self, port: u16, words: &[&str]) -> Background {
+        let mut command = Command::new("ssh");
+        command
+            .arg("-F")
+            .arg(self.ssh_config_through(port))
+            .args(["-o", "BatchMode=yes", "-tt"])
+            .args(words);
+        self.at_home(&mut command);
+        Background::start(&mut command)
     }
 
     /// A stock program of OpenSSH (`ssh`, `scp`, `sftp`) with that configuration; nothing may ask a question.
@@ -188,6 +214,40 @@ impl Person {
         let path = find(&self.home, "-cert.pub").expect("a login leaves a certificate in their home");
         run(Command::new("ssh-keygen").arg("-L").arg("-f").arg(path)).ok()
     }
+}
+
+/// Somebody's saved login, to be used from another thread.
+#[derive(Debug, Clone)]
+pub struct Login {
+    home: PathBuf,
+}
+
+impl Login {
+    /// `palctl` with it.
+    pub fn palctl(&self, words: &[&str]) -> Ran {
+        let mut command = Command::new(program("palctl"));
+        command.args(["--proxy", "127.0.0.1"]).args(words);
+        at_home(&self.home, &mut command);
+        run(&mut command)
+    }
+}
+
+/// Sets a program's environment so that it lives in this home.
+fn at_home(home: &Path, command: &mut Command) {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let ours = program("pal");
+    let folder = ours
+        .parent()
+        .expect("a program lies in a folder")
+        .display()
+        .to_string();
+    command
+        .env("HOME", home)
+        .env("PATH", format!("{folder}:{path}"))
+        .env("NO_COLOR", "1")
+        .env_remove("PAL_HOME")
+        .env_remove("PAL_PROXY")
+        .env_remove("SSH_AUTH_SOCK");
 }
 
 fn find(folder: &Path, ending: &str) -> Option<PathBuf> {

@@ -140,10 +140,10 @@ impl Background {
 
     /// Writes to its input. A program that closed it early is no fault of the test.
     pub fn send(&mut self, bytes: &[u8]) {
-        if let Some(stdin) = &mut self.stdin {
-            if stdin.write_all(bytes).and_then(|()| stdin.flush()).is_err() {
-                self.stdin = None;
-            }
+        if let Some(stdin) = &mut self.stdin
+            && stdin.write_all(bytes).and_then(|()| stdin.flush()).is_err()
+        {
+            self.stdin = None;
         }
     }
 

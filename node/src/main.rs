@@ -1,0 +1,123 @@
+//! `palisade`: the node's program.
+
+use clap::{Parser, Subcommand};
+use palisade_node::appliance::Appliance;
+use palisade_node::config::{Config, LogForm};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A node of a Palisade cluster.
+#[derive(Parser)]
+#[command(name = "palisade", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Commands,
+}
+
+#[derive(Subcommand)]
+enum Commands {
+    /// Run this machine's node.
+    Node {
+        /// The configuration file.
+        #[arg(long, default_value = "/etc/palisade/palisade.yaml")]
+        config: PathBuf,
+    },
+    /// Look at the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommands,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommands {
+    /// Report every fault of a configuration file.
+    Check {
+        /// The configuration file.
+        #[arg(default_value = "/etc/palisade/palisade.yaml")]
+        file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Commands::Config {
+            command: ConfigCommands::Check { file },
+        } => match Config::load(&file) {
+            Ok(_) => {
+                println!("{}: no faults", file.display());
+                ExitCode::SUCCESS
+            }
+            Err(faults) => refuse(&faults),
+        },
+        Commands::Node { config } => match Config::load(&config) {
+            Ok(config) => node(config),
+            Err(faults) => refuse(&faults),
+        },
+    }
+}
+
+fn refuse(why: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("palisade: {why}");
+    ExitCode::FAILURE
+}
+
+fn node(config: Config) -> ExitCode {
+    start_log(config.log);
+    // Keys are in this process's memory: no core dump, and no other process of the same user may read it.
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!(error = %error, "core dumps could not be switched off");
+    }
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
+        return refuse(&"a second TLS provider is linked in");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error),
+    };
+    let done = runtime.block_on(async {
+        // A replica that doubts its disk or its state must not go on, not even to say goodbye.
+        let fatal = Arc::new(|why: &str| {
+            tracing::error!(why, "this node stops at once");
+            eprintln!("palisade: {why}");
+            std::process::abort();
+        });
+        let appliance = Appliance::new(config, fatal).await?;
+        let mut term = signal(SignalKind::terminate()).map_err(signal_error)?;
+        let mut int = signal(SignalKind::interrupt()).map_err(signal_error)?;
+        appliance
+            .run(async {
+                tokio::select! {
+                    _ = term.recv() => {}
+                    _ = int.recv() => {}
+                }
+            })
+            .await
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error),
+    }
+}
+
+fn signal_error(error: std::io::Error) -> palisade_node::appliance::ApplianceError {
+    palisade_node::appliance::ApplianceError::Cluster(format!("signals cannot be received: {error}"))
+}
+
+fn start_log(form: LogForm) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PALISADE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=warn,sled=warn,russh=warn"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match form {
+        LogForm::Json => builder.json().init(),
+        LogForm::Text => builder.with_ansi(false).init(),
+    }
+}

@@ -1,0 +1,188 @@
+//! Logging in and out. A failed login answers the same after the same time, whatever was wrong with it.
+
+use crate::api::App;
+use crate::ask::{Ask, Fresh, audit};
+use crate::body::Json;
+use crate::certs::{ClientKeys, Order, terms};
+use crate::error::Failure;
+use crate::passwords::PASSWORD_MAX;
+use crate::totp;
+use axum::http::StatusCode;
+use palisade_ca::SealContext;
+use palisade_core::access::View;
+use palisade_core::api::{Certificates, LoginRequest};
+use palisade_core::command::{CertPurpose, Command, Sealed};
+use palisade_core::event::{Event, EventKind};
+use palisade_core::kv::Kv;
+use palisade_core::name::Name;
+use palisade_core::record::SecondFactor;
+use palisade_core::state;
+use std::time::Instant;
+use zeroize::Zeroizing;
+
+/// What was found out about a login before it is proposed.
+struct Checked {
+    view: View,
+    totp_step: Option<u64>,
+    generation: u64,
+}
+
+/// `POST /v1/login`.
+pub(crate) async fn login(
+    ask: Ask,
+    Json(request): Json<LoginRequest>,
+) -> Result<axum::Json<Certificates>, Failure> {
+    let began = Instant::now();
+    let LoginRequest {
+        user,
+        password,
+        code,
+        ssh_public_key,
+        tls_public_key,
+        ttl_secs,
+    } = request;
+    let (password, code) = (Zeroizing::new(password), Zeroizing::new(code));
+    if !ask.app.logins.take(ask.source()) {
+        return Err(Failure::rate_limited());
+    }
+    if password.len() > PASSWORD_MAX {
+        return Err(Failure::too_large(format!(
+            "the password is longer than {PASSWORD_MAX} bytes"
+        )));
+    }
+    let keys = ClientKeys::parse(&ssh_public_key, &tls_public_key)?;
+    let answer = match check(&ask, &user, password, &code).await {
+        Ok(checked) => {
+            let Checked {
+                view,
+                totp_step,
+                generation,
+            } = checked;
+            let terms = terms(
+                &view,
+                CertPurpose::Login,
+                &keys,
+                ttl_secs,
+                ask.peer.addr,
+                ask.now(),
+            )?;
+            let name = view.user.metadata.name.clone();
+            let order = Order { view, keys, terms };
+            ask.issue(order, "login", move |terms| Command::Login {
+                user: name,
+                totp_step,
+                generation,
+                terms,
+            })
+            .await
+        }
+        Err(failure) => Err(failure),
+    };
+    match answer {
+        Ok(certificates) => Ok(axum::Json(certificates)),
+        Err(failure) => {
+            if failure.status() == StatusCode::UNAUTHORIZED {
+                let floor = ask.app.api.config.failed_login_floor;
+                tokio::time::sleep(floor.saturating_sub(began.elapsed())).await;
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Checks password and code. What is wrong goes to the audit log alone.
+async fn check(ask: &Ask, user: &str, password: Zeroizing<String>, code: &str) -> Result<Checked, Failure> {
+    // A code that another node has just taken must be seen here.
+    ask.fresh(Fresh::Linear).await?;
+    let kv = ask.kv();
+    let now = ask.now();
+    let name = Name::parse(user).ok();
+    let view = match &name {
+        Some(name) => View::load(kv.as_ref(), name)?.filter(|view| !view.user.expired(now)),
+        None => None,
+    };
+    let auth = match &name {
+        Some(name) => state::local_auth(kv.as_ref(), name)?.filter(|auth| !auth.password_hash.is_empty()),
+        None => None,
+    };
+    if auth.as_ref().is_some_and(|auth| auth.locked_until > now) {
+        return Err(failed(ask, user, "locked out after too many failures").await);
+    }
+    let right = ask
+        .app
+        .hasher
+        .verify(password, auth.as_ref().map(|auth| auth.password_hash.as_str()))
+        .await?;
+    let (Some(view), Some(auth)) = (view, auth) else {
+        return Err(failed(ask, user, "there is no such user").await);
+    };
+    let totp_step = match view.auth.second_factor {
+        SecondFactor::Off => Ok(None),
+        SecondFactor::Totp => {
+            let secret = open_totp(&ask.app, kv.as_ref(), &view.user.metadata.name, &auth.totp)?;
+            totp::matching_step(&secret, code, now.secs()).map(Some).ok_or(())
+        }
+    };
+    match (right, totp_step) {
+        (true, Ok(totp_step)) => Ok(Checked {
+            view,
+            totp_step,
+            generation: auth.generation,
+        }),
+        (false, _) => Err(failed(ask, user, "the password is wrong").await),
+        (true, Err(())) => Err(failed(ask, user, "the code is wrong").await),
+    }
+}
+
+/// Counts and audits a failure, and gives the one answer that every failure gets.
+async fn failed(ask: &Ask, user: &str, reason: &str) -> Failure {
+    let command = Command::LoginFailed {
+        // Whoever types a password into the field for the name does not find it in the log.
+        user: Name::parse(user).map_or_else(|_| String::from("(not a name)"), |name| name.to_string()),
+        reason: reason.to_owned(),
+    };
+    match ask.propose(ask.actor(""), ask.new_id(), command).await {
+        Ok(_) => Failure::bad_login(),
+        // Not counted is not refused: without a quorum nobody guesses passwords for free.
+        Err(failure) => failure,
+    }
+}
+
+fn totp_context(kv: &dyn Kv, user: &Name) -> Result<SealContext, Failure> {
+    let cluster =
+        state::cluster(kv)?.ok_or_else(|| Failure::unavailable("this node is in no cluster yet"))?;
+    Ok(SealContext::new(cluster.id.as_str(), &format!("totp/{user}"), 1))
+}
+
+/// Opens a user's TOTP secret.
+pub(crate) fn open_totp(
+    app: &App,
+    kv: &dyn Kv,
+    user: &Name,
+    sealed: &Sealed,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    app.api
+        .seal
+        .open(totp_context(kv, user)?.as_str(), &sealed.0)
+        .map_err(|e| Failure::internal("second factor", &e))
+}
+
+/// Seals a user's TOTP secret.
+pub(crate) fn seal_totp(app: &App, kv: &dyn Kv, user: &Name, secret: &[u8]) -> Result<Sealed, Failure> {
+    app.api
+        .seal
+        .seal(totp_context(kv, user)?.as_str(), secret)
+        .map(Sealed)
+        .map_err(|e| Failure::internal("second factor", &e))
+}
+
+/// `POST /v1/logout`.
+pub(crate) async fn logout(ask: Ask) -> Result<StatusCode, Failure> {
+    let who = ask.who(Fresh::Decision).await?;
+    let event = Event::new(EventKind::Logout)
+        .user(who.name())
+        .addr(ask.peer.shown_addr());
+    let id = ask.id_for(who.name(), &[b"logout"]);
+    ask.propose(ask.actor(who.name()), id, audit(event)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

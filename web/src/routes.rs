@@ -1,0 +1,518 @@
+//! Every route, in one table: the router and the OpenAPI document are both made of it, so that neither can have one
+//! that the other lacks.
+
+use crate::api::{Api, App, Shared};
+use crate::ask::{Ask, Fresh};
+use crate::caller::Caller;
+use crate::error::Failure;
+use crate::{audit, certs, cluster, guard, hosts, invites, login, records, sessions};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{self, MethodRouter};
+use palisade_core::api::{self, path};
+use palisade_core::record::{Grant, Verb};
+use palisade_core::{event, record};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+/// The liveness probe's path.
+pub const HEALTHZ: &str = "/healthz";
+/// The readiness probe's path.
+pub const READYZ: &str = "/readyz";
+/// The path of Prometheus metrics.
+pub const METRICS: &str = "/metrics";
+
+/// The API as a router. Who calls is in the [`crate::Peer`] that the listener puts into each request.
+pub fn router(api: Api) -> Router {
+    let app = Shared::new(api);
+    let router = table()
+        .router
+        .fallback(fallback)
+        .method_not_allowed_fallback(wrong_method);
+    guard::layers(router.layer(DefaultBodyLimit::disable())).with_state(app)
+}
+
+/// The OpenAPI document.
+pub fn openapi() -> Value {
+    table().document()
+}
+
+async fn fallback() -> Failure {
+    Failure::not_found("there is nothing at this path: /v1/openapi.json lists what there is")
+}
+
+async fn wrong_method() -> Failure {
+    Failure::method()
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(ask: Ask) -> Result<&'static str, Failure> {
+    match ask.app.api.operations.ready() {
+        Ok(()) => Ok("ok\n"),
+        Err(why) => Err(Failure::unavailable(why)),
+    }
+}
+
+async fn metrics(ask: Ask) -> Result<Response, Failure> {
+    // At the control socket also without a quorum: that is when they are wanted most.
+    if ask.peer.caller != Caller::LocalOperator {
+        let who = ask.who(Fresh::Decision).await?;
+        ask.permit(&who, Verb::Read, Grant::Node, None).await?;
+    }
+    let text = ask.app.api.operations.metrics();
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+async fn document() -> axum::Json<Value> {
+    axum::Json(openapi())
+}
+
+fn table() -> Table {
+    let mut t = Table::new();
+    t.get(HEALTHZ, "healthz", "Whether the process lives", healthz)
+        .open()
+        .text("text/plain");
+    t.get(READYZ, "readyz", "Whether the node is fit to serve", readyz)
+        .open()
+        .text("text/plain");
+    t.get(METRICS, "metrics", "Prometheus metrics", metrics)
+        .text("text/plain");
+    t.get(path::OPENAPI, "openapi", "This document", document)
+        .open()
+        .text("application/json");
+    t.get(path::PING, "ping", "What the cluster is", cluster::ping)
+        .open()
+        .reply::<api::Ping>();
+    // People.
+    t.post(
+        path::LOGIN,
+        "login",
+        "Certificates for a password and a code",
+        login::login,
+    )
+    .open()
+    .body::<api::LoginRequest>()
+    .reply::<api::Certificates>();
+    t.post(
+        path::LOGOUT,
+        "logout",
+        "Writes the audit event of a logout",
+        login::logout,
+    )
+    .none();
+    t.post(
+        path::CERTS,
+        "renew",
+        "New certificates from valid ones",
+        certs::renew,
+    )
+    .body::<api::RenewRequest>()
+    .reply::<api::Certificates>();
+    t.get(
+        path::INVITE,
+        "view_invite",
+        "What an invited person has to set",
+        invites::view,
+    )
+    .open()
+    .reply::<api::InviteView>();
+    t.post(
+        path::INVITE,
+        "accept_invite",
+        "Sets password and second factor",
+        invites::accept,
+    )
+    .open()
+    .body::<api::AcceptInvite>()
+    .none();
+    t.post(path::INVITES, "invite", "An invite, or a reset", invites::create)
+        .body::<api::NewInvite>()
+        .reply::<api::InviteLink>();
+    t.get(path::WHOAMI, "whoami", "Who the caller is", hosts::whoami)
+        .reply::<api::WhoAmI>();
+    // Records.
+    t.get(path::RECORDS, "list_records", "Records of a kind", records::list)
+        .query(&["after", "limit"])
+        .reply::<api::Page>();
+    t.post(path::RECORDS, "create_record", "A new record", records::create)
+        .record_body()
+        .record_reply(201);
+    t.get(path::RECORD, "read_record", "One record", records::read)
+        .record_reply(200);
+    t.put(path::RECORD, "update_record", "Changes a record", records::update)
+        .query(&["upsert"])
+        .record_body()
+        .record_reply(200);
+    t.delete(path::RECORD, "delete_record", "Removes a record", records::delete)
+        .query(&["revision"])
+        .none();
+    // Hosts, sessions, recordings.
+    t.get(
+        path::HOSTS,
+        "hosts",
+        "Hosts that the caller may reach",
+        hosts::list,
+    )
+    .query(&["after", "limit", "search"])
+    .reply::<api::HostPage>();
+    t.get(
+        path::SESSIONS,
+        "sessions",
+        "Sessions that run now",
+        sessions::list,
+    )
+    .reply::<api::LiveSessions>();
+    t.delete(path::SESSION, "end_session", "Ends a session", sessions::end)
+        .none();
+    t.get(
+        path::RECORDINGS,
+        "recordings",
+        "Recordings, newest first",
+        sessions::recordings,
+    )
+    .query(&["after", "limit"])
+    .reply::<api::RecordingPage>();
+    t.get(
+        path::RECORDING,
+        "recording",
+        "One recording's row",
+        sessions::recording,
+    )
+    .reply::<api::RecordingView>();
+    t.get(
+        path::RECORDING_EVENTS,
+        "recording_events",
+        "A recording for the player",
+        sessions::events,
+    )
+    .lines::<api::PlayLine>();
+    t.get(
+        path::RECORDING_CAST,
+        "recording_asciicast",
+        "A recording as asciicast v2",
+        sessions::asciicast,
+    )
+    .text("application/x-asciicast");
+    // The audit log.
+    t.get(
+        path::AUDIT,
+        "search_audit",
+        "Searches the audit log",
+        audit::search,
+    )
+    .query(&[
+        "from",
+        "to",
+        "user",
+        "host",
+        "event",
+        "text",
+        "limit",
+        "oldest_first",
+        "cursor",
+    ])
+    .reply::<api::AuditPage>();
+    t.get(
+        path::AUDIT_EXPORT,
+        "export_audit",
+        "The whole log, for offline verification",
+        audit::export,
+    )
+    .lines::<api::AuditExportLine>();
+    // The cluster.
+    t.get(
+        path::AUTHORITY,
+        "authority",
+        "An authority's public half",
+        cluster::authority,
+    )
+    .reply::<api::AuthorityView>();
+    t.post(
+        path::SIGN_HOST,
+        "sign_host",
+        "A certificate for an OpenSSH server's host key",
+        cluster::sign_host,
+    )
+    .body::<api::SignHost>()
+    .reply::<api::HostCertificate>();
+    t.post(
+        path::TOKENS,
+        "create_token",
+        "A single-use join token",
+        cluster::token,
+    )
+    .body::<api::NewToken>()
+    .reply::<api::JoinToken>();
+    t.post(
+        path::JOIN,
+        "join",
+        "Lets a node in that holds a token",
+        cluster::join,
+    )
+    .open()
+    .body::<api::JoinRequest>()
+    .reply::<api::JoinReply>();
+    t.get(path::STATUS, "status", "Members, leader and lag", cluster::status)
+        .reply::<api::ClusterStatus>();
+    t.delete(
+        path::NODE,
+        "remove_node",
+        "Takes a node out of the cluster",
+        cluster::remove,
+    )
+    .none();
+    t.post(
+        path::TRANSFER,
+        "transfer",
+        "Hands leadership over",
+        cluster::transfer,
+    )
+    .body::<api::Transfer>()
+    .none();
+    t.post(
+        path::INIT,
+        "init",
+        "Makes a cluster of this node; at its control socket alone",
+        cluster::init_elsewhere,
+    )
+    .body::<api::InitRequest>()
+    .reply::<api::InitReply>();
+    t.post(
+        path::JOIN_ORDER,
+        "join_order",
+        "Joins a cluster; at the node's control socket alone",
+        cluster::order_elsewhere,
+    )
+    .body::<api::JoinOrder>()
+    .reply::<api::ClusterStatus>();
+    t
+}
+
+struct Table {
+    router: Router<App>,
+    paths: Map<String, Value>,
+    schemas: Map<String, Value>,
+}
+
+/// A route that was just added, to be described further.
+struct Entry<'a> {
+    operation: &'a mut Value,
+    schemas: &'a mut Map<String, Value>,
+}
+
+fn schema_of<T: ToSchema>(schemas: &mut Map<String, Value>) -> Value {
+    let mut all = Vec::new();
+    T::schemas(&mut all);
+    all.push((T::name().into_owned(), T::schema()));
+    for (name, schema) in all {
+        // Schemas are plain data.
+        schemas.insert(
+            name,
+            serde_json::to_value(schema).expect("a schema is plain data"),
+        );
+    }
+    json!({ "$ref": format!("#/components/schemas/{}", T::name()) })
+}
+
+impl Table {
+    fn new() -> Self {
+        let mut table = Table {
+            router: Router::new(),
+            paths: Map::new(),
+            schemas: Map::new(),
+        };
+        schema_of::<api::ApiError>(&mut table.schemas);
+        table
+    }
+
+    fn get<H: Handler<T, App>, T: 'static>(
+        &mut self,
+        path: &str,
+        id: &str,
+        summary: &str,
+        handler: H,
+    ) -> Entry<'_> {
+        self.add("get", path, id, summary, routing::get(handler))
+    }
+
+    fn post<H: Handler<T, App>, T: 'static>(
+        &mut self,
+        path: &str,
+        id: &str,
+        summary: &str,
+        handler: H,
+    ) -> Entry<'_> {
+        self.add("post", path, id, summary, routing::post(handler))
+    }
+
+    fn put<H: Handler<T, App>, T: 'static>(
+        &mut self,
+        path: &str,
+        id: &str,
+        summary: &str,
+        handler: H,
+    ) -> Entry<'_> {
+        self.add("put", path, id, summary, routing::put(handler))
+    }
+
+    fn delete<H: Handler<T, App>, T: 'static>(
+        &mut self,
+        path: &str,
+        id: &str,
+        summary: &str,
+        handler: H,
+    ) -> Entry<'_> {
+        self.add("delete", path, id, summary, routing::delete(handler))
+    }
+
+    fn add(
+        &mut self,
+        method: &str,
+        path: &str,
+        id: &str,
+        summary: &str,
+        handler: MethodRouter<App>,
+    ) -> Entry<'_> {
+        self.router = std::mem::take(&mut self.router).route(path, handler);
+        let names = path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let parameters: Vec<Value> = names
+            .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
+            .collect();
+        let operation = json!({
+            "operationId": id,
+            "summary": summary,
+            "parameters": parameters,
+            "security": [{"clientCertificate": []}],
+            "responses": {"default": {
+                "description": "Not done, and why",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ApiError"}}},
+            }},
+        });
+        let item = self.paths.entry(path).or_insert_with(|| json!({}));
+        item[method] = operation;
+        Entry {
+            operation: &mut item[method],
+            schemas: &mut self.schemas,
+        }
+    }
+
+    fn document(self) -> Value {
+        json!({
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Palisade",
+                "version": cluster::VERSION,
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+                "description": "A request that changes something may carry an x-request-id (a UUID): repeated with the same id, it has no second effect.",
+            },
+            "paths": self.paths,
+            "components": {
+                "schemas": self.schemas,
+                "securitySchemes": {"clientCertificate": {
+                    "type": "mutualTLS",
+                    "description": "The certificate that a login gave. Or no credential at all, at the node's own control socket.",
+                }},
+            },
+        })
+    }
+}
+
+impl Entry<'_> {
+    /// Needs no credential.
+    fn open(self) -> Self {
+        self.operation["security"] = json!([]);
+        self
+    }
+
+    fn query(self, names: &[&str]) -> Self {
+        for name in names {
+            let parameter =
+                json!({"name": name, "in": "query", "required": false, "schema": {"type": "string"}});
+            if let Some(all) = self.operation["parameters"].as_array_mut() {
+                all.push(parameter);
+            }
+        }
+        self
+    }
+
+    fn body<T: ToSchema>(self) -> Self {
+        let schema = schema_of::<T>(self.schemas);
+        self.operation["requestBody"] =
+            json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        self
+    }
+
+    fn reply<T: ToSchema>(self) {
+        let schema = schema_of::<T>(self.schemas);
+        self.answers(StatusCode::OK, "application/json", schema);
+    }
+
+    fn none(self) {
+        self.operation["responses"]["204"] = json!({"description": "Done"});
+    }
+
+    fn text(self, media_type: &str) {
+        self.answers(StatusCode::OK, media_type, json!({"type": "string"}));
+    }
+
+    fn lines<T: ToSchema>(self) {
+        let schema = schema_of::<T>(self.schemas);
+        self.answers(StatusCode::OK, "application/x-ndjson", schema);
+    }
+
+    fn record_body(self) -> Self {
+        let schema = record_schema(self.schemas);
+        self.operation["requestBody"] = json!({"required": true, "content": {
+            "application/json": {"schema": schema},
+            "application/yaml": {"schema": schema},
+        }});
+        self
+    }
+
+    fn record_reply(self, status: u16) {
+        let schema = record_schema(self.schemas);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+        self.answers(status, "application/json", schema);
+    }
+
+    fn answers(self, status: StatusCode, media_type: &str, schema: Value) {
+        self.operation["responses"][status.as_str()] =
+            json!({"description": "Done", "content": {media_type: {"schema": schema}}});
+    }
+}
+
+/// A record of any kind: what its `spec` is depends on its `kind`.
+fn record_schema(schemas: &mut Map<String, Value>) -> Value {
+    let specs = [
+        schema_of::<record::UserSpec>(schemas),
+        schema_of::<record::RoleSpec>(schemas),
+        schema_of::<record::TokenSpec>(schemas),
+        schema_of::<record::HostSpec>(schemas),
+        schema_of::<record::LockSpec>(schemas),
+        schema_of::<record::CertAuthoritySpec>(schemas),
+        schema_of::<record::AuthPreferenceSpec>(schemas),
+        schema_of::<record::RecordingConfigSpec>(schemas),
+        schema_of::<record::RecordingSpec>(schemas),
+        schema_of::<record::NodeSpec>(schemas),
+    ];
+    let kind = schema_of::<record::Kind>(schemas);
+    let metadata = schema_of::<record::Metadata>(schemas);
+    let version = schema_of::<record::Version>(schemas);
+    schema_of::<event::Event>(schemas);
+    let any = json!({
+        "type": "object",
+        "required": ["kind", "metadata", "spec"],
+        "properties": {"kind": kind, "version": version, "metadata": metadata, "spec": {"oneOf": specs}},
+    });
+    schemas.insert("AnyRecord".into(), any);
+    json!({"$ref": "#/components/schemas/AnyRecord"})
+}

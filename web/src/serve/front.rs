@@ -1,0 +1,119 @@
+//! Which router answers: a node that is in no cluster yet knows how to begin, and nothing else.
+
+use crate::api::Api;
+use crate::body::Json;
+use crate::cluster::VERSION;
+use crate::error::Failure;
+use crate::routes::{self, HEALTHZ, READYZ};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder, Ping, path};
+use palisade_core::ports::Bootstrap;
+use parking_lot::RwLock;
+use std::sync::Arc;
+use tower::ServiceExt;
+
+/// What both listeners serve, before and after the node is in a cluster.
+pub struct Front {
+    api: RwLock<Option<Router>>,
+    /// For the TLS listener of a node that is in no cluster.
+    waiting: Router,
+    /// For the control socket: how a cluster begins.
+    local: Router,
+}
+
+/// Which listener a request came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Tls,
+    Control,
+}
+
+impl Front {
+    /// A front without a cluster behind it.
+    pub fn new(bootstrap: Arc<dyn Bootstrap>) -> Arc<Front> {
+        let common = || {
+            Router::new()
+                .route(HEALTHZ, get(async || "ok\n"))
+                .route(READYZ, get(async || -> Failure { no_cluster() }))
+                .route(path::PING, get(ping))
+                .fallback(async || -> Failure { no_cluster() })
+        };
+        let local = common()
+            .route(path::STATUS, get(status))
+            .route(path::INIT, post(init))
+            .route(path::JOIN_ORDER, post(join))
+            .with_state(bootstrap.clone());
+        Arc::new(Front {
+            api: RwLock::new(None),
+            waiting: common().with_state(bootstrap),
+            local,
+        })
+    }
+
+    /// The node is in a cluster: from now on everything is served.
+    pub fn set_api(&self, api: Api) {
+        *self.api.write() = Some(routes::router(api));
+    }
+
+    pub(crate) async fn answer(&self, side: Side, request: Request) -> Response {
+        let begins = matches!(request.uri().path(), path::INIT | path::JOIN_ORDER);
+        let api = self.api.read().clone();
+        let router = match (side, api) {
+            (Side::Control, _) if begins => self.local.clone(),
+            (Side::Tls | Side::Control, Some(api)) => api,
+            (Side::Control, None) => self.local.clone(),
+            (Side::Tls, None) => self.waiting.clone(),
+        };
+        match router.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+fn no_cluster() -> Failure {
+    Failure::unavailable(
+        "this node is in no cluster yet: run `palctl cluster init` or `palctl cluster join` on it",
+    )
+}
+
+async fn ping() -> axum::Json<Ping> {
+    axum::Json(Ping {
+        cluster: String::new(),
+        version: VERSION.to_owned(),
+        ca_pin: String::new(),
+        web_addrs: Vec::new(),
+        ssh_addrs: Vec::new(),
+        second_factor: false,
+    })
+}
+
+async fn status() -> axum::Json<ClusterStatus> {
+    axum::Json(ClusterStatus {
+        version: VERSION.to_owned(),
+        advice: vec![
+            "this node is in no cluster yet: `palctl cluster init` makes one, `palctl cluster join` joins one".into(),
+        ],
+        ..ClusterStatus::default()
+    })
+}
+
+type Beginning = State<Arc<dyn Bootstrap>>;
+
+async fn init(
+    State(bootstrap): Beginning,
+    Json(request): Json<InitRequest>,
+) -> Result<axum::Json<InitReply>, Failure> {
+    palisade_core::name::Name::parse(&request.cluster)?;
+    Ok(axum::Json(bootstrap.init(request).await?))
+}
+
+async fn join(
+    State(bootstrap): Beginning,
+    Json(order): Json<JoinOrder>,
+) -> Result<axum::Json<ClusterStatus>, Failure> {
+    Ok(axum::Json(bootstrap.join(order).await?))
+}

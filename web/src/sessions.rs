@@ -1,0 +1,208 @@
+//! Live sessions and recordings.
+
+use crate::ask::{Ask, Fresh, Who, audit};
+use crate::body::{Path, Query};
+use crate::error::Failure;
+use crate::records::Paging;
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use palisade_core::access::RulePermit;
+use palisade_core::api::{LiveSessions, RecordingPage, RecordingView};
+use palisade_core::event::{Event, EventKind};
+use palisade_core::name::SessionId;
+use palisade_core::ports::{ByteSource, PlayFormat};
+use palisade_core::record::{Grant, Labels, Record, RecordingSpec, Spec, Verb};
+use palisade_core::state;
+
+/// `GET /v1/sessions`.
+pub(crate) async fn list(ask: Ask) -> Result<axum::Json<LiveSessions>, Failure> {
+    let who = ask.who(Fresh::Decision).await?;
+    let permit = ask.permit(&who, Verb::List, Grant::Session, None).await?;
+    let now = ask.now();
+    let mut items = ask.app.api.sessions.list().await;
+    items.retain(|session| {
+        let labels = labels([
+            ("user", &session.user),
+            ("host", &session.host),
+            ("login", &session.login),
+        ]);
+        who.sees(&permit, &session.session, &labels, now)
+    });
+    Ok(axum::Json(LiveSessions { items }))
+}
+
+/// What conditions of rules can ask about a session or a recording.
+fn labels(of: [(&str, &str); 3]) -> Labels {
+    of.into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn session_id(text: &str) -> Result<SessionId, Failure> {
+    Ok(SessionId::parse(text)?)
+}
+
+/// `DELETE /v1/sessions/{id}`.
+pub(crate) async fn end(ask: Ask, Path(id): Path<String>) -> Result<StatusCode, Failure> {
+    let who = ask.who(Fresh::Linear).await?;
+    let id = session_id(&id)?;
+    let row = row(&ask, &id)?;
+    let about = row.as_ref().map(|row| row_labels(&row.spec)).unwrap_or_default();
+    let permit = ask
+        .permit(&who, Verb::Delete, Grant::Session, Some((id.as_str(), &about)))
+        .await?;
+    let why = format!("ended by {}", permit.actor());
+    if !ask.app.api.sessions.end(&id, &why).await? {
+        return Err(Failure::not_found(format!(
+            "session {id} does not run (any more)"
+        )));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn row(ask: &Ask, id: &SessionId) -> Result<Option<Record<RecordingSpec>>, Failure> {
+    let any = state::any_record(ask.kv().as_ref(), RecordingSpec::KIND, id.as_str())?;
+    Ok(any.and_then(RecordingSpec::from_any))
+}
+
+/// What conditions of rules can ask about a recording.
+pub(crate) fn row_labels(spec: &RecordingSpec) -> Labels {
+    labels([
+        ("user", spec.user.as_str()),
+        ("host", spec.host.as_str()),
+        ("login", spec.login.as_str()),
+    ])
+}
+
+/// The row as it is shown: the sealed key stays behind.
+fn shown(mut spec: RecordingSpec) -> RecordingView {
+    spec.sealed_key.clear();
+    RecordingView { recording: spec }
+}
+
+/// `GET /v1/recordings`: newest first.
+pub(crate) async fn recordings(
+    ask: Ask,
+    Query(paging): Query<Paging>,
+) -> Result<axum::Json<RecordingPage>, Failure> {
+    let who = ask.who(Fresh::Linear).await?;
+    let permit = ask.permit(&who, Verb::List, Grant::Recording, None).await?;
+    let limit = paging.limit()?;
+    let before = cursor(&paging.after)?;
+    let (kv, now) = (ask.kv(), ask.now());
+    // Rows are kept by session id, which has no order in time: all of them are looked at, off the async threads.
+    let page = tokio::task::spawn_blocking(move || -> Result<RecordingPage, Failure> {
+        let mut rows = state::records::<RecordingSpec>(kv.as_ref())?;
+        rows.retain(|row| before.as_ref().is_none_or(|before| key(&row.spec) < *before));
+        rows.retain(|row| who.sees(&permit, row.metadata.name.as_str(), &row_labels(&row.spec), now));
+        rows.sort_unstable_by_key(|row| std::cmp::Reverse(key(&row.spec)));
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let last = rows.last().map(|row| key(&row.spec)).filter(|_| more);
+        Ok(RecordingPage {
+            items: rows.into_iter().map(|row| shown(row.spec)).collect(),
+            next: last.map(|(ms, id)| format!("{ms}.{id}")).unwrap_or_default(),
+        })
+    });
+    let page = page.await.map_err(|e| Failure::internal("recordings", &e))??;
+    Ok(axum::Json(page))
+}
+
+fn key(spec: &RecordingSpec) -> (u64, String) {
+    (spec.started.ms(), spec.session.to_string())
+}
+
+fn cursor(after: &str) -> Result<Option<(u64, String)>, Failure> {
+    if after.is_empty() {
+        return Ok(None);
+    }
+    let parts = after.split_once('.').and_then(|(ms, id)| {
+        let id = SessionId::parse(id).ok()?;
+        Some((ms.parse().ok()?, id.to_string()))
+    });
+    parts
+        .map(Some)
+        .ok_or_else(|| Failure::invalid("after: not from a page before"))
+}
+
+/// The permit to read one recording, and its row.
+async fn open(ask: &Ask, who: &Who, id: &SessionId) -> Result<(RulePermit, Record<RecordingSpec>), Failure> {
+    let row = row(ask, id)?;
+    let about = row.as_ref().map(|row| row_labels(&row.spec)).unwrap_or_default();
+    let permit = ask
+        .permit(who, Verb::Read, Grant::Recording, Some((id.as_str(), &about)))
+        .await?;
+    let row = row.ok_or_else(|| Failure::not_found(format!("there is no recording {id}")))?;
+    Ok((permit, row))
+}
+
+/// `GET /v1/recordings/{id}`.
+pub(crate) async fn recording(
+    ask: Ask,
+    Path(id): Path<String>,
+) -> Result<axum::Json<RecordingView>, Failure> {
+    let who = ask.who(Fresh::Linear).await?;
+    let (_, row) = open(&ask, &who, &session_id(&id)?).await?;
+    Ok(axum::Json(shown(row.spec)))
+}
+
+/// `GET /v1/recordings/{id}/events`.
+pub(crate) async fn events(ask: Ask, Path(id): Path<String>) -> Result<Response, Failure> {
+    play(ask, &id, PlayFormat::Events).await
+}
+
+/// `GET /v1/recordings/{id}/asciicast`.
+pub(crate) async fn asciicast(ask: Ask, Path(id): Path<String>) -> Result<Response, Failure> {
+    play(ask, &id, PlayFormat::Asciicast).await
+}
+
+async fn play(ask: Ask, id: &str, format: PlayFormat) -> Result<Response, Failure> {
+    let who = ask.who(Fresh::Linear).await?;
+    let id = session_id(id)?;
+    let (permit, row) = open(&ask, &who, &id).await?;
+    let source = ask.app.api.recordings.play(&id, format).await?;
+    let (form, media_type, ending) = match format {
+        PlayFormat::Events => ("events", "application/x-ndjson", "ndjson"),
+        PlayFormat::Asciicast => ("asciicast", "application/x-asciicast", "cast"),
+    };
+    let event = Event::new(EventKind::SessionPlay)
+        .user(permit.actor())
+        .addr(ask.peer.shown_addr())
+        .login(row.spec.login.as_str())
+        .host(row.spec.host.as_str())
+        .session(id.as_str())
+        .target(format!("recording/{id}"))
+        .with("of", &row.spec.user)
+        .with("format", form);
+    // Nobody sees a byte before the log says that they did.
+    ask.change(
+        &permit,
+        &[b"play", id.as_str().as_bytes(), form.as_bytes()],
+        audit(event),
+    )
+    .await?;
+    let mut response = Response::new(stream(source));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    let disposition = format!("attachment; filename=\"{id}.{ending}\"");
+    if let Ok(value) = HeaderValue::from_str(&disposition) {
+        headers.insert(header::CONTENT_DISPOSITION, value);
+    }
+    Ok(response)
+}
+
+/// A body that ends the connection rather than pretend to be whole.
+fn stream(source: Box<dyn ByteSource>) -> Body {
+    let pieces = futures::stream::unfold(Some(source), |source| async move {
+        let mut source = source?;
+        match source.next().await? {
+            Ok(bytes) => Some((Ok(bytes), Some(source))),
+            Err(why) => {
+                tracing::warn!(%why, "a recording broke off while it was given out");
+                Some((Err(std::io::Error::other("the recording broke off")), None))
+            }
+        }
+    });
+    Body::from_stream(pieces)
+}

@@ -1,0 +1,471 @@
+//! Memory ports: one node whose state is the real state machine on a map, with a clock that tests turn.
+
+use crate::api::{Api, Config};
+use crate::limits::Rate;
+use palisade_ca as ca;
+use palisade_core::access::View;
+use palisade_core::api::{
+    ClusterStatus, InitReply, InitRequest, JoinOrder, JoinReply, JoinRequest, LiveSession,
+};
+use palisade_core::command::{Actor, Command, Entry, Reply, Sealed};
+use palisade_core::event::Event;
+use palisade_core::kv::{Kv, KvFault, MemoryKv, Pair};
+use palisade_core::name::{ClusterId, Name, NodeId, RequestId, SessionId};
+use palisade_core::ports::{
+    Bootstrap, ByteSource, Consensus, OperationFailed, Operations, Pending, PlayFormat, Recordings, Sessions,
+    Unavailable,
+};
+use palisade_core::record::{AnyRecord, AuthorityType, CertAuthoritySpec, NodeSpec, Record, parse_records};
+use palisade_core::state;
+use palisade_core::time::Timestamp;
+use parking_lot::{Mutex, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// When tests begin, unless they say otherwise: 2026-11-22T12:00:00Z.
+pub const START: Timestamp = Timestamp::from_secs(1_795_348_800);
+
+/// The cluster's id in tests.
+pub const CLUSTER_ID: &str = "5b0f3ab6-7c43-4e35-9a9f-6a60f8f8a001";
+
+/// The code that an authenticator app shows for a secret in base32.
+pub fn totp_code(secret_base32: &str, now: Timestamp) -> String {
+    crate::totp::app_shows(secret_base32, now.secs()).expect("a secret of ours")
+}
+
+#[derive(Clone, Default)]
+struct SharedKv(Arc<RwLock<MemoryKv>>);
+
+impl Kv for SharedKv {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvFault> {
+        self.0.read().get(key)
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+        reverse: bool,
+    ) -> Result<Vec<Pair>, KvFault> {
+        self.0.read().scan(from, to, limit, reverse)
+    }
+}
+
+/// One node without Raft: a proposal is applied at once.
+pub struct MemoryNode {
+    kv: SharedKv,
+    index: Mutex<u64>,
+    clock: AtomicU64,
+    policy: tokio::sync::watch::Sender<u64>,
+    broken: Mutex<Option<Unavailable>>,
+    barriers: AtomicU64,
+    proposals: AtomicU64,
+}
+
+impl MemoryNode {
+    /// A node with an empty state.
+    pub fn new() -> Arc<MemoryNode> {
+        Arc::new(MemoryNode {
+            kv: SharedKv::default(),
+            // Ids of nodes are log indices above 1.
+            index: Mutex::new(10),
+            clock: AtomicU64::new(START.ms()),
+            policy: tokio::sync::watch::Sender::new(0),
+            broken: Mutex::new(None),
+            barriers: AtomicU64::new(0),
+            proposals: AtomicU64::new(0),
+        })
+    }
+
+    /// Turns the clock forward.
+    pub fn pass(&self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).expect("a short time");
+        self.clock.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Sets the clock.
+    pub fn set_clock(&self, at: Timestamp) {
+        self.clock.store(at.ms(), Ordering::SeqCst);
+    }
+
+    /// From now on everything fails like this, or works again.
+    pub fn break_with(&self, why: Option<Unavailable>) {
+        *self.broken.lock() = why;
+    }
+
+    /// How often the barrier was asked for.
+    pub fn barriers(&self) -> u64 {
+        self.barriers.load(Ordering::SeqCst)
+    }
+
+    /// How many entries were proposed.
+    pub fn proposals(&self) -> u64 {
+        self.proposals.load(Ordering::SeqCst)
+    }
+
+    /// Every audit event, oldest first.
+    pub fn events(&self) -> Vec<Event> {
+        let stored = state::audit_bytes(&self.kv, 0, usize::MAX).expect("memory");
+        stored
+            .iter()
+            .map(|(_, bytes)| Event::from_bytes(bytes).expect("written by apply"))
+            .collect()
+    }
+
+    /// Applies a command at once.
+    pub fn apply(&self, actor: &str, command: Command) -> Reply {
+        let actor = Actor {
+            name: actor.to_owned(),
+            addr: String::new(),
+        };
+        self.run(actor, self.new_id(), command)
+    }
+
+    /// Writes records in YAML, as the node itself.
+    pub fn write(&self, yaml: &str) {
+        for record in parse_records(yaml).expect("good records") {
+            let command = Command::PutRecord {
+                record: Box::new(record),
+                expect: palisade_core::command::Expect::Any,
+            };
+            self.apply("node:1", command).done().expect("written");
+        }
+    }
+
+    fn run(&self, actor: Actor, id: RequestId, command: Command) -> Reply {
+        let mut index = self.index.lock();
+        self.proposals.fetch_add(1, Ordering::SeqCst);
+        *index += 1;
+        let entry = Entry {
+            id,
+            now: self.now(),
+            node: self.node_id(),
+            actor,
+            command,
+        };
+        let applied = state::apply(&self.kv, *index, &entry.to_bytes()).expect("the state is good");
+        self.kv.0.write().commit(applied.changes);
+        if applied.notify & state::NOTIFY_POLICY != 0 {
+            self.policy.send_modify(|version| *version += 1);
+        }
+        applied.reply
+    }
+
+    fn broken(&self) -> Result<(), Unavailable> {
+        self.broken.lock().clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Consensus for MemoryNode {
+    fn node_id(&self) -> NodeId {
+        1
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_ms(self.clock.load(Ordering::SeqCst))
+    }
+
+    fn kv(&self) -> Arc<dyn Kv> {
+        Arc::new(self.kv.clone())
+    }
+
+    fn new_id(&self) -> RequestId {
+        RequestId::parse(&uuid::Uuid::new_v4().to_string()).expect("a UUID")
+    }
+
+    fn propose(
+        &self,
+        actor: Actor,
+        id: RequestId,
+        command: Command,
+    ) -> Pending<'_, Result<Reply, Unavailable>> {
+        Box::pin(async move {
+            self.broken()?;
+            Ok(self.run(actor, id, command))
+        })
+    }
+
+    fn barrier(&self) -> Pending<'_, Result<(), Unavailable>> {
+        self.barriers.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move { self.broken() })
+    }
+
+    fn may_decide(&self) -> Result<(), Unavailable> {
+        self.broken()
+    }
+
+    fn policy_version(&self) -> u64 {
+        *self.policy.borrow()
+    }
+
+    fn policy_changed(&self, seen: u64) -> Pending<'static, u64> {
+        let mut policy = self.policy.subscribe();
+        Box::pin(async move {
+            let changed = policy.wait_for(|version| *version != seen).await;
+            changed.map_or(seen, |version| *version)
+        })
+    }
+}
+
+/// Sessions, recordings and operations of one node, as a test sets them.
+#[derive(Default)]
+pub struct MemoryPorts {
+    /// What [`Sessions::list`] answers.
+    pub live: Mutex<Vec<LiveSession>>,
+    /// What [`Recordings::play`] gives out, in pieces; an empty piece breaks off.
+    pub pieces: Mutex<Vec<Vec<u8>>>,
+    /// Join requests that came in.
+    pub joins: Mutex<Vec<String>>,
+    /// Nodes that were removed, and transfers.
+    pub done: Mutex<Vec<String>>,
+    /// Why the node is not ready.
+    pub unready: Mutex<Option<String>>,
+}
+
+struct Pieces(std::vec::IntoIter<Vec<u8>>);
+
+impl ByteSource for Pieces {
+    fn next(&mut self) -> Pending<'_, Option<Result<Vec<u8>, Unavailable>>> {
+        let piece = self.0.next().map(|piece| {
+            if piece.is_empty() {
+                Err(Unavailable::Fault("a chunk is lost".into()))
+            } else {
+                Ok(piece)
+            }
+        });
+        Box::pin(async move { piece })
+    }
+}
+
+impl Recordings for MemoryPorts {
+    fn seal_key(&self, _: &SessionId, key: &[u8]) -> Result<Vec<u8>, Unavailable> {
+        Ok(key.to_vec())
+    }
+
+    fn ship<'a>(&'a self, _: &'a SessionId, _: u32, _: Vec<u8>) -> Pending<'a, Result<(), Unavailable>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn play<'a>(
+        &'a self,
+        _: &'a SessionId,
+        _: PlayFormat,
+    ) -> Pending<'a, Result<Box<dyn ByteSource>, Unavailable>> {
+        let pieces: Box<dyn ByteSource> = Box::new(Pieces(self.pieces.lock().clone().into_iter()));
+        Box::pin(async move { Ok(pieces) })
+    }
+}
+
+impl Sessions for MemoryPorts {
+    fn list(&self) -> Pending<'_, Vec<LiveSession>> {
+        let live = self.live.lock().clone();
+        Box::pin(async move { live })
+    }
+
+    fn end<'a>(&'a self, session: &'a SessionId, _: &'a str) -> Pending<'a, Result<bool, Unavailable>> {
+        let mut live = self.live.lock();
+        let before = live.len();
+        live.retain(|one| one.session != session.as_str());
+        let ended = live.len() < before;
+        Box::pin(async move { Ok(ended) })
+    }
+}
+
+impl Operations for MemoryPorts {
+    fn status(&self) -> Pending<'_, ClusterStatus> {
+        Box::pin(async {
+            ClusterStatus {
+                cluster: "demo".into(),
+                ..ClusterStatus::default()
+            }
+        })
+    }
+
+    fn admit<'a>(
+        &'a self,
+        request: JoinRequest,
+        _: String,
+    ) -> Pending<'a, Result<JoinReply, OperationFailed>> {
+        self.joins.lock().push(request.name);
+        Box::pin(async {
+            Err(OperationFailed(
+                "the token is not valid: it is wrong, used or expired".into(),
+            ))
+        })
+    }
+
+    fn remove<'a>(&'a self, node: &'a Name) -> Pending<'a, Result<(), OperationFailed>> {
+        self.done.lock().push(format!("remove {node}"));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn transfer<'a>(&'a self, to: Option<&'a Name>) -> Pending<'a, Result<(), OperationFailed>> {
+        self.done
+            .lock()
+            .push(format!("transfer {}", to.map_or("any", Name::as_str)));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn metrics(&self) -> String {
+        "palisade_up 1\n".into()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.unready.lock().clone().map_or(Ok(()), Err)
+    }
+}
+
+/// A beginning that only says what was asked.
+#[derive(Default)]
+pub struct MemoryBootstrap(pub Mutex<Vec<String>>);
+
+impl Bootstrap for MemoryBootstrap {
+    fn init(&self, request: InitRequest) -> Pending<'_, Result<InitReply, OperationFailed>> {
+        self.0.lock().push(format!("init {}", request.cluster));
+        Box::pin(async {
+            Ok(InitReply {
+                cluster_id: CLUSTER_ID.into(),
+                ca_pin: String::new(),
+                created: true,
+            })
+        })
+    }
+
+    fn join(&self, order: JoinOrder) -> Pending<'_, Result<ClusterStatus, OperationFailed>> {
+        self.0.lock().push(format!("join {}", order.addr));
+        Box::pin(async { Err(OperationFailed("the member does not answer".into())) })
+    }
+}
+
+/// A cluster of one memory node, with an `admin` role and what an API needs.
+pub struct MemoryCluster {
+    /// The state.
+    pub node: Arc<MemoryNode>,
+    /// The other ports.
+    pub ports: Arc<MemoryPorts>,
+    /// The cluster key.
+    pub key: Arc<ca::ClusterKey>,
+    /// The API's limits.
+    pub config: Config,
+}
+
+impl MemoryCluster {
+    /// A new cluster named `demo`.
+    pub fn new() -> MemoryCluster {
+        let node = MemoryNode::new();
+        let key = Arc::new(ca::ClusterKey::generate().expect("randomness"));
+        let command = Command::Init {
+            cluster_name: Name::parse("demo").expect("a name"),
+            cluster_id: CLUSTER_ID.into(),
+            authorities: authorities(&key, node.now()),
+            node: Box::new(node_record()),
+            presets: parse_records(PRESETS).expect("good records"),
+        };
+        node.apply("local:operator", command)
+            .done()
+            .expect("a new cluster");
+        MemoryCluster {
+            node,
+            ports: Arc::new(MemoryPorts::default()),
+            key,
+            config: Config {
+                login_rate: UNLIMITED,
+                token_rate: UNLIMITED,
+                refusal_rate: UNLIMITED,
+                failed_login_floor: Duration::ZERO,
+                ..Config::default()
+            },
+        }
+    }
+
+    /// The API over it.
+    pub fn api(&self) -> Api {
+        Api {
+            consensus: self.node.clone(),
+            recordings: self.ports.clone(),
+            sessions: self.ports.clone(),
+            operations: self.ports.clone(),
+            seal: self.key.clone(),
+            config: self.config.clone(),
+        }
+    }
+
+    /// The user as decisions see them.
+    pub fn view(&self, user: &str) -> Option<View> {
+        View::load(self.node.kv().as_ref(), &Name::parse(user).expect("a name")).expect("memory")
+    }
+
+    /// The public half of an authority.
+    pub fn authority(&self, authority: AuthorityType) -> CertAuthoritySpec {
+        let name = Name::parse(authority.as_str()).expect("a name");
+        let record = state::record::<CertAuthoritySpec>(self.node.kv().as_ref(), &name);
+        record.expect("memory").expect("made by init").spec
+    }
+
+    /// The signer of an authority.
+    pub fn signer(&self, authority: AuthorityType) -> ca::Signer {
+        let public = self.authority(authority);
+        let sealed = state::sealed_authority(self.node.kv().as_ref(), authority);
+        let public = ca::AuthorityPublic::of(&public);
+        let sealed = sealed.expect("memory").expect("made by init");
+        ca::Signer::open(authority, CLUSTER_ID, &sealed.0, &public, self.key.as_ref()).expect("opens")
+    }
+}
+
+impl Default for MemoryCluster {
+    fn default() -> Self {
+        MemoryCluster::new()
+    }
+}
+
+const UNLIMITED: Rate = Rate {
+    burst: 1e9,
+    per_second: 1e9,
+};
+
+const PRESETS: &str = r#"
+kind: role
+metadata: {name: admin}
+spec:
+  allow:
+    logins: ["{{internal.logins}}"]
+    host_labels: {"*": ["*"]}
+    rules:
+      - resources: ["*"]
+        verbs: ["*"]
+"#;
+
+fn node_record() -> Record<NodeSpec> {
+    Record::new(
+        Name::parse("n1").expect("a name"),
+        NodeSpec {
+            id: 1,
+            incarnation: "1".into(),
+            peer_addr: "127.0.0.1:3025".into(),
+            web_addr: "127.0.0.1:3080".into(),
+            ssh_addr: "127.0.0.1:3023".into(),
+            joined: START,
+        },
+    )
+}
+
+fn authorities(key: &ca::ClusterKey, now: Timestamp) -> Vec<(CertAuthoritySpec, Sealed)> {
+    let id = ClusterId::parse(CLUSTER_ID).expect("a UUID");
+    AuthorityType::ALL
+        .into_iter()
+        .map(|authority| {
+            let made = ca::create_authority(authority, "demo", id.as_str(), key, now.secs()).expect("made");
+            let public = made.public.to_spec(now);
+            (public, Sealed(made.sealed_private))
+        })
+        .collect()
+}
+
+/// A record in YAML, as a value.
+pub fn record(yaml: &str) -> AnyRecord {
+    let mut records = parse_records(yaml).expect("good records");
+    assert_eq!(records.len(), 1, "one record");
+    records.remove(0)
+}

@@ -1,0 +1,10 @@
+//! What the API promises, through the real router over the real state machine in memory.
+
+mod certificates;
+mod every_route_refuses;
+mod listeners;
+mod logins;
+mod openapi;
+mod records;
+mod streams;
+mod support;
