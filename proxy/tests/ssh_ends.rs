@@ -175,7 +175,13 @@ async fn no_more_sessions_begin_than_the_role_allows() {
 async fn a_stopping_node_says_goodbye() {
     let world = World::with_role(EVERYTHING).await;
     let session = running(&world).await;
+    let consensus = world.consensus.clone();
     world.stop().await;
+    assert_eq!(
+        consensus.events_of(EventKind::SessionEnd).len(),
+        1,
+        "the end is written before the node is stopped"
+    );
     let (said, _) = session.said().await;
     assert!(said.contains("this node is stopping"), "{said}");
 }

@@ -96,7 +96,7 @@ impl Door {
         };
         let (consensus, peer) = (Arc::clone(&self.node.consensus), self.peer);
         // Not waited for: a stranger's refusal must not be slower than the log.
-        tokio::spawn(async move {
+        self.node.tasks.spawn(async move {
             let command = Command::Audit { events: vec![event] };
             if let Err(error) = consensus.propose(actor, consensus.new_id(), command).await {
                 tracing::warn!(client.addr = %peer, error = %error, "a refusal could not be audited");

@@ -208,7 +208,7 @@ impl Handler for Inner {
         _: &mut Session,
     ) -> Result<(), Error> {
         if let Some((link, place, reply)) = self.open(reply).await {
-            tokio::spawn(async move {
+            self.node.tasks.spawn(async move {
                 session::carry(link, channel, reply).await;
                 drop(place);
             });
@@ -230,7 +230,7 @@ impl Handler for Inner {
             return Ok(());
         };
         let (target, origin) = ((host.to_owned(), port), (origin.to_owned(), origin_port));
-        tokio::spawn(async move {
+        self.node.tasks.spawn(async move {
             let shown = format!("{}:{}", target.0.escape_debug(), target.1);
             if let Err(reason) = permit_forward(&link, Ability::LocalForward, &shown).await {
                 reply.reject(prohibited(&reason)).await;
@@ -268,7 +268,7 @@ impl Handler for Inner {
             return Ok(());
         };
         let path = path.to_owned();
-        tokio::spawn(async move {
+        self.node.tasks.spawn(async move {
             let shown = path.escape_debug().to_string();
             if let Err(reason) = permit_forward(&link, Ability::StreamLocal, &shown).await {
                 reply.reject(prohibited(&reason)).await;

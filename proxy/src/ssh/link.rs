@@ -24,6 +24,12 @@ use std::time::{Duration, Instant};
 pub(crate) type HostConnection = Connection<FromHost>;
 type Dialled = Shared<BoxFuture<'static, Result<Arc<HostConnection>, Arc<str>>>>;
 
+/// How often the certificate's end and the idle limit are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How often everything is decided anew without a change of the policy: records run out by themselves.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
 /// A user on a host.
 pub(crate) struct Link {
     pub(crate) node: Arc<Node>,
@@ -131,7 +137,7 @@ impl Link {
         };
         let dialled = dial.boxed().shared();
         // Driven by itself: the first channel may come late or never.
-        tokio::spawn(dialled.clone().map(drop));
+        self.node.tasks.spawn(dialled.clone().map(drop));
         let _ = self.dialled.set(dialled);
     }
 
@@ -159,44 +165,44 @@ impl Link {
     /// Watches what may end the link, and answers with the reason: policy, certificate, idleness.
     pub(crate) async fn watch(&self) -> String {
         let mut seen = self.node.consensus.policy_version();
+        let mut permits = Vec::new();
+        let mut ask_at = Instant::now();
         loop {
-            let permits = match self.ask_again() {
-                Ok(permits) => permits,
-                Err(reason) => return reason,
-            };
-            let now = self.node.consensus.now();
-            let ends = permits.iter().filter_map(Permit::ends).min();
-            let idle = permits
-                .iter()
-                .filter_map(|p| p.options().client_idle_timeout)
-                .min();
-            let until_end = ends.map(|at| Duration::from_millis(at.since_ms(now)));
-            let until_idle = idle.map(|most| {
-                let silent = self
-                    .born
-                    .elapsed()
-                    .saturating_sub(Duration::from_millis(self.active_ms.load(Ordering::Relaxed)));
-                Duration::from_millis(most.ms()).saturating_sub(silent)
-            });
-            if until_end == Some(Duration::ZERO) {
-                return "your certificate has expired: run `pal login`".into();
+            if ask_at <= Instant::now() {
+                match self.ask_again() {
+                    // A node that cannot decide now goes by what it last decided.
+                    Ok(none) if none.is_empty() => {}
+                    Ok(now) => permits = now,
+                    Err(reason) => return reason,
+                }
+                ask_at = Instant::now() + ASK_AGAIN;
             }
-            if until_idle == Some(Duration::ZERO) {
-                return format!(
-                    "nothing happened for {}",
-                    idle.map(|t| t.to_string()).unwrap_or_default()
-                );
+            if let Some(reason) = self.over(&permits) {
+                return reason;
             }
-            // A clock that is set differently, and abilities that came into use, are noticed within a second.
-            let sleep = [until_end, until_idle, Some(Duration::from_secs(1))]
-                .into_iter()
-                .flatten()
-                .min();
             tokio::select! {
-                now = self.node.consensus.policy_changed(seen) => seen = now,
-                () = tokio::time::sleep(sleep.unwrap_or(Duration::from_secs(1))) => {}
+                now = self.node.consensus.policy_changed(seen) => {
+                    seen = now;
+                    ask_at = Instant::now();
+                }
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
+    }
+
+    /// Whether the certificate or the user's patience has run out.
+    fn over(&self, permits: &[Permit]) -> Option<String> {
+        let now = self.node.consensus.now();
+        if permits.iter().filter_map(Permit::ends).any(|ends| ends <= now) {
+            return Some("your certificate has expired: run `pal login`".into());
+        }
+        let most = permits
+            .iter()
+            .filter_map(|p| p.options().client_idle_timeout)
+            .min()?;
+        let active = Duration::from_millis(self.active_ms.load(Ordering::Relaxed));
+        let silent = self.born.elapsed().saturating_sub(active);
+        (silent >= Duration::from_millis(most.ms())).then(|| format!("nothing happened for {most}"))
     }
 
     /// Decides anew about everything in use. A node that cannot decide keeps what runs.
@@ -258,7 +264,8 @@ impl Incoming for FromHost {
         reply: client::ChannelOpenHandle,
     ) {
         let Some(link) = self.0.upgrade() else { return };
-        tokio::spawn(async move {
+        let tasks = link.node.tasks.clone();
+        tasks.spawn(async move {
             // Port 0 was replaced by the port that the host chose when it answered.
             let asked = link
                 .forwards
@@ -289,7 +296,8 @@ impl Incoming for FromHost {
 
     fn agent(&mut self, channel: Channel<client::Msg>, reply: client::ChannelOpenHandle) {
         let Some(link) = self.0.upgrade() else { return };
-        tokio::spawn(async move {
+        let tasks = link.node.tasks.clone();
+        tasks.spawn(async move {
             let allowed = link.abilities.lock().contains(&Ability::AgentForward);
             if !allowed {
                 let reason = "agent forwarding was not allowed on this connection";

@@ -16,9 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 /// How long sessions get to read why they end when the node stops.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long the ends of sessions may take to be written when the node stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The SSH proxy of one node.
 #[derive(Clone)]
@@ -48,6 +52,7 @@ impl Proxy {
                 limits,
                 live: Arc::default(),
                 identities: HostIdentities::default(),
+                tasks: TaskTracker::new(),
             }),
         }
     }
@@ -85,6 +90,18 @@ impl Proxy {
         if tokio::time::timeout(FAREWELL, ended).await.is_err() {
             connections.shutdown().await;
         }
+        // Ends of sessions are written before the node goes on stopping; they need its log.
+        self.node.tasks.close();
+        if tokio::time::timeout(LAST_WORDS, self.node.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = self.node.tasks.len(),
+                "sessions were cut off before their end was written"
+            );
+        }
+        self.node.tasks.reopen();
     }
 }
 

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::task::TaskTracker;
 
 /// A presented certificate is renewed when it has less than this left.
 const RENEW_BEFORE_SECS: u64 = 3600;
@@ -59,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) limits: Arc<Limits>,
     pub(crate) live: Arc<Live>,
     pub(crate) identities: HostIdentities,
+    /// Everything that runs for a connection: a stopping node waits for it.
+    pub(crate) tasks: TaskTracker,
 }
 
 /// Who is at the other end.

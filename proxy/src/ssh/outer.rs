@@ -123,7 +123,7 @@ impl Handler for Outer {
         reply.accept().await;
         let (node, stop) = (Arc::clone(&self.node), self.stop.clone());
         let stream = ChannelIo::new(channel, Arc::clone(&self.egress));
-        tokio::spawn(async move {
+        self.node.tasks.spawn(async move {
             inner::serve(node, who, record, stream, stop).await;
             drop(place);
         });

@@ -367,7 +367,10 @@ impl Running {
         }
         let events = transfer_events(link, &self.id, watch.done());
         let (link, id) = (Arc::clone(link), link.node.consensus.new_id());
-        tokio::spawn(async move { commit(&link, id, Command::Audit { events }).await });
+        link.node
+            .tasks
+            .clone()
+            .spawn(async move { commit(&link, id, Command::Audit { events }).await });
     }
 
     async fn output(&mut self, data: &[Chunk]) -> Result<(), palisade_core::ports::Unavailable> {
@@ -473,7 +476,10 @@ impl Running {
             events,
         };
         let (link, id) = (Arc::clone(link), link.node.consensus.new_id());
-        tokio::spawn(async move { commit(&link, id, end).await });
+        link.node
+            .tasks
+            .clone()
+            .spawn(async move { commit(&link, id, end).await });
     }
 }
 
