@@ -25,7 +25,9 @@ use palisade_core::time::Timestamp;
 use palisade_proxy::authorities::ClusterAuthorities;
 use palisade_proxy::ssh::Proxy;
 use palisade_raft::{BootstrapError, RaftConfig, RaftNode, Timing};
-use palisade_storage::{LogOptions, LogStore, OnFull, SegmentOptions, SegmentStore, StateOptions, StateStore};
+use palisade_storage::{
+    LogOptions, LogStore, OnFull, SegmentOptions, SegmentStore, StateOptions, StateStore,
+};
 use palisade_web::{Api, Front};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -161,12 +163,19 @@ struct Handle(Weak<Appliance>);
 
 impl Appliance {
     /// Binds the listeners and opens the data directory. Nothing is served yet.
-    pub async fn new(config: Config, fatal: Arc<dyn Fn(&str) + Send + Sync>) -> Result<Arc<Self>, ApplianceError> {
+    pub async fn new(
+        config: Config,
+        fatal: Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Result<Arc<Self>, ApplianceError> {
         let home = Home::open(&config.data_dir)?;
         let control = palisade_web::bind_control(&config.control_socket)?;
         let web = listen("web_listen", config.web_listen).await?;
         let ssh = listen("ssh_listen", config.ssh_listen).await?;
-        let listeners = Mutex::new(Listeners { web: Some(web), ssh: Some(ssh), control: Some(control) });
+        let listeners = Mutex::new(Listeners {
+            web: Some(web),
+            ssh: Some(ssh),
+            control: Some(control),
+        });
         Ok(Arc::new_cyclic(|this: &Weak<Appliance>| Appliance {
             config,
             home,
@@ -184,7 +193,11 @@ impl Appliance {
     pub async fn run(self: &Arc<Self>, shutdown: impl Future<Output = ()>) -> Result<(), ApplianceError> {
         let control = self.listeners.lock().control.take();
         if let Some(control) = control {
-            self.tasks.spawn(palisade_web::serve_control(control, self.front.clone(), self.stop.clone()));
+            self.tasks.spawn(palisade_web::serve_control(
+                control,
+                self.front.clone(),
+                self.stop.clone(),
+            ));
         }
         if let Some(identity) = self.home.identity(self.config.name.as_str())? {
             let group = self.start_group(identity).await?;
@@ -215,9 +228,18 @@ impl Appliance {
         let key = ClusterKey::from_file(&path).map_err(|source| ApplianceError::Key { path, source })?;
         let before = identity.started;
         let on_fatal = Some(self.fatal.clone());
-        let options = LogOptions { on_full: OnFull::Wait, must_exist: before, on_fatal: on_fatal.clone(), ..LogOptions::default() };
+        let options = LogOptions {
+            on_full: OnFull::Wait,
+            must_exist: before,
+            on_fatal: on_fatal.clone(),
+            ..LogOptions::default()
+        };
         let log = LogStore::open(&self.home.dir().join("raft"), options)?;
-        let options = StateOptions { must_exist: before, on_fatal, ..StateOptions::default() };
+        let options = StateOptions {
+            must_exist: before,
+            on_fatal,
+            ..StateOptions::default()
+        };
         let state = StateStore::open(self.home.dir(), options)?;
         let segments = Arc::new(SegmentStore::open(self.home.dir(), SegmentOptions::default())?);
         if !before {
@@ -244,9 +266,23 @@ impl Appliance {
         };
         let local = Arc::new(LocalSegments(segments.clone()));
         let tls = self.home.peer_tls()?;
-        let raft = RaftNode::start(raft_config, tls, log.clone(), state.clone(), Arc::new(CoreApply), local).await?;
+        let raft = RaftNode::start(
+            raft_config,
+            tls,
+            log.clone(),
+            state.clone(),
+            Arc::new(CoreApply),
+            local,
+        )
+        .await?;
         let consensus = NodeConsensus::start(Arc::new(raft), state);
-        let group = Arc::new(Group { consensus, log, segments, identity, key: Arc::new(key) });
+        let group = Arc::new(Group {
+            consensus,
+            log,
+            segments,
+            identity,
+            key: Arc::new(key),
+        });
         *slot = Some(group.clone());
         Ok(group)
     }
@@ -255,7 +291,9 @@ impl Appliance {
     /// it has its effect once.
     async fn finish_init(&self, group: &Group) -> Result<(), ApplianceError> {
         let path = self.home.pending_init();
-        let Ok(bytes) = std::fs::read(&path) else { return Ok(()) };
+        let Ok(bytes) = std::fs::read(&path) else {
+            return Ok(());
+        };
         Entry::from_bytes(&bytes).map_err(|e| ApplianceError::Cluster(format!("{}: {e}", path.display())))?;
         let cluster_error = |e: &dyn std::fmt::Display| ApplianceError::Cluster(e.to_string());
         match group.consensus.raft().bootstrap().await {
@@ -263,7 +301,12 @@ impl Appliance {
             Err(error) => return Err(cluster_error(&error)),
         }
         let until = Instant::now() + INIT_FOR;
-        let reply = group.consensus.raft().propose(bytes, until).await.map_err(|e| cluster_error(&e))?;
+        let reply = group
+            .consensus
+            .raft()
+            .propose(bytes, until)
+            .await
+            .map_err(|e| cluster_error(&e))?;
         let reply = Reply::from_bytes(&reply.bytes).map_err(|e| cluster_error(&e))?;
         reply.done().map_err(|e| cluster_error(&e))?;
         std::fs::remove_file(&path).map_err(|e| cluster_error(&e))
@@ -287,13 +330,27 @@ impl Appliance {
         };
         let config = self.config.clone();
         let cluster_id = group.identity.cluster_id.as_str();
-        let recordings = NodeRecordings::new(group.consensus.clone(), group.segments.clone(), group.key.clone(), cluster_id);
+        let recordings = NodeRecordings::new(
+            group.consensus.clone(),
+            group.segments.clone(),
+            group.key.clone(),
+            cluster_id,
+        );
         let user = Arc::new(authorities::open(kv, AuthorityType::User, &group.key)?);
         let host = Arc::new(authorities::open(kv, AuthorityType::Host, &group.key)?);
-        let signers = ClusterAuthorities::new(user, host).map_err(|e| ApplianceError::Cluster(e.to_string()))?;
+        let signers =
+            ClusterAuthorities::new(user, host).map_err(|e| ApplianceError::Cluster(e.to_string()))?;
         let names = ssh_names(&config);
-        let proxy_config = palisade_proxy::ssh::Config { names, ..Default::default() };
-        let proxy = Proxy::new(group.consensus.clone(), Arc::new(signers), recordings.clone(), proxy_config);
+        let proxy_config = palisade_proxy::ssh::Config {
+            names,
+            ..Default::default()
+        };
+        let proxy = Proxy::new(
+            group.consensus.clone(),
+            Arc::new(signers),
+            recordings.clone(),
+            proxy_config,
+        );
         let sessions = NodeSessions::start(group.consensus.clone(), proxy.live().clone());
         let skew = Arc::new(Skew::default());
         let operations = Arc::new(NodeOperations {
@@ -330,9 +387,15 @@ impl Appliance {
             seal: group.key.clone(),
             config: palisade_web::Config::default(),
         });
-        self.tasks.spawn(palisade_web::serve_tls(web, tls, self.front.clone(), self.stop.clone()));
+        self.tasks.spawn(palisade_web::serve_tls(
+            web,
+            tls,
+            self.front.clone(),
+            self.stop.clone(),
+        ));
         let stop = self.stop.clone();
-        self.tasks.spawn(async move { proxy.serve(ssh, stop.cancelled_owned()).await });
+        self.tasks
+            .spawn(async move { proxy.serve(ssh, stop.cancelled_owned()).await });
         tracing::info!(
             node.id = group.identity.node_id,
             web = %self.config.web_listen,
@@ -380,7 +443,11 @@ impl Appliance {
         self.serve(&group).await.map_err(failed)?;
         let tls = authorities::public(group.consensus.store(), AuthorityType::Tls);
         let tls = tls.map_err(|e| OperationFailed(e.to_string()))?;
-        Ok(InitReply { cluster_id: group.identity.cluster_id.to_string(), ca_pin: tls.pin, created })
+        Ok(InitReply {
+            cluster_id: group.identity.cluster_id.to_string(),
+            ca_pin: tls.pin,
+            created,
+        })
     }
 
     async fn join(self: Arc<Self>, order: JoinOrder) -> Result<ClusterStatus, OperationFailed> {
@@ -388,7 +455,10 @@ impl Appliance {
         let identity = match self.home.identity(self.config.name.as_str())? {
             Some(identity) if order.token.contains(identity.cluster_id.as_str()) => identity,
             Some(identity) => {
-                let why = format!("this node is in cluster {} already: to move it, take it out there and empty its data directory", identity.cluster_id);
+                let why = format!(
+                    "this node is in cluster {} already: to move it, take it out there and empty its data directory",
+                    identity.cluster_id
+                );
                 return Err(OperationFailed(why));
             }
             None => bootstrap::join_cluster(&self.config, &self.home, order).await?,
@@ -438,13 +508,22 @@ fn stopping() -> OperationFailed {
 }
 
 async fn listen(what: &'static str, addr: std::net::SocketAddr) -> Result<TcpListener, ApplianceError> {
-    let failed = |source| ApplianceError::Listen { what, addr: addr.to_string(), source };
+    let failed = |source| ApplianceError::Listen {
+        what,
+        addr: addr.to_string(),
+        source,
+    };
     TcpListener::bind(addr).await.map_err(failed)
 }
 
 /// The names under which people reach this node's SSH port.
 fn ssh_names(config: &Config) -> Vec<String> {
-    let mut names = vec![config.advertise.to_ascii_lowercase(), config.name.to_string(), "localhost".into(), "127.0.0.1".into()];
+    let mut names = vec![
+        config.advertise.to_ascii_lowercase(),
+        config.name.to_string(),
+        "localhost".into(),
+        "127.0.0.1".into(),
+    ];
     if !config.ssh_listen.ip().is_unspecified() {
         names.push(config.ssh_listen.ip().to_string());
     }

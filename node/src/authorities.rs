@@ -25,7 +25,9 @@ pub enum AuthorityFault {
 pub fn public(kv: &dyn Kv, authority: AuthorityType) -> Result<CertAuthoritySpec, AuthorityFault> {
     let word = authority.as_str();
     let name = Name::parse(word).map_err(|_| AuthorityFault::Missing(word))?;
-    Ok(state::record::<CertAuthoritySpec>(kv, &name)?.ok_or(AuthorityFault::Missing(word))?.spec)
+    Ok(state::record::<CertAuthoritySpec>(kv, &name)?
+        .ok_or(AuthorityFault::Missing(word))?
+        .spec)
 }
 
 /// Opens an authority for signing.
@@ -34,12 +36,22 @@ pub fn open(kv: &dyn Kv, authority: AuthorityType, key: &ClusterKey) -> Result<S
     let spec = public(kv, authority)?;
     let cluster = state::cluster(kv)?.ok_or(AuthorityFault::Missing(word))?;
     let sealed = state::sealed_authority(kv, authority)?.ok_or(AuthorityFault::Missing(word))?;
-    Signer::open(ca_type(authority), cluster.id.as_str(), &sealed.0, &ca_public(&spec), key)
-        .map_err(|e| AuthorityFault::Sealed(word, e))
+    Signer::open(
+        ca_type(authority),
+        cluster.id.as_str(),
+        &sealed.0,
+        &ca_public(&spec),
+        key,
+    )
+    .map_err(|e| AuthorityFault::Sealed(word, e))
 }
 
 /// The record's form of a new authority's public half.
-pub fn spec_of(public: &AuthorityPublic, authority: AuthorityType, created: palisade_core::time::Timestamp) -> CertAuthoritySpec {
+pub fn spec_of(
+    public: &AuthorityPublic,
+    authority: AuthorityType,
+    created: palisade_core::time::Timestamp,
+) -> CertAuthoritySpec {
     CertAuthoritySpec {
         authority,
         ssh_public_key: public.ssh_public_key.clone(),

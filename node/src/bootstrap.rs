@@ -30,13 +30,21 @@ impl From<HomeError> for OperationFailed {
 fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .collect();
+    format!(
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+        lines.join("\n")
+    )
 }
 
 /// What a node's record says about where it is.
 fn addresses(config: &Config) -> [String; 3] {
-    [config.cluster_listen, config.web_listen, config.ssh_listen].map(|listen| config.advertised(listen.port()))
+    [config.cluster_listen, config.web_listen, config.ssh_listen]
+        .map(|listen| config.advertised(listen.port()))
 }
 
 /// Makes a cluster: its key, its authorities, this node's certificate, and the first log entry, which is kept in
@@ -49,12 +57,22 @@ pub fn make_cluster(config: &Config, home: &Home, cluster: &Name) -> Result<Iden
     let mut peer_signer = None;
     for kind in AuthorityType::ALL {
         let ca_kind = authorities::ca_type(kind);
-        let new = create_authority(ca_kind, cluster.as_str(), cluster_id.as_str(), &key, at.secs()).map_err(failed)?;
+        let new = create_authority(ca_kind, cluster.as_str(), cluster_id.as_str(), &key, at.secs())
+            .map_err(failed)?;
         if kind == AuthorityType::Peer {
-            let signer = Signer::open(ca_kind, cluster_id.as_str(), &new.sealed_private, &new.public, &key);
+            let signer = Signer::open(
+                ca_kind,
+                cluster_id.as_str(),
+                &new.sealed_private,
+                &new.public,
+                &key,
+            );
             peer_signer = Some(signer.map_err(failed)?);
         }
-        made.push((authorities::spec_of(&new.public, kind, at), Sealed(new.sealed_private)));
+        made.push((
+            authorities::spec_of(&new.public, kind, at),
+            Sealed(new.sealed_private),
+        ));
     }
     let signer = peer_signer.ok_or_else(|| failed("no peer authority was made"))?;
     let own = generate_tls_key().map_err(failed)?;
@@ -62,8 +80,14 @@ pub fn make_cluster(config: &Config, home: &Home, cluster: &Name) -> Result<Iden
     let spki = SubjectSpki::from_der(&own.spki_der).map_err(failed)?;
     let (certificate, authority) = sign_peer(&signer, FIRST_NODE, incarnation, &spki, at)?;
     let [peer_addr, web_addr, ssh_addr] = addresses(config);
-    let spec =
-        NodeSpec { id: FIRST_NODE, incarnation: incarnation.to_string(), peer_addr, web_addr, ssh_addr, joined: at };
+    let spec = NodeSpec {
+        id: FIRST_NODE,
+        incarnation: incarnation.to_string(),
+        peer_addr,
+        web_addr,
+        ssh_addr,
+        joined: at,
+    };
     let command = Command::Init {
         cluster_name: cluster.clone(),
         cluster_id: cluster_id.to_string(),
@@ -71,12 +95,28 @@ pub fn make_cluster(config: &Config, home: &Home, cluster: &Name) -> Result<Iden
         node: Box::new(Record::new(config.name.clone(), spec)),
         presets: presets::records().map_err(failed)?,
     };
-    let actor = Actor { name: palisade_core::access::LOCAL_OPERATOR.into(), addr: String::new() };
-    let entry = Entry { id: new_request_id(), now: at, node: FIRST_NODE, actor, command };
+    let actor = Actor {
+        name: palisade_core::access::LOCAL_OPERATOR.into(),
+        addr: String::new(),
+    };
+    let entry = Entry {
+        id: new_request_id(),
+        now: at,
+        node: FIRST_NODE,
+        actor,
+        command,
+    };
     write_key(home, &key)?;
     home.write("init.pending", &entry.to_bytes())?;
     let identity = Home::new_identity(cluster_id, FIRST_NODE, config.name.as_str(), incarnation);
-    home.settle(&identity, &PeerFiles { private_key: own.private_pem, certificate, authorities: authority })?;
+    home.settle(
+        &identity,
+        &PeerFiles {
+            private_key: own.private_pem,
+            certificate,
+            authorities: authority,
+        },
+    )?;
     Ok(identity)
 }
 
@@ -100,8 +140,14 @@ struct Token {
 impl Token {
     fn parse(text: &str) -> Result<Token, OperationFailed> {
         let parts: Vec<&str> = text.trim().split('.').collect();
-        let malformed = || failed("this is not a join token: it looks like pj1.CLUSTER.PIN.NAME.SECRET, and `palctl tokens add` makes one");
-        let ["pj1", cluster_id, pin, name, secret] = parts[..] else { return Err(malformed()) };
+        let malformed = || {
+            failed(
+                "this is not a join token: it looks like pj1.CLUSTER.PIN.NAME.SECRET, and `palctl tokens add` makes one",
+            )
+        };
+        let ["pj1", cluster_id, pin, name, secret] = parts[..] else {
+            return Err(malformed());
+        };
         if pin.len() != 64 || !pin.bytes().all(|b| b.is_ascii_hexdigit()) || secret.is_empty() {
             return Err(malformed());
         }
@@ -116,7 +162,11 @@ impl Token {
 
 /// Joins the cluster that a token names, through a member: asks it for an id and certificates, after checking that
 /// it is of that cluster by the pin in the token.
-pub async fn join_cluster(config: &Config, home: &Home, order: JoinOrder) -> Result<Identity, OperationFailed> {
+pub async fn join_cluster(
+    config: &Config,
+    home: &Home,
+    order: JoinOrder,
+) -> Result<Identity, OperationFailed> {
     let token = Token::parse(&order.token)?;
     let own = generate_tls_key().map_err(failed)?;
     let wrap = JoinerKey::generate().map_err(failed)?;
@@ -167,12 +217,19 @@ async fn ask(addr: &str, pin: &str, request: &JoinRequest) -> Result<JoinReply, 
         .map_err(failed)?;
     let url = format!("https://{}{}", addr.trim_start_matches("https://"), path::JOIN);
     let sent = client.post(url).json(request).send().await;
-    let response = sent.map_err(|e| failed(format!("the member at {addr} cannot be asked: {}", causes(&e))))?;
+    let response =
+        sent.map_err(|e| failed(format!("the member at {addr} cannot be asked: {}", causes(&e))))?;
     if response.status().is_success() {
-        return response.json().await.map_err(|e| failed(format!("the member at {addr} answered oddly: {}", causes(&e))));
+        return response
+            .json()
+            .await
+            .map_err(|e| failed(format!("the member at {addr} answered oddly: {}", causes(&e))));
     }
     let status = response.status();
-    let why = response.json::<ApiError>().await.map_or_else(|_| status.to_string(), |error| error.message);
+    let why = response
+        .json::<ApiError>()
+        .await
+        .map_or_else(|_| status.to_string(), |error| error.message);
     Err(failed(format!("the member at {addr} refused: {why}")))
 }
 
@@ -192,10 +249,21 @@ mod tests {
 
     #[test]
     fn only_whole_tokens_are_read() {
-        let good = format!("pj1.0c9a4c9e-5c5c-4f6e-9c7a-1f2e3d4c5b6a.{}.t1.s3cret", "ab".repeat(32));
+        let good = format!(
+            "pj1.0c9a4c9e-5c5c-4f6e-9c7a-1f2e3d4c5b6a.{}.t1.s3cret",
+            "ab".repeat(32)
+        );
         let token = Token::parse(&good).expect("a token");
         assert_eq!((token.name.as_str(), token.secret.as_str()), ("t1", "s3cret"));
-        for bad in ["", "pj1", "pj2.a.b.c.d", &good[..60], &good.replace("ab", "zz"), &format!("{good}.x"), "pj1.x.y.z.w"] {
+        for bad in [
+            "",
+            "pj1",
+            "pj2.a.b.c.d",
+            &good[..60],
+            &good.replace("ab", "zz"),
+            &format!("{good}.x"),
+            "pj1.x.y.z.w",
+        ] {
             assert!(Token::parse(bad).is_err(), "{bad} was read");
         }
     }

@@ -81,7 +81,12 @@ pub struct ConfigFaults {
 
 impl fmt::Display for ConfigFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} in the configuration", self.path.display(), plural(self.faults.len(), "fault"))?;
+        write!(
+            f,
+            "{}: {} in the configuration",
+            self.path.display(),
+            plural(self.faults.len(), "fault")
+        )?;
         for fault in &self.faults {
             write!(f, "\n  {fault}")?;
         }
@@ -92,21 +97,35 @@ impl fmt::Display for ConfigFaults {
 impl std::error::Error for ConfigFaults {}
 
 fn plural(n: usize, word: &str) -> String {
-    if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
+    if n == 1 {
+        format!("1 {word}")
+    } else {
+        format!("{n} {word}s")
+    }
 }
 
 impl Config {
     /// Reads and resolves a file.
     pub fn load(path: &Path) -> Result<Config, ConfigFaults> {
-        let refuse = |faults| ConfigFaults { path: path.to_owned(), faults };
-        let text = std::fs::read_to_string(path).map_err(|e| refuse(vec![format!("it cannot be read: {e}")]))?;
+        let refuse = |faults| ConfigFaults {
+            path: path.to_owned(),
+            faults,
+        };
+        let text =
+            std::fs::read_to_string(path).map_err(|e| refuse(vec![format!("it cannot be read: {e}")]))?;
         Config::parse(&text).map_err(refuse)
     }
 
     /// Resolves the text of a file.
     pub fn parse(text: &str) -> Result<Config, Vec<String>> {
-        let empty = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
-        let raw = if empty { RawConfig::default() } else { text::from_yaml(text).map_err(|e| vec![e.to_string()])? };
+        let empty = text
+            .lines()
+            .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+        let raw = if empty {
+            RawConfig::default()
+        } else {
+            text::from_yaml(text).map_err(|e| vec![e.to_string()])?
+        };
         Config::resolve(raw)
     }
 
@@ -117,7 +136,9 @@ impl Config {
             match text.to_socket_addrs().ok().and_then(|mut found| found.next()) {
                 Some(addr) => addr,
                 None => {
-                    faults.push(format!("{key}: {text:?} is not an address with a port, such as {default}"));
+                    faults.push(format!(
+                        "{key}: {text:?} is not an address with a port, such as {default}"
+                    ));
                     SocketAddr::from(([0, 0, 0, 0], 0))
                 }
             }
@@ -125,7 +146,11 @@ impl Config {
         let cluster_listen = listen("cluster_listen", &raw.cluster_listen, "0.0.0.0:3025");
         let web_listen = listen("web_listen", &raw.web_listen, "0.0.0.0:3080");
         let ssh_listen = listen("ssh_listen", &raw.ssh_listen, "0.0.0.0:3023");
-        let pairs = [("cluster_listen", cluster_listen), ("web_listen", web_listen), ("ssh_listen", ssh_listen)];
+        let pairs = [
+            ("cluster_listen", cluster_listen),
+            ("web_listen", web_listen),
+            ("ssh_listen", ssh_listen),
+        ];
         for (i, (a, addr)) in pairs.iter().enumerate() {
             for (b, other) in &pairs[i + 1..] {
                 if addr == other && addr.port() != 0 {
@@ -133,7 +158,10 @@ impl Config {
                 }
             }
         }
-        let host_name = nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).unwrap_or_default();
+        let host_name = nix::unistd::gethostname()
+            .ok()
+            .and_then(|n| n.into_string().ok())
+            .unwrap_or_default();
         let name_text = raw.name.clone().unwrap_or_else(|| host_name.to_ascii_lowercase());
         let name = Name::parse(&name_text).unwrap_or_else(|e| {
             faults.push(format!("name: {e}"));
@@ -141,7 +169,11 @@ impl Config {
         });
         let advertise = match raw.advertise {
             Some(written) => {
-                if written.is_empty() || !written.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:_".contains(&b)) {
+                if written.is_empty()
+                    || !written
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b".-:_".contains(&b))
+                {
                     faults.push(format!("advertise: {written:?} is not a name or an address"));
                 }
                 written
@@ -154,15 +186,22 @@ impl Config {
             faults.push(format!("data_dir: {written:?} is not a path: {e}"));
             PathBuf::from(written)
         });
-        let control_socket = raw.control_socket.map_or_else(|| data_dir.join("control.sock"), PathBuf::from);
+        let control_socket = raw
+            .control_socket
+            .map_or_else(|| data_dir.join("control.sock"), PathBuf::from);
         if control_socket.as_os_str().len() > 100 {
             // The kernel's limit for socket paths is 108 bytes.
             faults.push("control_socket: the path is longer than 100 bytes".into());
         }
         let heartbeat = raw.raft.heartbeat_ms.unwrap_or(50);
-        let (min, max) = (raw.raft.election_min_ms.unwrap_or(200), raw.raft.election_max_ms.unwrap_or(400));
+        let (min, max) = (
+            raw.raft.election_min_ms.unwrap_or(200),
+            raw.raft.election_max_ms.unwrap_or(400),
+        );
         if !(10..=5_000).contains(&heartbeat) {
-            faults.push(format!("raft.heartbeat_ms: {heartbeat} is not between 10 and 5000"));
+            faults.push(format!(
+                "raft.heartbeat_ms: {heartbeat} is not between 10 and 5000"
+            ));
         }
         if min < heartbeat.saturating_mul(3) || max <= min || max > 60_000 {
             faults.push(format!(
@@ -209,7 +248,10 @@ mod tests {
     fn an_empty_file_means_the_defaults() {
         let config = Config::parse("# nothing\n\n").expect("defaults");
         assert_eq!(config.web_listen.port(), 3080);
-        assert_eq!(config.control_socket, PathBuf::from("/var/lib/palisade/control.sock"));
+        assert_eq!(
+            config.control_socket,
+            PathBuf::from("/var/lib/palisade/control.sock")
+        );
     }
 
     #[test]
@@ -222,6 +264,9 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_with_its_place() {
         let faults = Config::parse("nmae: a\n").expect_err("unknown key");
-        assert!(faults[0].contains("line 1") && faults[0].contains("name"), "{faults:?}");
+        assert!(
+            faults[0].contains("line 1") && faults[0].contains("name"),
+            "{faults:?}"
+        );
     }
 }

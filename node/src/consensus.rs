@@ -21,7 +21,9 @@ pub const DECIDE_GRACE: Duration = Duration::from_secs(10);
 
 /// The wall clock.
 pub fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -36,7 +38,11 @@ pub struct CoreApply;
 impl Apply for CoreApply {
     fn apply(&self, kv: &dyn Kv, at: LogPosition, entry: &[u8]) -> Result<Applied, Fault> {
         let applied = state::apply(kv, at.index, entry).map_err(|e| Fault(e.to_string()))?;
-        Ok(Applied { changes: applied.changes, reply: applied.reply.to_bytes(), notify: applied.notify })
+        Ok(Applied {
+            changes: applied.changes,
+            reply: applied.reply.to_bytes(),
+            notify: applied.notify,
+        })
     }
 }
 
@@ -53,7 +59,12 @@ impl NodeConsensus {
         let (sender, policy) = watch::channel(0u64);
         let mut applied = raft.applied_watch();
         tokio::spawn(async move {
-            let raised = |at: &AppliedAt| (at.raised[state::NOTIFY_POLICY.trailing_zeros() as usize], at.replaced);
+            let raised = |at: &AppliedAt| {
+                (
+                    at.raised[state::NOTIFY_POLICY.trailing_zeros() as usize],
+                    at.replaced,
+                )
+            };
             let mut seen = raised(&applied.borrow());
             while applied.changed().await.is_ok() {
                 let now = raised(&applied.borrow_and_update());
@@ -78,7 +89,8 @@ impl NodeConsensus {
 
     /// Proposes for this node itself, with a fresh request id.
     pub async fn propose_own(&self, command: Command) -> Result<Reply, Unavailable> {
-        self.propose(Actor::node(self.node_id()), new_request_id(), command).await
+        self.propose(Actor::node(self.node_id()), new_request_id(), command)
+            .await
     }
 }
 
@@ -99,10 +111,25 @@ impl Consensus for NodeConsensus {
         new_request_id()
     }
 
-    fn propose(&self, actor: Actor, id: RequestId, command: Command) -> Pending<'_, Result<Reply, Unavailable>> {
-        let entry = Entry { id, now: now(), node: self.node_id(), actor, command };
+    fn propose(
+        &self,
+        actor: Actor,
+        id: RequestId,
+        command: Command,
+    ) -> Pending<'_, Result<Reply, Unavailable>> {
+        let entry = Entry {
+            id,
+            now: now(),
+            node: self.node_id(),
+            actor,
+            command,
+        };
         Box::pin(async move {
-            let reply = self.raft.propose(entry.to_bytes(), Instant::now() + PROPOSE_FOR).await.map_err(unavailable)?;
+            let reply = self
+                .raft
+                .propose(entry.to_bytes(), Instant::now() + PROPOSE_FOR)
+                .await
+                .map_err(unavailable)?;
             Reply::from_bytes(&reply.bytes).map_err(|e| Unavailable::Fault(e.to_string()))
         })
     }
@@ -134,7 +161,11 @@ impl Consensus for NodeConsensus {
     fn policy_changed(&self, seen: u64) -> Pending<'static, u64> {
         let mut policy = self.policy.clone();
         Box::pin(async move {
-            let changed = policy.wait_for(|version| *version != seen).await.map(|version| *version).ok();
+            let changed = policy
+                .wait_for(|version| *version != seen)
+                .await
+                .map(|version| *version)
+                .ok();
             match changed {
                 Some(version) => version,
                 // The node is stopping: nothing will change any more, and whoever waits is stopped as well.
@@ -146,7 +177,9 @@ impl Consensus for NodeConsensus {
 
 fn unavailable(error: ProposeError) -> Unavailable {
     match error {
-        ProposeError::NoQuorum => Unavailable::NoQuorum("no leader was found in time; nothing was changed".into()),
+        ProposeError::NoQuorum => {
+            Unavailable::NoQuorum("no leader was found in time; nothing was changed".into())
+        }
         ProposeError::Stopping => Unavailable::NoQuorum("this node is stopping; nothing was changed".into()),
         ProposeError::Timeout => Unavailable::Unknown("the cluster did not answer in time".into()),
         ProposeError::TooLarge(_) | ProposeError::Overloaded | ProposeError::Refused(_) => {

@@ -46,7 +46,9 @@ pub enum HomeError {
         source: io::Error,
     },
     /// A file is there and makes no sense.
-    #[error("{path} is damaged: {why}. Restore the file, or move the whole directory aside and join the cluster anew with `palctl cluster join`")]
+    #[error(
+        "{path} is damaged: {why}. Restore the file, or move the whole directory aside and join the cluster anew with `palctl cluster join`"
+    )]
     Damaged {
         /// Which.
         path: PathBuf,
@@ -54,7 +56,9 @@ pub enum HomeError {
         why: String,
     },
     /// The directory is another node's.
-    #[error("{path} belongs to node {found:?}, and this node's name is {ours:?}: correct `name` or `data_dir` in the configuration")]
+    #[error(
+        "{path} belongs to node {found:?}, and this node's name is {ours:?}: correct `name` or `data_dir` in the configuration"
+    )]
     OtherNode {
         /// The directory.
         path: PathBuf,
@@ -74,7 +78,11 @@ pub struct Home {
 impl Home {
     /// Opens or makes the directory, mode 0700.
     pub fn open(dir: &Path) -> Result<Home, HomeError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| file_error(dir, e))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|e| file_error(dir, e))?;
         Ok(Home { dir: dir.to_owned() })
     }
 
@@ -102,14 +110,20 @@ impl Home {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return self.no_identity(),
             Err(e) => return Err(file_error(&path, e)),
         };
-        let identity: Identity =
-            serde_json::from_str(&text).map_err(|e| HomeError::Damaged { path: path.clone(), why: e.to_string() })?;
+        let identity: Identity = serde_json::from_str(&text).map_err(|e| HomeError::Damaged {
+            path: path.clone(),
+            why: e.to_string(),
+        })?;
         if identity.format != FORMAT {
             let why = format!("format {} is not known to this program", identity.format);
             return Err(HomeError::Damaged { path, why });
         }
         if identity.name != name {
-            return Err(HomeError::OtherNode { path: self.dir.clone(), found: identity.name, ours: name.into() });
+            return Err(HomeError::OtherNode {
+                path: self.dir.clone(),
+                found: identity.name,
+                ours: name.into(),
+            });
         }
         Ok(Some(identity))
     }
@@ -118,7 +132,10 @@ impl Home {
     fn no_identity(&self) -> Result<Option<Identity>, HomeError> {
         if self.dir.join("raft").exists() {
             let why = "there is a Raft log but no identity.json".to_owned();
-            return Err(HomeError::Damaged { path: self.dir.clone(), why });
+            return Err(HomeError::Damaged {
+                path: self.dir.clone(),
+                why,
+            });
         }
         Ok(None)
     }
@@ -133,17 +150,28 @@ impl Home {
 
     /// Remembers that the stores are there.
     pub fn mark_started(&self, identity: &Identity) -> Result<(), HomeError> {
-        self.write_identity(&Identity { started: true, ..identity.clone() })
+        self.write_identity(&Identity {
+            started: true,
+            ..identity.clone()
+        })
     }
 
     fn write_identity(&self, identity: &Identity) -> Result<(), HomeError> {
-        let text = serde_json::to_vec_pretty(identity).map_err(|e| file_error(&self.dir, io::Error::other(e)))?;
+        let text =
+            serde_json::to_vec_pretty(identity).map_err(|e| file_error(&self.dir, io::Error::other(e)))?;
         self.write("identity.json", &text)
     }
 
     /// An identity in this program's format.
     pub fn new_identity(cluster_id: ClusterId, node_id: u64, name: &str, incarnation: u64) -> Identity {
-        Identity { format: FORMAT, cluster_id, node_id, name: name.to_owned(), incarnation, started: false }
+        Identity {
+            format: FORMAT,
+            cluster_id,
+            node_id,
+            name: name.to_owned(),
+            incarnation,
+            started: false,
+        }
     }
 
     /// The peer certificate and key, as the Raft room takes them.
@@ -152,12 +180,22 @@ impl Home {
             let path = self.dir.join(name);
             let pem = fs::read(&path).map_err(|e| file_error(&path, e))?;
             let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-            found.map_err(|e| HomeError::Damaged { path, why: e.to_string() })
+            found.map_err(|e| HomeError::Damaged {
+                path,
+                why: e.to_string(),
+            })
         };
         let path = self.dir.join("peer.key");
         let pem = Zeroizing::new(fs::read(&path).map_err(|e| file_error(&path, e))?);
-        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|e| HomeError::Damaged { path, why: e.to_string() })?;
-        Ok(PeerTls { cert_chain: certificates("peer.crt")?, key: Arc::new(key), authorities: certificates("peer-ca.crt")? })
+        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|e| HomeError::Damaged {
+            path,
+            why: e.to_string(),
+        })?;
+        Ok(PeerTls {
+            cert_chain: certificates("peer.crt")?,
+            key: Arc::new(key),
+            authorities: certificates("peer-ca.crt")?,
+        })
     }
 
     /// Replaces a file whole or not at all, mode 0600, durable when this returns.
@@ -165,7 +203,12 @@ impl Home {
         let path = self.dir.join(name);
         let tmp = self.dir.join(format!("{name}.tmp"));
         let written = (|| {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&tmp)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&tmp)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&tmp, &path)?;
@@ -186,7 +229,10 @@ pub struct PeerFiles {
 }
 
 fn file_error(path: &Path, source: io::Error) -> HomeError {
-    HomeError::File { path: path.to_owned(), source }
+    HomeError::File {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -200,7 +246,11 @@ mod tests {
         assert_eq!(home.identity("a").expect("empty"), None);
         let id = ClusterId::parse("0c9a4c9e-5c5c-4f6e-9c7a-1f2e3d4c5b6a").expect("a UUID");
         let identity = Home::new_identity(id, 1, "a", 7);
-        home.write("identity.json", &serde_json::to_vec(&identity).expect("plain data")).expect("written");
+        home.write(
+            "identity.json",
+            &serde_json::to_vec(&identity).expect("plain data"),
+        )
+        .expect("written");
         assert_eq!(home.identity("a").expect("ours"), Some(identity));
         assert!(matches!(home.identity("b"), Err(HomeError::OtherNode { .. })));
     }

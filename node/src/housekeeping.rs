@@ -51,12 +51,24 @@ pub fn start(node: &Arc<Running>, stop: &CancellationToken) {
         let at = now().ms().to_be_bytes();
         Box::pin(async move { Ok(Bytes::copy_from_slice(&at)) })
     });
-    every(node, stop, "members", MEMBERS_EVERY, |node| async move { members(&node).await });
-    every(node, stop, "audit head", HEAD_EVERY, |node| async move { audit_head(&node).await });
-    every(node, stop, "sessions", SESSIONS_EVERY, |node| async move { sessions(&node).await });
-    every(node, stop, "recordings", REPAIR_EVERY, |node| async move { repair(&node).await });
-    every(node, stop, "certificates", CERTS_EVERY, |node| async move { certificates(&node).await });
-    every(node, stop, "clocks", CLOCKS_EVERY, |node| async move { clocks(&node).await });
+    every(node, stop, "members", MEMBERS_EVERY, |node| async move {
+        members(&node).await
+    });
+    every(node, stop, "audit head", HEAD_EVERY, |node| async move {
+        audit_head(&node).await
+    });
+    every(node, stop, "sessions", SESSIONS_EVERY, |node| async move {
+        sessions(&node).await
+    });
+    every(node, stop, "recordings", REPAIR_EVERY, |node| async move {
+        repair(&node).await
+    });
+    every(node, stop, "certificates", CERTS_EVERY, |node| async move {
+        certificates(&node).await
+    });
+    every(node, stop, "clocks", CLOCKS_EVERY, |node| async move {
+        clocks(&node).await
+    });
 }
 
 fn every<F, R>(node: &Arc<Running>, stop: &CancellationToken, what: &'static str, period: Duration, step: F)
@@ -98,7 +110,13 @@ async fn members(node: &Running) -> Step {
         match status.nodes.get(&spec.id) {
             None => {
                 tracing::info!(node.id = spec.id, node.name = %record.metadata.name, "a node joins as a learner");
-                raft.add_learner(spec.id, &spec.peer_addr, &spec.incarnation, Instant::now() + CATCH_UP).await?;
+                raft.add_learner(
+                    spec.id,
+                    &spec.peer_addr,
+                    &spec.incarnation,
+                    Instant::now() + CATCH_UP,
+                )
+                .await?;
             }
             Some(member) if !member.voter => {
                 raft.promote(spec.id, Instant::now() + CATCH_UP).await?;
@@ -146,9 +164,12 @@ async fn sessions(node: &Running) -> Step {
     let here: BTreeSet<String> = node.sessions.here().into_iter().map(|s| s.session).collect();
     for (_, session) in state::open_sessions(node.consensus.store(), None)? {
         let row = state::any_record(node.consensus.store(), Kind::Recording, session.as_str())?;
-        let Some(AnyRecord::Recording(row)) = row else { continue };
+        let Some(AnyRecord::Recording(row)) = row else {
+            continue;
+        };
         let why = if row.spec.node == own {
-            let young = row.spec.started > node.started && now().since_ms(row.spec.started) < SESSION_YOUNG_MS;
+            let young =
+                row.spec.started > node.started && now().since_ms(row.spec.started) < SESSION_YOUNG_MS;
             if young || here.contains(session.as_str()) {
                 continue;
             }
@@ -192,7 +213,10 @@ async fn close(node: &Running, session: &SessionId, row: &Record<RecordingSpec>,
 
 fn name_of(node: &Running, id: NodeId) -> String {
     let records = state::records::<NodeSpec>(node.consensus.store()).unwrap_or_default();
-    records.iter().find(|r| r.spec.id == id).map_or_else(|| id.to_string(), |r| r.metadata.name.to_string())
+    records
+        .iter()
+        .find(|r| r.spec.id == id)
+        .map_or_else(|| id.to_string(), |r| r.metadata.name.to_string())
 }
 
 async fn repair(node: &Running) -> Step {
@@ -218,7 +242,11 @@ async fn certificates(node: &Running) -> Step {
     let spki = palisade_ca::SubjectSpki::from_der(&own.spki_der)?;
     let id = &node.identity;
     let signed = crate::operations::sign_peer(&signer, id.node_id, id.incarnation, &spki, now())?;
-    let files = PeerFiles { private_key: own.private_pem, certificate: signed.0, authorities: signed.1 };
+    let files = PeerFiles {
+        private_key: own.private_pem,
+        certificate: signed.0,
+        authorities: signed.1,
+    };
     node.home.settle(id, &files)?;
     node.consensus.raft().renew_tls(node.home.peer_tls()?)?;
     tracing::info!("the peer certificate was renewed");
@@ -234,15 +262,26 @@ fn peer_certificate_ends(node: &Running) -> Result<Timestamp, Box<dyn std::error
 async fn clocks(node: &Running) -> Step {
     for peer in node.consensus.raft().peers().others() {
         let before = now();
-        let asked = node.consensus.raft().peers().call(peer, "clock", Bytes::new(), Duration::from_secs(1)).await;
+        let asked = node
+            .consensus
+            .raft()
+            .peers()
+            .call(peer, "clock", Bytes::new(), Duration::from_secs(1))
+            .await;
         let after = now();
-        let Some(theirs) = asked.ok().and_then(|bytes| <[u8; 8]>::try_from(&bytes[..]).ok()) else { continue };
+        let Some(theirs) = asked.ok().and_then(|bytes| <[u8; 8]>::try_from(&bytes[..]).ok()) else {
+            continue;
+        };
         let theirs = Timestamp::from_ms(u64::from_be_bytes(theirs));
         // It was read somewhere between the two.
         let skew = theirs.since_ms(after).max(before.since_ms(theirs));
         node.skew.note(peer, skew);
         if skew > CLOCK_WARN_MS {
-            tracing::warn!(node.id = peer, skew_ms = skew, "the clocks of two nodes differ: set both by NTP");
+            tracing::warn!(
+                node.id = peer,
+                skew_ms = skew,
+                "the clocks of two nodes differ: set both by NTP"
+            );
         }
     }
     Ok(())

@@ -43,7 +43,9 @@ enum ConfigCommands {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Commands::Config { command: ConfigCommands::Check { file } } => match Config::load(&file) {
+        Commands::Config {
+            command: ConfigCommands::Check { file },
+        } => match Config::load(&file) {
             Ok(_) => {
                 println!("{}: no faults", file.display());
                 ExitCode::SUCCESS
@@ -68,7 +70,10 @@ fn node(config: Config) -> ExitCode {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(error = %error, "core dumps could not be switched off");
     }
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
         return refuse(&"a second TLS provider is linked in");
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -108,7 +113,9 @@ fn signal_error(error: std::io::Error) -> palisade_node::appliance::ApplianceErr
 fn start_log(form: LogForm) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PALISADE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=warn,sled=warn,russh=warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match form {
         LogForm::Json => builder.json().init(),
         LogForm::Text => builder.with_ansi(false).init(),

@@ -9,22 +9,75 @@ use prometheus::{Encoder as _, Gauge, Registry, TextEncoder};
 pub fn text(node: &NodeOperations) -> String {
     let status = node.consensus.raft().status();
     let stats = node.log.sync_stats();
-    let quorum_age = node.consensus.raft().lease().map_or(f64::INFINITY, |lease| lease.age_ms as f64 / 1000.0);
-    let events = state::audit_frontier(node.consensus.store()).map_or(f64::NAN, |frontier| frontier.size() as f64);
+    let quorum_age = node
+        .consensus
+        .raft()
+        .lease()
+        .map_or(f64::INFINITY, |lease| lease.age_ms as f64 / 1000.0);
+    let events =
+        state::audit_frontier(node.consensus.store()).map_or(f64::NAN, |frontier| frontier.size() as f64);
     let table: [(&str, &str, f64); 14] = [
         ("palisade_raft_term", "Current Raft term", status.term as f64),
-        ("palisade_raft_leader", "1 while this node leads", f64::from(u8::from(status.role == Role::Leader))),
-        ("palisade_raft_last_log_index", "Last entry in this node's log", status.last_log as f64),
-        ("palisade_raft_committed_index", "Last entry known to be committed", status.committed as f64),
-        ("palisade_raft_applied_index", "Last entry applied", status.applied as f64),
-        ("palisade_raft_snapshot_index", "Last entry in the newest snapshot", status.snapshot as f64),
-        ("palisade_raft_voters", "Voters in the membership", status.voters().len() as f64),
-        ("palisade_quorum_age_seconds", "Since a leader with a quorum was heard from", quorum_age),
-        ("palisade_log_sync_p99_seconds", "99th percentile of recent log syncs", stats.p99.as_secs_f64()),
-        ("palisade_log_syncs_total", "Log syncs since start", stats.count as f64),
-        ("palisade_log_disk_full", "1 while the log takes no changes for lack of space", f64::from(u8::from(stats.no_space))),
-        ("palisade_disk_free_bytes", "Free bytes on the data disk", node.segments.free_bytes() as f64),
-        ("palisade_sessions_live", "Sessions that this node carries", node.sessions.here().len() as f64),
+        (
+            "palisade_raft_leader",
+            "1 while this node leads",
+            f64::from(u8::from(status.role == Role::Leader)),
+        ),
+        (
+            "palisade_raft_last_log_index",
+            "Last entry in this node's log",
+            status.last_log as f64,
+        ),
+        (
+            "palisade_raft_committed_index",
+            "Last entry known to be committed",
+            status.committed as f64,
+        ),
+        (
+            "palisade_raft_applied_index",
+            "Last entry applied",
+            status.applied as f64,
+        ),
+        (
+            "palisade_raft_snapshot_index",
+            "Last entry in the newest snapshot",
+            status.snapshot as f64,
+        ),
+        (
+            "palisade_raft_voters",
+            "Voters in the membership",
+            status.voters().len() as f64,
+        ),
+        (
+            "palisade_quorum_age_seconds",
+            "Since a leader with a quorum was heard from",
+            quorum_age,
+        ),
+        (
+            "palisade_log_sync_p99_seconds",
+            "99th percentile of recent log syncs",
+            stats.p99.as_secs_f64(),
+        ),
+        (
+            "palisade_log_syncs_total",
+            "Log syncs since start",
+            stats.count as f64,
+        ),
+        (
+            "palisade_log_disk_full",
+            "1 while the log takes no changes for lack of space",
+            f64::from(u8::from(stats.no_space)),
+        ),
+        (
+            "palisade_disk_free_bytes",
+            "Free bytes on the data disk",
+            node.segments.free_bytes() as f64,
+        ),
+        (
+            "palisade_sessions_live",
+            "Sessions that this node carries",
+            node.sessions.here().len() as f64,
+        ),
         ("palisade_audit_events", "Audit events in the log", events),
     ];
     let registry = Registry::new();

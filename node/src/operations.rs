@@ -61,7 +61,13 @@ fn failed(error: impl std::fmt::Display) -> OperationFailed {
 fn seen(status: &RaftStatus) -> BTreeMap<u64, Seen> {
     let one = |(id, peer): (&u64, &palisade_raft::PeerStatus)| {
         let own = *id == status.id;
-        (*id, Seen { lag: peer.lag, last_contact_ms: if own { Some(0) } else { peer.last_contact_ms } })
+        (
+            *id,
+            Seen {
+                lag: peer.lag,
+                last_contact_ms: if own { Some(0) } else { peer.last_contact_ms },
+            },
+        )
     };
     status.nodes.iter().map(one).collect()
 }
@@ -73,7 +79,9 @@ impl NodeOperations {
         let asked = Arc::downgrade(&raft);
         raft.on_call(SEEN, move |_, _| {
             let answer = asked.upgrade().map(|raft| seen(&raft.status()));
-            let bytes = serde_json::to_vec(&answer.unwrap_or_default()).map(Bytes::from).map_err(|e| e.to_string());
+            let bytes = serde_json::to_vec(&answer.unwrap_or_default())
+                .map(Bytes::from)
+                .map_err(|e| e.to_string());
             Box::pin(async move { bytes })
         });
     }
@@ -82,25 +90,51 @@ impl NodeOperations {
         match status.leader {
             Some(leader) if leader == status.id => seen(status),
             Some(leader) => {
-                let asked = self.consensus.raft().peers().call(leader, SEEN, Bytes::new(), Duration::from_millis(500));
-                asked.await.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+                let asked = self.consensus.raft().peers().call(
+                    leader,
+                    SEEN,
+                    Bytes::new(),
+                    Duration::from_millis(500),
+                );
+                asked
+                    .await
+                    .ok()
+                    .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+                    .unwrap_or_default()
             }
             None => BTreeMap::new(),
         }
     }
 
     /// Signs a peer certificate for a node.
-    pub fn peer_certificate(&self, id: u64, incarnation: u64, key_pem: &str, at: Timestamp) -> Result<(String, String), OperationFailed> {
+    pub fn peer_certificate(
+        &self,
+        id: u64,
+        incarnation: u64,
+        key_pem: &str,
+        at: Timestamp,
+    ) -> Result<(String, String), OperationFailed> {
         let kv = self.consensus.store();
         let signer = authorities::open(kv, AuthorityType::Peer, &self.key).map_err(failed)?;
-        sign_peer(&signer, id, incarnation, &SubjectSpki::from_pem(key_pem).map_err(failed)?, at)
+        sign_peer(
+            &signer,
+            id,
+            incarnation,
+            &SubjectSpki::from_pem(key_pem).map_err(failed)?,
+            at,
+        )
     }
 
     async fn admit(&self, request: JoinRequest, addr: String) -> Result<JoinReply, OperationFailed> {
         let kv = self.consensus.store();
-        let cluster = state::cluster(kv).map_err(failed)?.ok_or_else(|| failed("this node is in no cluster"))?;
+        let cluster = state::cluster(kv)
+            .map_err(failed)?
+            .ok_or_else(|| failed("this node is in no cluster"))?;
         if request.cluster_id != cluster.id.as_str() {
-            return Err(failed(format!("the token is for another cluster than {}", cluster.name)));
+            return Err(failed(format!(
+                "the token is for another cluster than {}",
+                cluster.name
+            )));
         }
         let skew = request.now.since_ms(now()).max(now().since_ms(request.now));
         if skew > JOIN_SKEW_MS {
@@ -119,7 +153,10 @@ impl NodeOperations {
         for addr in [&request.peer_addr, &request.web_addr, &request.ssh_addr] {
             HostAddr::parse(addr).map_err(failed)?;
         }
-        let incarnation: u64 = request.incarnation.parse().map_err(|_| failed("the incarnation is not a number"))?;
+        let incarnation: u64 = request
+            .incarnation
+            .parse()
+            .map_err(|_| failed("the incarnation is not a number"))?;
         let spki = SubjectSpki::from_pem(&request.peer_public_key).map_err(failed)?;
         let wrap_key = hex::decode(&request.wrap_public_key).map_err(failed)?;
         let signer = authorities::open(kv, AuthorityType::Peer, &self.key).map_err(failed)?;
@@ -137,8 +174,15 @@ impl NodeOperations {
             secret_sha256: hex::encode(Sha256::digest(request.secret.as_bytes())),
             node: Box::new(Record::new(name, spec)),
         };
-        let actor = palisade_core::command::Actor { name: format!("node {}", request.name), addr };
-        let reply = self.consensus.propose(actor, self.consensus.new_id(), command).await.map_err(failed)?;
+        let actor = palisade_core::command::Actor {
+            name: format!("node {}", request.name),
+            addr,
+        };
+        let reply = self
+            .consensus
+            .propose(actor, self.consensus.new_id(), command)
+            .await
+            .map_err(failed)?;
         let node_id = reply.done().map_err(failed)?;
         let (certificate, authority) = sign_peer(&signer, node_id, incarnation, &spki, now())?;
         let context = wrap_context(cluster.id.as_str(), node_id);
@@ -151,24 +195,45 @@ impl NodeOperations {
             peer_certificate: certificate,
             peer_authorities: vec![authority],
             wrapped_cluster_key: hex::encode(wrapped),
-            members: members.iter().map(|(id, peer)| format!("{id}={}", peer.addr)).collect(),
+            members: members
+                .iter()
+                .map(|(id, peer)| format!("{id}={}", peer.addr))
+                .collect(),
         })
     }
 
     async fn remove(&self, node: &Name) -> Result<(), OperationFailed> {
         self.consensus.barrier().await.map_err(failed)?;
         let record = state::record::<NodeSpec>(self.consensus.store(), node).map_err(failed)?;
-        let id = record.ok_or_else(|| failed(format!("there is no node {node}: `palctl cluster status` lists them")))?.spec.id;
+        let id = record
+            .ok_or_else(|| {
+                failed(format!(
+                    "there is no node {node}: `palctl cluster status` lists them"
+                ))
+            })?
+            .spec
+            .id;
         let status = self.consensus.raft().status();
         if status.nodes.len() == 1 {
-            return Err(failed("this is the only node: a cluster is not left by its last node"));
+            return Err(failed(
+                "this is the only node: a cluster is not left by its last node",
+            ));
         }
         if status.leader == Some(id) {
             let until = Instant::now() + Duration::from_secs(5);
-            self.consensus.raft().transfer_leader(None, until).await.map_err(failed)?;
+            self.consensus
+                .raft()
+                .transfer_leader(None, until)
+                .await
+                .map_err(failed)?;
         }
         // The leader takes it out of the membership when it sees that its record is gone.
-        self.consensus.propose_own(Command::RemoveNode { id }).await.map_err(failed)?.done().map_err(failed)?;
+        self.consensus
+            .propose_own(Command::RemoveNode { id })
+            .await
+            .map_err(failed)?
+            .done()
+            .map_err(failed)?;
         Ok(())
     }
 
@@ -179,14 +244,19 @@ impl NodeOperations {
         let cluster = state::cluster(kv).ok().flatten();
         let records = state::records::<NodeSpec>(kv).unwrap_or_default();
         let leaders = self.leaders_view(&status).await;
-        let quorum = self.consensus.raft().lease().is_ok_and(|lease| lease.age_ms < GONE_MS);
+        let quorum = self
+            .consensus
+            .raft()
+            .lease()
+            .is_ok_and(|lease| lease.age_ms < GONE_MS);
         let nodes: Vec<NodeStatus> = records
             .iter()
             .map(|record| {
                 let (id, spec) = (record.spec.id, &record.spec);
                 let member = status.nodes.get(&id);
                 let seen = leaders.get(&id);
-                let reachable = id == status.id || seen.is_some_and(|s| s.last_contact_ms.is_some_and(|ms| ms < GONE_MS));
+                let reachable =
+                    id == status.id || seen.is_some_and(|s| s.last_contact_ms.is_some_and(|ms| ms < GONE_MS));
                 let voter = member.is_some_and(|m| m.voter);
                 let role = match (status.leader == Some(id), voter) {
                     (true, _) => "leader",
@@ -215,14 +285,20 @@ impl NodeOperations {
         let mut report = ClusterStatus {
             cluster: cluster.as_ref().map(|c| c.name.to_string()).unwrap_or_default(),
             cluster_id: cluster.map(|c| c.id.to_string()).unwrap_or_default(),
-            ca_pin: authorities::public(kv, AuthorityType::Tls).map(|spec| spec.pin).unwrap_or_default(),
+            ca_pin: authorities::public(kv, AuthorityType::Tls)
+                .map(|spec| spec.pin)
+                .unwrap_or_default(),
             node: status.id,
             leader: status.leader,
             term: status.term,
             last_index: status.last_log,
             applied_index: status.applied,
             quorum,
-            failure_tolerance: if quorum { answering.saturating_sub(needed) as u64 } else { 0 },
+            failure_tolerance: if quorum {
+                answering.saturating_sub(needed) as u64
+            } else {
+                0
+            },
             disk_free_bytes: self.segments.free_bytes(),
             fsync_p99_us: u64::try_from(stats.p99.as_micros()).unwrap_or(u64::MAX),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -238,24 +314,45 @@ impl NodeOperations {
 fn advice(status: &ClusterStatus, no_space: bool, skew_ms: u64) -> Vec<String> {
     let mut advice = Vec::new();
     if !status.quorum {
-        advice.push("there is no quorum: start the nodes that are down; running sessions go on, new ones are refused".into());
+        advice.push(
+            "there is no quorum: start the nodes that are down; running sessions go on, new ones are refused"
+                .into(),
+        );
     }
     for node in status.nodes.iter().filter(|n| status.quorum && !n.reachable) {
-        advice.push(format!("node {} does not answer: start it, or take it out with `palctl cluster leave {}`", node.name, node.name));
+        advice.push(format!(
+            "node {} does not answer: start it, or take it out with `palctl cluster leave {}`",
+            node.name, node.name
+        ));
     }
-    for node in status.nodes.iter().filter(|n| n.role == "learner" || n.role == "joining") {
-        advice.push(format!("node {} is catching up and does not vote yet: wait", node.name));
+    for node in status
+        .nodes
+        .iter()
+        .filter(|n| n.role == "learner" || n.role == "joining")
+    {
+        advice.push(format!(
+            "node {} is catching up and does not vote yet: wait",
+            node.name
+        ));
     }
     match status.nodes.iter().filter(|n| n.voter).count() {
         1 => advice.push("one voter survives no failure: join two more nodes".into()),
-        2 | 4 => advice.push("an even number of voters survives no more failures than one fewer: join one more node".into()),
+        2 | 4 => advice.push(
+            "an even number of voters survives no more failures than one fewer: join one more node".into(),
+        ),
         _ => {}
     }
     if skew_ms > 1_000 {
-        advice.push(format!("the clocks of two nodes differ by {} s: set them by NTP", skew_ms / 1000));
+        advice.push(format!(
+            "the clocks of two nodes differ by {} s: set them by NTP",
+            skew_ms / 1000
+        ));
     }
     if no_space {
-        advice.push("this node's disk is nearly full and takes no changes: free some space, it recovers by itself".into());
+        advice.push(
+            "this node's disk is nearly full and takes no changes: free some space, it recovers by itself"
+                .into(),
+        );
     }
     advice
 }
@@ -275,7 +372,11 @@ pub fn sign_peer(
 ) -> Result<(String, String), OperationFailed> {
     let request = PeerCertRequest {
         public_key: public_key.clone(),
-        identity: PeerIdentity { cluster_id: signer.cluster_id().to_owned(), node_id, incarnation },
+        identity: PeerIdentity {
+            cluster_id: signer.cluster_id().to_owned(),
+            node_id,
+            incarnation,
+        },
         serial: at.ms().max(1),
         window: Window {
             not_before: at.secs().saturating_sub(BACKDATE_SECS),
@@ -284,7 +385,10 @@ pub fn sign_peer(
         },
     };
     let issued = sign_peer_cert(signer, &request).map_err(failed)?;
-    Ok((issued.pem, signer.public().certificate_pem.clone().unwrap_or_default()))
+    Ok((
+        issued.pem,
+        signer.public().certificate_pem.clone().unwrap_or_default(),
+    ))
 }
 
 impl Operations for NodeOperations {
@@ -292,7 +396,11 @@ impl Operations for NodeOperations {
         Box::pin(self.status())
     }
 
-    fn admit<'a>(&'a self, request: JoinRequest, addr: String) -> Pending<'a, Result<JoinReply, OperationFailed>> {
+    fn admit<'a>(
+        &'a self,
+        request: JoinRequest,
+        addr: String,
+    ) -> Pending<'a, Result<JoinReply, OperationFailed>> {
         Box::pin(self.admit(request, addr))
     }
 
@@ -306,10 +414,19 @@ impl Operations for NodeOperations {
                 None => None,
                 Some(name) => {
                     let record = state::record::<NodeSpec>(self.consensus.store(), name).map_err(failed)?;
-                    Some(record.ok_or_else(|| failed(format!("there is no node {name}")))?.spec.id)
+                    Some(
+                        record
+                            .ok_or_else(|| failed(format!("there is no node {name}")))?
+                            .spec
+                            .id,
+                    )
                 }
             };
-            self.consensus.raft().transfer_leader(id, Instant::now() + Duration::from_secs(5)).await.map_err(failed)
+            self.consensus
+                .raft()
+                .transfer_leader(id, Instant::now() + Duration::from_secs(5))
+                .await
+                .map_err(failed)
         })
     }
 
@@ -331,6 +448,8 @@ impl Operations for NodeOperations {
         if stats.no_space {
             return Err("the disk is full: neither changes nor audit events can be written".into());
         }
-        stats.last_error.map_or(Ok(()), |error| Err(format!("the disk failed: {error}")))
+        stats
+            .last_error
+            .map_or(Ok(()), |error| Err(format!("the disk failed: {error}")))
     }
 }

@@ -14,7 +14,11 @@ mod tests {
 
     #[test]
     fn the_presets_are_valid() {
-        let names: Vec<String> = records().expect("valid").iter().map(|r| r.metadata().name.to_string()).collect();
+        let names: Vec<String> = records()
+            .expect("valid")
+            .iter()
+            .map(|r| r.metadata().name.to_string())
+            .collect();
         assert_eq!(names, ["admin", "access", "auditor"]);
     }
 }

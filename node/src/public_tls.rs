@@ -3,7 +3,9 @@
 
 use crate::authorities::{self, AuthorityFault};
 use crate::config::Config;
-use palisade_ca::{ClusterKey, ServerCertRequest, SubjectSpki, Window, X509Error, generate_tls_key, sign_server_cert};
+use palisade_ca::{
+    ClusterKey, ServerCertRequest, SubjectSpki, Window, X509Error, generate_tls_key, sign_server_cert,
+};
 use palisade_core::kv::Kv;
 use palisade_core::record::AuthorityType;
 use palisade_core::time::Timestamp;
@@ -40,11 +42,19 @@ pub enum PublicTlsError {
     Use(#[from] palisade_web::TlsError),
 }
 
-fn certify(config: &Config, kv: &dyn Kv, key: &ClusterKey, now: Timestamp) -> Result<(Arc<ServerConfig>, Timestamp), PublicTlsError> {
+fn certify(
+    config: &Config,
+    kv: &dyn Kv,
+    key: &ClusterKey,
+    now: Timestamp,
+) -> Result<(Arc<ServerConfig>, Timestamp), PublicTlsError> {
     let signer = authorities::open(kv, AuthorityType::Tls, key)?;
     let own = generate_tls_key()?;
     let mut dns_names = vec![config.name.to_string(), "localhost".to_owned()];
-    let mut addresses: Vec<IpAddr> = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
+    let mut addresses: Vec<IpAddr> = vec![
+        IpAddr::from([127, 0, 0, 1]),
+        IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+    ];
     match config.advertise.parse::<IpAddr>() {
         Ok(address) => addresses.push(address),
         Err(_) => dns_names.push(config.advertise.to_ascii_lowercase()),
@@ -64,7 +74,11 @@ fn certify(config: &Config, kv: &dyn Kv, key: &ClusterKey, now: Timestamp) -> Re
         addresses,
         // Node certificates are not audited one by one: the serial only has to differ.
         serial: now.ms().max(1),
-        window: Window { not_before: now.secs() - BACKDATE_SECS, not_after, ttl_max_secs: LIFE_SECS + BACKDATE_SECS },
+        window: Window {
+            not_before: now.secs() - BACKDATE_SECS,
+            not_after,
+            ttl_max_secs: LIFE_SECS + BACKDATE_SECS,
+        },
     };
     let issued = sign_server_cert(&signer, &request)?;
     let authority = signer.public().certificate_pem.clone().unwrap_or_default();
@@ -91,9 +105,17 @@ pub struct PublicTls {
 
 impl PublicTls {
     /// Makes a key and a certificate.
-    pub fn new(config: &Config, kv: &dyn Kv, key: &ClusterKey, now: Timestamp) -> Result<Self, PublicTlsError> {
+    pub fn new(
+        config: &Config,
+        kv: &dyn Kv,
+        key: &ClusterKey,
+        now: Timestamp,
+    ) -> Result<Self, PublicTlsError> {
         let (server, ends) = certify(config, kv, key, now)?;
-        Ok(PublicTls { current: watch::Sender::new(server), ends: Mutex::new(ends) })
+        Ok(PublicTls {
+            current: watch::Sender::new(server),
+            ends: Mutex::new(ends),
+        })
     }
 
     /// What the listener serves with.
@@ -102,7 +124,13 @@ impl PublicTls {
     }
 
     /// Makes new ones if the certificate nears its end; true if it did.
-    pub fn renew_if_due(&self, config: &Config, kv: &dyn Kv, key: &ClusterKey, now: Timestamp) -> Result<bool, PublicTlsError> {
+    pub fn renew_if_due(
+        &self,
+        config: &Config,
+        kv: &dyn Kv,
+        key: &ClusterKey,
+        now: Timestamp,
+    ) -> Result<bool, PublicTlsError> {
         if self.ends.lock().since_ms(now) > LIFE_SECS * 1000 / 3 {
             return Ok(false);
         }

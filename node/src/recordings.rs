@@ -29,8 +29,12 @@ pub struct LocalSegments(pub Arc<SegmentStore>);
 
 impl SegmentBackend for LocalSegments {
     fn put(&self, session: &str, seq: u64, data: Bytes) -> Result<String, SegmentFault> {
-        let seq = u32::try_from(seq).map_err(|_| SegmentFault::Refused("the sequence number is too large".into()))?;
-        self.0.put(session, seq, &data).map(|name| name.to_string()).map_err(segment_fault)
+        let seq = u32::try_from(seq)
+            .map_err(|_| SegmentFault::Refused("the sequence number is too large".into()))?;
+        self.0
+            .put(session, seq, &data)
+            .map(|name| name.to_string())
+            .map_err(segment_fault)
     }
 
     fn get(&self, name: &str) -> Result<Bytes, SegmentFault> {
@@ -65,8 +69,19 @@ pub struct NodeRecordings {
 
 impl NodeRecordings {
     /// On the node's segment store.
-    pub fn new(consensus: Arc<NodeConsensus>, segments: Arc<SegmentStore>, key: Arc<ClusterKey>, cluster_id: &str) -> Arc<Self> {
-        Arc::new_cyclic(|this| NodeRecordings { consensus, segments, key, cluster_id: cluster_id.to_owned(), this: this.clone() })
+    pub fn new(
+        consensus: Arc<NodeConsensus>,
+        segments: Arc<SegmentStore>,
+        key: Arc<ClusterKey>,
+        cluster_id: &str,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| NodeRecordings {
+            consensus,
+            segments,
+            key,
+            cluster_id: cluster_id.to_owned(),
+            this: this.clone(),
+        })
     }
 
     fn handle(&self) -> Arc<NodeRecordings> {
@@ -81,7 +96,9 @@ impl NodeRecordings {
         let found = state::any_record(self.consensus.store(), Kind::Recording, session.as_str());
         match found.map_err(fault)? {
             Some(AnyRecord::Recording(row)) => Ok(row),
-            _ => Err(Unavailable::Fault(format!("there is no recording of session {session}"))),
+            _ => Err(Unavailable::Fault(format!(
+                "there is no recording of session {session}"
+            ))),
         }
     }
 
@@ -98,7 +115,13 @@ impl NodeRecordings {
             let (consensus, session) = (self.consensus.clone(), session.to_string());
             asked.spawn(async move {
                 let peers = consensus.raft().peers();
-                (node, peers.segment_list(node, &session, PEER_FOR).await.unwrap_or_default())
+                (
+                    node,
+                    peers
+                        .segment_list(node, &session, PEER_FOR)
+                        .await
+                        .unwrap_or_default(),
+                )
             });
         }
         while let Some(answer) = asked.join_next().await {
@@ -113,10 +136,14 @@ impl NodeRecordings {
     }
 
     async fn fetch(&self, name: &SegmentName, node: Option<u64>) -> Result<Vec<u8>, Unavailable> {
-        let Some(node) = node else { return self.segments.get(name).map_err(fault) };
+        let Some(node) = node else {
+            return self.segments.get(name).map_err(fault);
+        };
         let peers = self.consensus.raft().peers();
         let bytes = peers.segment_get(node, &name.to_string(), PEER_FOR).await;
-        bytes.map(|b| b.to_vec()).map_err(|e| Unavailable::NoQuorum(e.to_string()))
+        bytes
+            .map(|b| b.to_vec())
+            .map_err(|e| Unavailable::NoQuorum(e.to_string()))
     }
 
     /// The chunks of a session that form an unbroken row from the first on, with the hash of the last: what can be
@@ -138,12 +165,19 @@ impl NodeRecordings {
         let mut fetched = 0;
         let mut after: Option<String> = None;
         loop {
-            let rows = state::any_records(self.consensus.store(), Kind::Recording, after.as_deref(), 256).map_err(fault)?;
-            let Some(last) = rows.last() else { return Ok(fetched) };
+            let rows = state::any_records(self.consensus.store(), Kind::Recording, after.as_deref(), 256)
+                .map_err(fault)?;
+            let Some(last) = rows.last() else {
+                return Ok(fetched);
+            };
             after = Some(last.metadata().name.to_string());
             for row in rows {
                 let AnyRecord::Recording(row) = row else { continue };
-                let held = self.segments.list(row.spec.session.as_str()).map_err(fault)?.len();
+                let held = self
+                    .segments
+                    .list(row.spec.session.as_str())
+                    .map_err(fault)?
+                    .len();
                 // A live session's newest chunks are still on their way: its node sends them to everybody.
                 if row.spec.completeness == Completeness::Live || held >= row.spec.chunks as usize {
                     continue;
@@ -151,7 +185,10 @@ impl NodeRecordings {
                 for (name, node) in self.locate(&row.spec.session).await? {
                     let Some(node) = node else { continue };
                     let bytes = self.fetch(&name, Some(node)).await?;
-                    let stored = self.segments.put(name.session(), name.seq(), &bytes).map_err(fault)?;
+                    let stored = self
+                        .segments
+                        .put(name.session(), name.seq(), &bytes)
+                        .map_err(fault)?;
                     if stored == name {
                         fetched += 1;
                     }
@@ -170,7 +207,12 @@ impl Recordings for NodeRecordings {
         self.key.seal(self.context(session).as_str(), key).map_err(fault)
     }
 
-    fn ship<'a>(&'a self, session: &'a SessionId, seq: u32, bytes: Vec<u8>) -> Pending<'a, Result<(), Unavailable>> {
+    fn ship<'a>(
+        &'a self,
+        session: &'a SessionId,
+        seq: u32,
+        bytes: Vec<u8>,
+    ) -> Pending<'a, Result<(), Unavailable>> {
         Box::pin(async move {
             let voters = self.consensus.raft().status().voters();
             let needed = voters.len() / 2 + 1;
@@ -180,14 +222,18 @@ impl Recordings for NodeRecordings {
             let (segments, name, local) = (self.segments.clone(), session.to_string(), bytes.clone());
             stores.spawn(async move {
                 let stored = tokio::task::spawn_blocking(move || segments.put(&name, seq, &local)).await;
-                let outcome = stored.map_err(|e| e.to_string()).and_then(|r| r.map_err(|e| e.to_string()));
+                let outcome = stored
+                    .map_err(|e| e.to_string())
+                    .and_then(|r| r.map_err(|e| e.to_string()));
                 (own, outcome.map(|_| ()))
             });
             for node in self.others() {
                 let (consensus, name, bytes) = (self.consensus.clone(), session.to_string(), bytes.clone());
                 stores.spawn(async move {
                     let peers = consensus.raft().peers();
-                    let sent = peers.segment_put(node, &name, u64::from(seq), bytes, PEER_FOR).await;
+                    let sent = peers
+                        .segment_put(node, &name, u64::from(seq), bytes, PEER_FOR)
+                        .await;
                     (node, sent.map(|_| ()).map_err(|e| e.to_string()))
                 });
             }
@@ -207,22 +253,39 @@ impl Recordings for NodeRecordings {
                     return Ok(());
                 }
             }
-            Err(Unavailable::NoQuorum(format!("{} of {needed} nodes stored the recording ({why})", acks.len())))
+            Err(Unavailable::NoQuorum(format!(
+                "{} of {needed} nodes stored the recording ({why})",
+                acks.len()
+            )))
         })
     }
 
-    fn play<'a>(&'a self, session: &'a SessionId, format: PlayFormat) -> Pending<'a, Result<Box<dyn ByteSource>, Unavailable>> {
+    fn play<'a>(
+        &'a self,
+        session: &'a SessionId,
+        format: PlayFormat,
+    ) -> Pending<'a, Result<Box<dyn ByteSource>, Unavailable>> {
         Box::pin(async move {
             let row = self.row(session)?;
             let sealed = hex::decode(&row.spec.sealed_key).map_err(fault)?;
-            let key = self.key.open(self.context(session).as_str(), &sealed).map_err(fault)?;
+            let key = self
+                .key
+                .open(self.context(session).as_str(), &sealed)
+                .map_err(fault)?;
             let key = DataKey::from_bytes(&key).map_err(fault)?;
             let mut found = BTreeMap::new();
             for (name, node) in self.locate(session).await? {
                 found.entry(name.seq()).or_insert((name, node));
             }
             let (sender, receiver) = mpsc::channel(4);
-            let playing = Playing { recordings: self.handle(), row, key, found, format, out: sender };
+            let playing = Playing {
+                recordings: self.handle(),
+                row,
+                key,
+                found,
+                format,
+                out: sender,
+            };
             // Decryption and decompression are work for a thread; it waits when the reader does.
             let waiter = tokio::runtime::Handle::current();
             tokio::task::spawn_blocking(move || playing.run(&waiter));
@@ -261,7 +324,9 @@ impl Playing {
         mut take: impl FnMut(Vec<Played>) -> Result<(), Ended>,
     ) -> Result<(), Ended> {
         for (name, node) in self.found.values() {
-            let bytes = waiter.block_on(self.recordings.fetch(name, *node)).map_err(Ended::Fault)?;
+            let bytes = waiter
+                .block_on(self.recordings.fetch(name, *node))
+                .map_err(Ended::Fault)?;
             match chain.feed(&bytes) {
                 Ok(events) => take(events)?,
                 // Nothing after a gap is proven; the last line says where it stops.
@@ -303,7 +368,12 @@ impl Playing {
     fn asciicast(&self, chain: &mut Chain<'_>, waiter: &tokio::runtime::Handle) -> Result<(), Ended> {
         let spec = &self.row.spec;
         let title = format!("{} as {} on {}", spec.user, spec.login, spec.host);
-        let header = CastHeader { cols: 80, rows: 24, timestamp: spec.started.secs(), title: Some(title) };
+        let header = CastHeader {
+            cols: 80,
+            rows: 24,
+            timestamp: spec.started.secs(),
+            title: Some(title),
+        };
         let mut writer = CastWriter::new(header);
         self.each(chain, waiter, |events| {
             let mut lines = String::new();

@@ -35,14 +35,20 @@ impl NodeSessions {
     pub fn start(consensus: Arc<NodeConsensus>, live: Arc<Live>) -> Arc<Self> {
         let (here, raft) = (live.clone(), consensus.raft().clone());
         raft.on_call(LIST, move |_, _| {
-            let listed = serde_json::to_vec(&here.list()).map(Bytes::from).map_err(|e| e.to_string());
+            let listed = serde_json::to_vec(&here.list())
+                .map(Bytes::from)
+                .map_err(|e| e.to_string());
             Box::pin(async move { listed })
         });
         let here = live.clone();
         raft.on_call(END, move |_, body| {
             let ended = serde_json::from_slice::<EndCall>(&body).map_err(|e| e.to_string());
             let ended = ended.map(|call| here.end(&call.session, &call.why));
-            Box::pin(async move { serde_json::to_vec(&ended?).map(Bytes::from).map_err(|e| e.to_string()) })
+            Box::pin(async move {
+                serde_json::to_vec(&ended?)
+                    .map(Bytes::from)
+                    .map_err(|e| e.to_string())
+            })
         });
         Arc::new(NodeSessions { consensus, live })
     }
@@ -52,7 +58,11 @@ impl NodeSessions {
         self.live.list()
     }
 
-    async fn ask_all<T: for<'de> Deserialize<'de> + Send + 'static>(&self, kind: &'static str, body: Bytes) -> Vec<T> {
+    async fn ask_all<T: for<'de> Deserialize<'de> + Send + 'static>(
+        &self,
+        kind: &'static str,
+        body: Bytes,
+    ) -> Vec<T> {
         let mut asked = JoinSet::new();
         for node in self.consensus.raft().peers().others() {
             let (consensus, body) = (self.consensus.clone(), body.clone());
@@ -73,7 +83,12 @@ impl Sessions for NodeSessions {
     fn list(&self) -> Pending<'_, Vec<LiveSession>> {
         Box::pin(async move {
             let mut all = self.live.list();
-            all.extend(self.ask_all::<Vec<LiveSession>>(LIST, Bytes::new()).await.into_iter().flatten());
+            all.extend(
+                self.ask_all::<Vec<LiveSession>>(LIST, Bytes::new())
+                    .await
+                    .into_iter()
+                    .flatten(),
+            );
             all.sort_by(|a, b| (a.started, &a.session).cmp(&(b.started, &b.session)));
             all
         })
@@ -84,7 +99,10 @@ impl Sessions for NodeSessions {
             if self.live.end(session, why) {
                 return Ok(true);
             }
-            let call = EndCall { session: session.clone(), why: why.to_owned() };
+            let call = EndCall {
+                session: session.clone(),
+                why: why.to_owned(),
+            };
             let body = serde_json::to_vec(&call).map_err(|e| Unavailable::Fault(e.to_string()))?;
             Ok(self.ask_all::<bool>(END, body.into()).await.contains(&true))
         })

@@ -31,13 +31,8 @@ fn recordings_with(person: &palisade_testkit::Person, marker: &str) -> Vec<Strin
         row["session"].as_str().map(str::to_owned)
     };
     let ids = rows.iter().filter_map(id);
-    ids.filter(|id| {
-        person
-            .pal(&["play", "--no-wait", id])
-            .text()
-            .contains(marker)
-    })
-    .collect()
+    ids.filter(|id| person.pal(&["play", "--no-wait", id]).text().contains(marker))
+        .collect()
 }
 
 /// Goal: everything that `make demo` shows, with each result checked. Method: three nodes and a stock sshd; the
