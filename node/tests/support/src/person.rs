@@ -151,7 +151,7 @@ impl Person {
         at_home(&self.home, command);
     }
 
-    /// The configuration for OpenSSH that `pal config` writes.
+    /// The configuration for OpenSSH that `pal config` writes, written anew.
     pub fn ssh_config(&self) -> PathBuf {
         let path = self.home.join("ssh_config");
         fs::write(&path, self.pal(&["config"]).ok()).expect("their home is writable");
@@ -186,7 +186,12 @@ impl Person {
 
     /// A stock program of OpenSSH (`ssh`, `scp`, `sftp`) with that configuration; nothing may ask a question.
     pub fn openssh(&self, tool: &str, words: &[&str]) -> Command {
-        let config = self.ssh_config();
+        let written = self.home.join("ssh_config");
+        let config = if written.exists() {
+            written
+        } else {
+            self.ssh_config()
+        };
         let mut command = Command::new(tool);
         command
             .arg("-F")
