@@ -1,11 +1,13 @@
 //! Who may do what, as a table: deny wins, nothing is allowed by default, and options merge by the written table.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use palisade_core::access::{Ability, Ask, Credential, Refusal, RuleAsk, View, check_grant, decide, decide_rule};
+use palisade_core::access::{
+    Ability, Ask, Credential, Refusal, RuleAsk, View, check_grant, decide, decide_rule,
+};
 use palisade_core::name::{Login, Name};
 use palisade_core::record::{
-    AnyRecord, AuthPreferenceSpec, Grant, HostSpec, LockSpec, Record, RecordingConfigSpec, RecordingMode, RoleSpec,
-    Spec, UserSpec, Verb, parse_records,
+    AnyRecord, AuthPreferenceSpec, Grant, HostSpec, LockSpec, Record, RecordingConfigSpec, RecordingMode,
+    RoleSpec, Spec, UserSpec, Verb, parse_records,
 };
 use palisade_core::time::{Timestamp, Ttl};
 
@@ -21,12 +23,15 @@ fn role(name: &str, spec: &str) -> Record<RoleSpec> {
 }
 
 fn host(labels: &str) -> Record<HostSpec> {
-    one(&format!("kind: host\nmetadata: {{name: web1, labels: {labels}}}\nspec: {{addr: '10.0.0.1:22'}}\n"))
+    one(&format!(
+        "kind: host\nmetadata: {{name: web1, labels: {labels}}}\nspec: {{addr: '10.0.0.1:22'}}\n"
+    ))
 }
 
 fn view(roles: Vec<Record<RoleSpec>>) -> View {
-    let mut user: Record<UserSpec> =
-        one("kind: user\nmetadata: {name: alice}\nspec:\n  traits: {logins: [alice, root], team: ['a,root', '*']}\n");
+    let mut user: Record<UserSpec> = one(
+        "kind: user\nmetadata: {name: alice}\nspec:\n  traits: {logins: [alice, root], team: ['a,root', '*']}\n",
+    );
     user.spec.roles = roles.iter().map(|r| r.metadata.name.clone()).collect();
     View {
         user,
@@ -48,7 +53,13 @@ fn credential(logins: &[&str]) -> Credential {
 fn asks(view: &View, login: &str, host: &Record<HostSpec>, ability: Ability) -> Result<(), Refusal> {
     let credential = credential(&[login]);
     let login = Login::parse(login).unwrap();
-    let ask = Ask { credential: &credential, client: None, login: &login, host, ability };
+    let ask = Ask {
+        credential: &credential,
+        client: None,
+        login: &login,
+        host,
+        ability,
+    };
     decide(&ask, view, NOW).map(|permit| assert_eq!(permit.login(), &login))
 }
 
@@ -57,11 +68,29 @@ const OPEN: &str = "  allow: {logins: ['{{internal.logins}}'], host_labels: {env
 #[test]
 fn nothing_is_allowed_by_default() {
     let hosts = host("{env: prod}");
-    for roles in [vec![], vec![role("r", "  allow: {logins: [alice]}\n")], vec![role("r", "  allow: {host_labels: {'*': '*'}}\n")]] {
-        assert!(matches!(asks(&view(roles), "alice", &hosts, Ability::Connect), Err(Refusal::NotAllowed { .. })));
+    for roles in [
+        vec![],
+        vec![role("r", "  allow: {logins: [alice]}\n")],
+        vec![role("r", "  allow: {host_labels: {'*': '*'}}\n")],
+    ] {
+        assert!(matches!(
+            asks(&view(roles), "alice", &hosts, Ability::Connect),
+            Err(Refusal::NotAllowed { .. })
+        ));
     }
-    assert_eq!(asks(&view(vec![role("r", OPEN)]), "alice", &hosts, Ability::Connect), Ok(()));
-    assert!(asks(&view(vec![role("r", OPEN)]), "alice", &host("{env: dev}"), Ability::Connect).is_err());
+    assert_eq!(
+        asks(&view(vec![role("r", OPEN)]), "alice", &hosts, Ability::Connect),
+        Ok(())
+    );
+    assert!(
+        asks(
+            &view(vec![role("r", OPEN)]),
+            "alice",
+            &host("{env: dev}"),
+            Ability::Connect
+        )
+        .is_err()
+    );
 }
 
 #[test]
@@ -72,19 +101,34 @@ fn deny_wins_over_every_allow() {
         ("  deny: {logins: [root]}\n", "alice", true),
         ("  deny: {host_labels: {env: prod}}\n", "alice", false),
         ("  deny: {host_labels: {env: dev}}\n", "alice", true),
-        ("  deny: {logins: [root], host_labels: {env: dev}}\n", "root", true),
-        ("  deny: {logins: [root], host_labels: {env: prod}}\n", "root", false),
+        (
+            "  deny: {logins: [root], host_labels: {env: dev}}\n",
+            "root",
+            true,
+        ),
+        (
+            "  deny: {logins: [root], host_labels: {env: prod}}\n",
+            "root",
+            false,
+        ),
         ("  deny: {}\n", "root", true),
     ];
     for (deny, login, allowed) in denies {
         let view = view(vec![role("open", OPEN), role("closed", deny)]);
-        assert_eq!(asks(&view, login, &prod, Ability::Connect).is_ok(), allowed, "{deny} for {login}");
+        assert_eq!(
+            asks(&view, login, &prod, Ability::Connect).is_ok(),
+            allowed,
+            "{deny} for {login}"
+        );
     }
 }
 
 #[test]
 fn a_trait_never_widens_what_a_template_grants() {
-    let view = view(vec![role("r", "  allow: {logins: ['{{external.team}}'], host_labels: {'*': '*'}}\n")]);
+    let view = view(vec![role(
+        "r",
+        "  allow: {logins: ['{{external.team}}'], host_labels: {'*': '*'}}\n",
+    )]);
     assert!(view.principals(NOW).is_empty(), "{:?}", view.principals(NOW));
     assert!(asks(&view, "root", &host("{}"), Ability::Connect).is_err());
 }
@@ -99,7 +143,9 @@ fn every_ability_has_its_row() {
     for ability in Ability::ALL {
         let (forwarding, agent) = match ability {
             Ability::Connect | Ability::Shell | Ability::Exec | Ability::Sftp => ([true, true], [true, true]),
-            Ability::LocalForward | Ability::RemoteForward | Ability::StreamLocal => ([false, true], [false, true]),
+            Ability::LocalForward | Ability::RemoteForward | Ability::StreamLocal => {
+                ([false, true], [false, true])
+            }
             Ability::AgentForward => ([false, false], [true, true]),
             Ability::Subsystem | Ability::X11 => ([false, false], [false, false]),
         };
@@ -107,12 +153,27 @@ fn every_ability_has_its_row() {
         for (f, a, want) in [
             (false, false, forwarding[0] && (ability != Ability::AgentForward)),
             (true, false, forwarding[1] && (ability != Ability::AgentForward)),
-            (false, true, if ability == Ability::AgentForward { agent[0] } else { forwarding[0] }),
+            (
+                false,
+                true,
+                if ability == Ability::AgentForward {
+                    agent[0]
+                } else {
+                    forwarding[0]
+                },
+            ),
         ] {
             let got = asks(&options(f, a), "alice", &prod, ability);
-            assert_eq!(got.is_ok(), want, "{ability:?} with forwarding {f} and agent {a}: {got:?}");
+            assert_eq!(
+                got.is_ok(),
+                want,
+                "{ability:?} with forwarding {f} and agent {a}: {got:?}"
+            );
         }
-        assert!(asks(&view(vec![]), "alice", &prod, ability).is_err(), "{ability:?} without a role");
+        assert!(
+            asks(&view(vec![]), "alice", &prod, ability).is_err(),
+            "{ability:?} without a role"
+        );
     }
 }
 
@@ -129,18 +190,31 @@ fn options_merge_by_the_table() {
     assert_eq!(merged.client_idle_timeout, Some(Ttl::secs(300)));
     assert_eq!(merged.max_sessions, Some(3));
     assert_eq!(merged.record_session, RecordingMode::Strict);
-    assert!(merged.disconnect_expired_cert && merged.pin_source_ip && merged.port_forwarding && merged.forward_agent);
-    let refused = view(vec![role("a", &spec("port_forwarding: true")), role("b", &spec("port_forwarding: false"))]);
+    assert!(
+        merged.disconnect_expired_cert
+            && merged.pin_source_ip
+            && merged.port_forwarding
+            && merged.forward_agent
+    );
+    let refused = view(vec![
+        role("a", &spec("port_forwarding: true")),
+        role("b", &spec("port_forwarding: false")),
+    ]);
     assert!(!refused.options(NOW).port_forwarding);
     let silent = view(vec![role("a", OPEN)]).options(NOW);
     assert!(!silent.port_forwarding && !silent.forward_agent && silent.max_sessions.is_none());
-    assert_eq!(silent.max_session_ttl, AuthPreferenceSpec::default().default_session_ttl);
+    assert_eq!(
+        silent.max_session_ttl,
+        AuthPreferenceSpec::default().default_session_ttl
+    );
 }
 
 #[test]
 fn a_lock_overrules_every_role() {
     let lock = |target: &str| -> Record<LockSpec> {
-        one(&format!("kind: lock\nmetadata: {{name: l}}\nspec: {{target: {target}, message: on leave}}\n"))
+        one(&format!(
+            "kind: lock\nmetadata: {{name: l}}\nspec: {{target: {target}, message: on leave}}\n"
+        ))
     };
     let prod = host("{env: prod}");
     for (target, locked) in [
@@ -155,9 +229,17 @@ fn a_lock_overrules_every_role() {
         let mut view = view(vec![role("r", OPEN)]);
         view.locks = vec![lock(target)];
         let got = asks(&view, "alice", &prod, Ability::Connect);
-        assert_eq!(got == Err(Refusal::Locked("on leave".into())), locked, "{target}: {got:?}");
+        assert_eq!(
+            got == Err(Refusal::Locked("on leave".into())),
+            locked,
+            "{target}: {got:?}"
+        );
         view.locks[0].metadata.expires = Some(NOW);
-        assert_eq!(asks(&view, "alice", &prod, Ability::Connect), Ok(()), "an expired lock on {target}");
+        assert_eq!(
+            asks(&view, "alice", &prod, Ability::Connect),
+            Ok(()),
+            "an expired lock on {target}"
+        );
     }
 }
 
@@ -168,24 +250,55 @@ fn a_certificate_binds_login_time_and_address() {
     let mut held = credential(&["alice"]);
     let ask = |c: &Credential, client: &str, login: &Login| {
         let client = Some(client.parse().unwrap());
-        decide(&Ask { credential: c, client, login, host: &prod, ability: Ability::Connect }, &view, NOW).map(drop)
+        decide(
+            &Ask {
+                credential: c,
+                client,
+                login,
+                host: &prod,
+                ability: Ability::Connect,
+            },
+            &view,
+            NOW,
+        )
+        .map(drop)
     };
-    assert_eq!(ask(&held, "10.0.0.9", &root), Err(Refusal::NotAPrincipal(root.clone())));
+    assert_eq!(
+        ask(&held, "10.0.0.9", &root),
+        Err(Refusal::NotAPrincipal(root.clone()))
+    );
     let alice = Login::parse("alice").unwrap();
     held.source_address = Some("10.0.0.9".parse().unwrap());
     assert_eq!(ask(&held, "::ffff:10.0.0.9", &alice), Ok(()));
-    assert!(matches!(ask(&held, "10.0.0.8", &alice), Err(Refusal::OtherAddress(_))));
+    assert!(matches!(
+        ask(&held, "10.0.0.8", &alice),
+        Err(Refusal::OtherAddress(_))
+    ));
     held.valid_before = NOW;
     assert_eq!(ask(&held, "10.0.0.9", &alice), Err(Refusal::CertExpired));
 }
 
 fn rule(roles: Vec<Record<RoleSpec>>, verb: Verb, resource: Grant) -> bool {
-    decide_rule(&RuleAsk { verb, resource, record: None }, &view(roles), NOW).is_ok()
+    decide_rule(
+        &RuleAsk {
+            verb,
+            resource,
+            record: None,
+        },
+        &view(roles),
+        NOW,
+    )
+    .is_ok()
 }
 
 #[test]
 fn rules_allow_only_what_they_name() {
-    let reader = || role("r", "  allow: {rules: [{resources: [user, role], verbs: [read, list]}]}\n");
+    let reader = || {
+        role(
+            "r",
+            "  allow: {rules: [{resources: [user, role], verbs: [read, list]}]}\n",
+        )
+    };
     assert!(rule(vec![reader()], Verb::Read, Grant::User));
     assert!(!rule(vec![reader()], Verb::Update, Grant::User));
     assert!(!rule(vec![reader()], Verb::Read, Grant::Event));
@@ -197,27 +310,53 @@ fn rules_allow_only_what_they_name() {
 
 #[test]
 fn a_condition_is_asked_for_the_record() {
-    let own = role("r", "  allow: {rules: [{resources: [recording], verbs: [read], where: 'equals(resource.labels[\"user\"], user.name)'}]}\n");
+    let own = role(
+        "r",
+        "  allow: {rules: [{resources: [recording], verbs: [read], where: 'equals(resource.labels[\"user\"], user.name)'}]}\n",
+    );
     let view = view(vec![own]);
     let asks = |user: &str| {
         let labels = [("user".to_owned(), user.to_owned())].into();
-        decide_rule(&RuleAsk { verb: Verb::Read, resource: Grant::Recording, record: Some(("x", &labels)) }, &view, NOW).is_ok()
+        decide_rule(
+            &RuleAsk {
+                verb: Verb::Read,
+                resource: Grant::Recording,
+                record: Some(("x", &labels)),
+            },
+            &view,
+            NOW,
+        )
+        .is_ok()
     };
     assert!(asks("alice"));
     assert!(!asks("bob"));
-    let bare = RuleAsk { verb: Verb::Read, resource: Grant::Recording, record: None };
+    let bare = RuleAsk {
+        verb: Verb::Read,
+        resource: Grant::Recording,
+        record: None,
+    };
     assert!(decide_rule(&bare, &view, NOW).is_err());
 }
 
 #[test]
 fn nobody_grants_what_they_do_not_hold() {
-    let editor = role("editor", "  allow: {rules: [{resources: [role, user], verbs: ['*']}]}\n");
+    let editor = role(
+        "editor",
+        "  allow: {rules: [{resources: [role, user], verbs: ['*']}]}\n",
+    );
     let granted = |spec: &str| role("new", spec).spec;
     let view_of = |r: &Record<RoleSpec>| view(vec![r.clone()]);
     let everything = granted("  allow: {rules: [{resources: ['*'], verbs: ['*']}]}\n");
     assert!(check_grant(&everything, &view_of(&editor), NOW).is_err());
     assert!(check_grant(&granted("  allow: {logins: [root]}\n"), &view_of(&editor), NOW).is_err());
-    assert!(check_grant(&granted("  allow: {rules: [{resources: [user], verbs: [read]}]}\n"), &view_of(&editor), NOW).is_ok());
+    assert!(
+        check_grant(
+            &granted("  allow: {rules: [{resources: [user], verbs: [read]}]}\n"),
+            &view_of(&editor),
+            NOW
+        )
+        .is_ok()
+    );
     let admin = role("admin", "  allow: {rules: [{resources: ['*'], verbs: ['*']}]}\n");
     assert!(check_grant(&everything, &view_of(&admin), NOW).is_ok());
     assert!(Name::parse("Admin").is_err(), "one spelling of a role's name");

@@ -10,8 +10,8 @@ use palisade_core::kv::{Kv, MemoryKv};
 use palisade_core::merkle;
 use palisade_core::name::{Login, Name, RequestId, SessionId};
 use palisade_core::record::{
-    AuthorityType, CertAuthoritySpec, Completeness, Kind, NodeSpec, Record, RecordingMode, RecordingSpec, SessionKind,
-    TokenSpec, parse_records,
+    AuthorityType, CertAuthoritySpec, Completeness, Kind, NodeSpec, Record, RecordingMode, RecordingSpec,
+    SessionKind, TokenSpec, parse_records,
 };
 use palisade_core::state::{self, Fault, apply};
 use palisade_core::time::Timestamp;
@@ -28,8 +28,17 @@ fn uuid(n: u64) -> String {
 }
 
 fn entry(n: u64, now: Timestamp, command: Command) -> Entry {
-    let actor = Actor { name: "tester".into(), addr: "127.0.0.1".into() };
-    Entry { id: RequestId::parse(&uuid(n)).unwrap(), now, node: 1, actor, command }
+    let actor = Actor {
+        name: "tester".into(),
+        addr: "127.0.0.1".into(),
+    };
+    Entry {
+        id: RequestId::parse(&uuid(n)).unwrap(),
+        now,
+        node: 1,
+        actor,
+        command,
+    }
 }
 
 /// A log and the state it made.
@@ -41,7 +50,11 @@ struct Log {
 
 impl Log {
     fn empty() -> Self {
-        Log { kv: MemoryKv::default(), next: 2, now: START }
+        Log {
+            kv: MemoryKv::default(),
+            next: 2,
+            now: START,
+        }
     }
 
     fn new() -> Self {
@@ -73,7 +86,9 @@ impl Log {
 
     fn events(&self, kind: EventKind) -> usize {
         let all = state::audit_bytes(&self.kv, 0, usize::MAX).unwrap();
-        all.iter().filter(|(seq, _)| state::audit_event(&self.kv, *seq).unwrap().unwrap().event == kind).count()
+        all.iter()
+            .filter(|(seq, _)| state::audit_event(&self.kv, *seq).unwrap().unwrap().event == kind)
+            .count()
     }
 }
 
@@ -102,10 +117,18 @@ fn init() -> Command {
 
 fn node_spec() -> NodeSpec {
     let addr = || "127.0.0.1:1".to_owned();
-    NodeSpec { id: 0, incarnation: "1".into(), peer_addr: addr(), web_addr: addr(), ssh_addr: addr(), joined: START }
+    NodeSpec {
+        id: 0,
+        incarnation: "1".into(),
+        peer_addr: addr(),
+        web_addr: addr(),
+        ssh_addr: addr(),
+        joined: START,
+    }
 }
 
-const ALICE: &str = "kind: user\nmetadata: {name: alice}\nspec: {roles: [access], traits: {logins: [alice]}}\n";
+const ALICE: &str =
+    "kind: user\nmetadata: {name: alice}\nspec: {roles: [access], traits: {logins: [alice]}}\n";
 
 fn terms(now: Timestamp, purpose: CertPurpose) -> CertTerms {
     CertTerms {
@@ -123,7 +146,11 @@ fn with_credentials() -> Log {
     let mut log = Log::new();
     log.put(ALICE, Expect::Absent).unwrap();
     log.done(invite("t1", log.now));
-    log.done(Command::AcceptInvite { token_sha256: "t1".into(), password_hash: "$argon2id$".into(), totp_step: 100 });
+    log.done(Command::AcceptInvite {
+        token_sha256: "t1".into(),
+        password_hash: "$argon2id$".into(),
+        totp_step: 100,
+    });
     log
 }
 
@@ -138,14 +165,26 @@ fn invite(token: &str, now: Timestamp) -> Command {
 }
 
 fn login(log: &Log, step: u64) -> Command {
-    Command::Login { user: name("alice"), totp_step: Some(step), generation: 1, terms: terms(log.now, CertPurpose::Login) }
+    Command::Login {
+        user: name("alice"),
+        totp_step: Some(step),
+        generation: 1,
+        terms: terms(log.now, CertPurpose::Login),
+    }
 }
 
 #[test]
 fn a_retried_request_has_one_effect_and_one_answer() {
     let mut log = Log::new();
     let record = Box::new(parse_records(ALICE).unwrap().remove(0));
-    let once = entry(77, log.now, Command::PutRecord { record, expect: Expect::Absent });
+    let once = entry(
+        77,
+        log.now,
+        Command::PutRecord {
+            record,
+            expect: Expect::Absent,
+        },
+    );
     let first = log.entry(&once);
     let before = log.kv.clone();
     assert_eq!(log.entry(&once), first);
@@ -159,8 +198,14 @@ fn a_change_with_an_old_revision_is_refused_and_audited() {
     let revision = log.put(ALICE, Expect::Absent).unwrap();
     log.put(ALICE, Expect::Revision(revision)).unwrap();
     let refused = log.put(ALICE, Expect::Revision(revision));
-    assert!(matches!(refused, Err(RefusedCommand::Conflict { .. })), "{refused:?}");
-    assert!(matches!(log.put(ALICE, Expect::Absent), Err(RefusedCommand::Exists { .. })));
+    assert!(
+        matches!(refused, Err(RefusedCommand::Conflict { .. })),
+        "{refused:?}"
+    );
+    assert!(matches!(
+        log.put(ALICE, Expect::Absent),
+        Err(RefusedCommand::Exists { .. })
+    ));
     assert_eq!(log.events(EventKind::RecordRefused), 2);
 }
 
@@ -168,11 +213,27 @@ fn a_change_with_an_old_revision_is_refused_and_audited() {
 fn records_that_would_dangle_are_refused() {
     let mut log = Log::new();
     let ghost = ALICE.replace("access", "ghost");
-    assert!(matches!(log.put(&ghost, Expect::Any), Err(RefusedCommand::Invalid(_))));
+    assert!(matches!(
+        log.put(&ghost, Expect::Any),
+        Err(RefusedCommand::Invalid(_))
+    ));
     log.put(ALICE, Expect::Any).unwrap();
-    let delete = |kind, name: &str| Command::DeleteRecord { kind, name: Name::parse(name).unwrap(), expect: Expect::Any };
-    assert!(matches!(log.say(delete(Kind::Role, "access")), Err(RefusedCommand::Invalid(_))), "a role that is held");
-    assert!(matches!(log.say(delete(Kind::User, "bob")), Err(RefusedCommand::NotFound { .. })));
+    let delete = |kind, name: &str| Command::DeleteRecord {
+        kind,
+        name: Name::parse(name).unwrap(),
+        expect: Expect::Any,
+    };
+    assert!(
+        matches!(
+            log.say(delete(Kind::Role, "access")),
+            Err(RefusedCommand::Invalid(_))
+        ),
+        "a role that is held"
+    );
+    assert!(matches!(
+        log.say(delete(Kind::User, "bob")),
+        Err(RefusedCommand::NotFound { .. })
+    ));
     log.done(delete(Kind::User, "alice"));
     log.done(delete(Kind::Role, "access"));
     let nothing = "kind: lock\nmetadata: {name: l}\nspec: {target: {}}\n";
@@ -182,14 +243,26 @@ fn records_that_would_dangle_are_refused() {
 #[test]
 fn a_code_works_once_and_a_reset_voids_what_was_checked_before() {
     let mut log = with_credentials();
-    assert_eq!(log.say(login(&log, 100)), Err(RefusedCommand::BadLogin), "the code that accepted the invite");
+    assert_eq!(
+        log.say(login(&log, 100)),
+        Err(RefusedCommand::BadLogin),
+        "the code that accepted the invite"
+    );
     log.done(login(&log, 101));
     assert_eq!(log.say(login(&log, 101)), Err(RefusedCommand::BadLogin));
     assert_eq!(log.say(login(&log, 99)), Err(RefusedCommand::BadLogin));
     log.done(login(&log, 102));
     log.done(invite("t2", log.now));
-    log.done(Command::AcceptInvite { token_sha256: "t2".into(), password_hash: "$new".into(), totp_step: 103 });
-    assert_eq!(log.say(login(&log, 104)), Err(RefusedCommand::BadLogin), "generation 1 is over");
+    log.done(Command::AcceptInvite {
+        token_sha256: "t2".into(),
+        password_hash: "$new".into(),
+        totp_step: 103,
+    });
+    assert_eq!(
+        log.say(login(&log, 104)),
+        Err(RefusedCommand::BadLogin),
+        "generation 1 is over"
+    );
     assert_eq!(log.events(EventKind::CertIssue), 2);
 }
 
@@ -204,7 +277,11 @@ fn invites_are_single_use_expire_and_replace_one_another() {
         password_hash: "$argon2id$".into(),
         totp_step: 1,
     };
-    assert_eq!(log.say(accept("old")), Err(RefusedCommand::BadToken), "voided by the newer one");
+    assert_eq!(
+        log.say(accept("old")),
+        Err(RefusedCommand::BadToken),
+        "voided by the newer one"
+    );
     assert_eq!(log.say(accept("guess")), Err(RefusedCommand::BadToken));
     log.done(accept("new"));
     assert_eq!(log.say(accept("new")), Err(RefusedCommand::BadToken), "used");
@@ -218,14 +295,23 @@ fn invites_are_single_use_expire_and_replace_one_another() {
 fn failures_lock_a_user_out_for_a_while() {
     let mut log = with_credentials();
     for _ in 0..5 {
-        log.done(Command::LoginFailed { user: "alice".into(), reason: "the password is wrong".into() });
+        log.done(Command::LoginFailed {
+            user: "alice".into(),
+            reason: "the password is wrong".into(),
+        });
     }
-    assert!(matches!(log.say(login(&log, 200)), Err(RefusedCommand::LockedOut { .. })));
+    assert!(matches!(
+        log.say(login(&log, 200)),
+        Err(RefusedCommand::LockedOut { .. })
+    ));
     assert_eq!(log.events(EventKind::LoginLockout), 1);
     log.now = log.now.plus_ms(300_000);
     log.done(login(&log, 201));
     // Nobody of that name: audited, and nothing else.
-    log.done(Command::LoginFailed { user: "nobody\u{1b}[2J".into(), reason: "x".into() });
+    log.done(Command::LoginFailed {
+        user: "nobody\u{1b}[2J".into(),
+        reason: "x".into(),
+    });
     assert_eq!(log.events(EventKind::LoginRefused), 5 + 1 + 1);
 }
 
@@ -238,13 +324,26 @@ fn a_certificate_never_exceeds_what_holds_at_its_place_in_the_log() {
         Command::IssueCert { terms }
     };
     log.done(issue(&log, |_| {}));
-    assert!(log.say(issue(&log, |t| t.principals.push(Login::parse("root").unwrap()))).is_err());
+    assert!(
+        log.say(issue(&log, |t| t.principals.push(Login::parse("root").unwrap())))
+            .is_err()
+    );
     assert!(log.say(issue(&log, |t| t.principals.clear())).is_err());
-    assert!(log.say(issue(&log, |t| t.valid_before = t.valid_before.plus_ms(u64::MAX))).is_err());
+    assert!(
+        log.say(issue(&log, |t| t.valid_before = t.valid_before.plus_ms(u64::MAX)))
+            .is_err()
+    );
     assert!(log.say(issue(&log, |t| t.valid_before = t.valid_after)).is_err());
     assert!(log.say(issue(&log, |t| t.subject = name("bob"))).is_err());
-    log.put("kind: lock\nmetadata: {name: l}\nspec: {target: {user: alice}}\n", Expect::Any).unwrap();
-    assert!(matches!(log.say(issue(&log, |_| {})), Err(RefusedCommand::Locked(_))));
+    log.put(
+        "kind: lock\nmetadata: {name: l}\nspec: {target: {user: alice}}\n",
+        Expect::Any,
+    )
+    .unwrap();
+    assert!(matches!(
+        log.say(issue(&log, |_| {})),
+        Err(RefusedCommand::Locked(_))
+    ));
     assert!(log.say(login(&log, 300)).is_err());
     assert_eq!(log.events(EventKind::CertRefused), 6);
 }
@@ -252,23 +351,41 @@ fn a_certificate_never_exceeds_what_holds_at_its_place_in_the_log() {
 #[test]
 fn a_join_token_admits_one_node_whose_id_is_never_used_again() {
     let mut log = Log::new();
-    let mut token = Record::new(name("t"), TokenSpec { secret_sha256: "good".into() });
+    let mut token = Record::new(
+        name("t"),
+        TokenSpec {
+            secret_sha256: "good".into(),
+        },
+    );
     token.metadata.expires = Some(log.now.plus_ms(1000));
-    log.done(Command::PutRecord { record: Box::new(token.clone().into()), expect: Expect::Absent });
+    log.done(Command::PutRecord {
+        record: Box::new(token.clone().into()),
+        expect: Expect::Absent,
+    });
     let join = |secret: &str, node: &str| Command::JoinNode {
         token: name("t"),
         secret_sha256: secret.into(),
         node: Box::new(Record::new(name(node), node_spec())),
     };
     assert_eq!(log.say(join("bad", "b")), Err(RefusedCommand::BadToken));
-    assert!(matches!(log.say(join("good", "a")), Err(RefusedCommand::Exists { .. })), "a name in use");
+    assert!(
+        matches!(log.say(join("good", "a")), Err(RefusedCommand::Exists { .. })),
+        "a name in use"
+    );
     let id = log.done(join("good", "b"));
     assert_eq!(log.say(join("good", "c")), Err(RefusedCommand::BadToken), "used");
     log.done(Command::RemoveNode { id });
     assert!(state::is_tombstoned(&log.kv, id).unwrap());
-    log.done(Command::PutRecord { record: Box::new(token.into()), expect: Expect::Absent });
+    log.done(Command::PutRecord {
+        record: Box::new(token.into()),
+        expect: Expect::Absent,
+    });
     log.now = log.now.plus_ms(1000);
-    assert_eq!(log.say(join("good", "b")), Err(RefusedCommand::BadToken), "expired");
+    assert_eq!(
+        log.say(join("good", "b")),
+        Err(RefusedCommand::BadToken),
+        "expired"
+    );
 }
 
 fn session(n: u64, now: Timestamp) -> Record<RecordingSpec> {
@@ -305,7 +422,10 @@ fn sessions_are_counted_and_end_once() {
     };
     log.done(start(1, &log));
     log.done(start(2, &log));
-    assert_eq!(log.say(start(3, &log)), Err(RefusedCommand::TooManySessions { now: 2, most: 2 }));
+    assert_eq!(
+        log.say(start(3, &log)),
+        Err(RefusedCommand::TooManySessions { now: 2, most: 2 })
+    );
     let end = |n: u64, completeness| Command::EndSession {
         session: SessionId::parse(&uuid(1000 + n)).unwrap(),
         completeness,
@@ -316,10 +436,19 @@ fn sessions_are_counted_and_end_once() {
     };
     log.done(end(1, Completeness::Complete));
     log.done(end(1, Completeness::Interrupted("late news".into())));
-    let row = state::record::<RecordingSpec>(&log.kv, &name(&uuid(1001))).unwrap().unwrap();
-    assert_eq!(row.spec.completeness, Completeness::Complete, "what is complete stays so");
+    let row = state::record::<RecordingSpec>(&log.kv, &name(&uuid(1001)))
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        row.spec.completeness,
+        Completeness::Complete,
+        "what is complete stays so"
+    );
     log.done(start(3, &log));
-    assert_eq!(state::open_sessions(&log.kv, Some(&name("alice"))).unwrap().len(), 2);
+    assert_eq!(
+        state::open_sessions(&log.kv, Some(&name("alice"))).unwrap().len(),
+        2
+    );
 }
 
 #[test]
@@ -327,7 +456,10 @@ fn an_entry_of_an_unknown_version_stops_the_node_and_is_never_skipped() {
     let log = Log::new();
     let mut bytes = entry(5, START, init()).to_bytes();
     bytes[0] = 9;
-    assert!(matches!(apply(&log.kv, 9, &bytes), Err(Fault::Entry { index: 9, .. })));
+    assert!(matches!(
+        apply(&log.kv, 9, &bytes),
+        Err(Fault::Entry { index: 9, .. })
+    ));
     assert!(apply(&log.kv, 9, &[]).is_err());
     assert!(apply(&log.kv, 9, &[1, 0xc1]).is_err());
 }
@@ -335,8 +467,14 @@ fn an_entry_of_an_unknown_version_stops_the_node_and_is_never_skipped() {
 #[test]
 fn an_entry_too_large_for_the_store_is_refused_by_every_node_alike() {
     let mut log = Log::new();
-    let yaml = format!("kind: user\nmetadata: {{name: alice, description: {}}}\nspec: {{}}\n", "x".repeat(50_000));
-    assert!(matches!(log.put(&yaml, Expect::Any), Err(RefusedCommand::Invalid(_))));
+    let yaml = format!(
+        "kind: user\nmetadata: {{name: alice, description: {}}}\nspec: {{}}\n",
+        "x".repeat(50_000)
+    );
+    assert!(matches!(
+        log.put(&yaml, Expect::Any),
+        Err(RefusedCommand::Invalid(_))
+    ));
     let largest = log.kv.0.values().map(Vec::len).max().unwrap();
     assert!(largest < 60 * 1024, "a value of {largest} bytes");
 }
@@ -345,9 +483,19 @@ fn an_entry_too_large_for_the_store_is_refused_by_every_node_alike() {
 fn damaged_state_is_a_fault_and_not_an_absence() {
     let mut log = Log::new();
     log.put(ALICE, Expect::Any).unwrap();
-    log.kv.0.insert(state::record_key(Kind::User, "alice"), vec![1, 0xc1]);
+    log.kv
+        .0
+        .insert(state::record_key(Kind::User, "alice"), vec![1, 0xc1]);
     let record = Box::new(parse_records(ALICE).unwrap().remove(0));
-    let bytes = entry(99, START, Command::PutRecord { record, expect: Expect::Any }).to_bytes();
+    let bytes = entry(
+        99,
+        START,
+        Command::PutRecord {
+            record,
+            expect: Expect::Any,
+        },
+    )
+    .to_bytes();
     assert!(matches!(apply(&log.kv, 50, &bytes), Err(Fault::State(_))));
 }
 
@@ -361,7 +509,12 @@ fn the_cluster_is_initialised_once() {
 #[test]
 fn heads_cover_only_what_there_is_and_only_grow() {
     let mut log = Log::new();
-    let head = |size| Command::SignHead { size, root: "00".into(), time: START, signature: "00".into() };
+    let head = |size| Command::SignHead {
+        size,
+        root: "00".into(),
+        time: START,
+        signature: "00".into(),
+    };
     assert!(log.say(head(1000)).is_err());
     log.done(head(1));
     assert!(log.say(head(1)).is_err());
@@ -445,6 +598,20 @@ fn entries_and_events_of_the_first_version_are_read() {
     let kept = include_str!("data/entry_v1.hex");
     let bytes = hex::decode(kept.trim()).unwrap();
     let read = Entry::from_bytes(&bytes).unwrap();
-    assert_eq!(read, entry(7, START, Command::LoginFailed { user: "alice".into(), reason: "wrong".into() }));
-    assert_eq!(read.to_bytes(), bytes, "the written form changed: raise ENTRY_VERSION and read both");
+    assert_eq!(
+        read,
+        entry(
+            7,
+            START,
+            Command::LoginFailed {
+                user: "alice".into(),
+                reason: "wrong".into()
+            }
+        )
+    );
+    assert_eq!(
+        read.to_bytes(),
+        bytes,
+        "the written form changed: raise ENTRY_VERSION and read both"
+    );
 }

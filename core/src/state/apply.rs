@@ -78,7 +78,11 @@ pub fn apply(kv: &dyn Kv, index: u64, bytes: &[u8]) -> Result<Applied, Fault> {
         events: Vec::new(),
     };
     let verdict = if bytes.len() > ENTRY_BYTES_MAX {
-        let why = format!("the request takes {} KiB and may take {}", bytes.len() / 1024, ENTRY_BYTES_MAX / 1024);
+        let why = format!(
+            "the request takes {} KiB and may take {}",
+            bytes.len() / 1024,
+            ENTRY_BYTES_MAX / 1024
+        );
         let refused = Err(RefusedCommand::Invalid(why));
         run.audited(refused, EventKind::RecordRefused, entry.command.word())
     } else {

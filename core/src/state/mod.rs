@@ -18,7 +18,9 @@ mod apply;
 mod auth;
 mod keys;
 
-pub use apply::{Applied, FIRST_NODE, Fault, NOTIFY_MEMBERS, NOTIFY_POLICY, NOTIFY_SESSIONS, apply};
+pub use apply::{
+    Applied, ENTRY_BYTES_MAX, FIRST_NODE, Fault, NOTIFY_MEMBERS, NOTIFY_POLICY, NOTIFY_SESSIONS, apply,
+};
 pub use auth::{Invite, LocalAuth};
 pub use keys::{audit_key, audit_range, record_key};
 
