@@ -119,7 +119,10 @@ mod tests {
             valid_before: palisade_core::time::Timestamp::ZERO,
             first_contact: crate::profile::FirstContact::Pin,
         };
-        Profile { dir: "/home/a/.pal/node1.example".into(), meta }
+        Profile {
+            dir: "/home/a/.pal/node1.example".into(),
+            meta,
+        }
     }
 
     #[test]
@@ -137,16 +140,35 @@ mod tests {
     fn openssh_reads_it_and_a_hostile_name_never_comes_into_a_shell() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("config");
-        let config = for_user(&profile(), Path::new("/opt/pal"), &["web1".to_owned()], Way::ProxyCommand);
+        let config = for_user(
+            &profile(),
+            Path::new("/opt/pal"),
+            &["web1".to_owned()],
+            Way::ProxyCommand,
+        );
         std::fs::write(&file, config).expect("a file");
         let asked = |host: &str| {
-            let out = std::process::Command::new("ssh").arg("-G").arg("-F").arg(&file).arg("--").arg(host).output();
+            let out = std::process::Command::new("ssh")
+                .arg("-G")
+                .arg("-F")
+                .arg(&file)
+                .arg("--")
+                .arg(host)
+                .output();
             String::from_utf8_lossy(&out.expect("ssh runs").stdout).into_owned()
         };
         for host in ["web1", "web1.demo", "other.demo", "root@web1"] {
             let said = asked(host);
-            assert!(said.contains("proxycommand /opt/pal proxy ssh --proxy=node1.example --cluster=demo '%r@%h:%p'"), "{said}");
-            assert!(said.contains("certificatefile /home/a/.pal/node1.example/alice-cert.pub"), "{said}");
+            assert!(
+                said.contains(
+                    "proxycommand /opt/pal proxy ssh --proxy=node1.example --cluster=demo '%r@%h:%p'"
+                ),
+                "{said}"
+            );
+            assert!(
+                said.contains("certificatefile /home/a/.pal/node1.example/alice-cert.pub"),
+                "{said}"
+            );
         }
         assert!(asked("web1.demo").contains("hostname web1\n"));
         for host in ["elsewhere.example", "x'`id`'.demo"] {

@@ -384,39 +384,96 @@ async fn records_are_made_shown_changed_and_removed() {
     let palctl = |args: &'static [&'static str], input: String| {
         let (socket, home) = (socket.clone(), home.path().to_owned());
         async move {
-            let args: Vec<&str> = ["--socket", &socket].into_iter().chain(args.iter().copied()).collect();
+            let args: Vec<&str> = ["--socket", &socket]
+                .into_iter()
+                .chain(args.iter().copied())
+                .collect();
             run(env!("CARGO_BIN_EXE_palctl"), &home, &args, &input).await
         }
     };
     let shown = palctl(&["get", "roles"], String::new()).await;
     assert_eq!(shown.code, 0, "{}", shown.err);
-    assert!(shown.out.contains("name: ops") && shown.out.contains("revision: 7"), "{}", shown.out);
+    assert!(
+        shown.out.contains("name: ops") && shown.out.contains("revision: 7"),
+        "{}",
+        shown.out
+    );
     let again = palctl(&["create", "--force", "-f", "-"], shown.out.clone()).await;
-    assert_eq!((again.code, again.out.as_str()), (0, "role/ops was changed.\n"), "{}", again.err);
+    assert_eq!(
+        (again.code, again.out.as_str()),
+        (0, "role/ops was changed.\n"),
+        "{}",
+        again.err
+    );
     let listed = palctl(&["get", "role", "--format", "json"], String::new()).await;
     assert!(listed.out.starts_with('[') && serde_json::from_str::<serde_json::Value>(&listed.out).is_ok());
     let made = palctl(&["create", "-f", "-"], ROLE.replace("NAME", "new")).await;
-    assert_eq!((made.code, made.out.as_str()), (0, "role/new was created.\n"), "{}", made.err);
+    assert_eq!(
+        (made.code, made.out.as_str()),
+        (0, "role/new was created.\n"),
+        "{}",
+        made.err
+    );
     let exists = palctl(&["create", "-f", "-"], ROLE.replace("NAME", "ops")).await;
-    assert!(exists.code == 1 && exists.err.contains("--force"), "{}", exists.err);
+    assert!(
+        exists.code == 1 && exists.err.contains("--force"),
+        "{}",
+        exists.err
+    );
     let removed = palctl(&["rm", "role/ops", "--yes"], String::new()).await;
     assert_eq!(removed.code, 0, "{}", removed.err);
     let asked = palctl(&["rm", "role/ops"], String::new()).await;
     assert!(asked.code == 2 && asked.err.contains("--yes"), "{}", asked.err);
     let missing = palctl(&["get", "role/none"], String::new()).await;
-    assert!(missing.code == 1 && missing.err.lines().count() == 2, "{}", missing.err);
-    let added = palctl(&["users", "add", "bob", "--roles", "access", "--logins", "root,deploy"], String::new()).await;
-    assert!(added.code == 0 && added.out.contains("https://n1:3080/v1/invites/t0k") && added.out.contains("sha256:00"), "{}", added.err);
+    assert!(
+        missing.code == 1 && missing.err.lines().count() == 2,
+        "{}",
+        missing.err
+    );
+    let added = palctl(
+        &[
+            "users",
+            "add",
+            "bob",
+            "--roles",
+            "access",
+            "--logins",
+            "root,deploy",
+        ],
+        String::new(),
+    )
+    .await;
+    assert!(
+        added.code == 0
+            && added.out.contains("https://n1:3080/v1/invites/t0k")
+            && added.out.contains("sha256:00"),
+        "{}",
+        added.err
+    );
 }
 
 #[tokio::test]
 async fn a_fault_in_the_last_document_creates_none() {
     let home = tempfile::tempdir().expect("a directory");
     let socket = control(home.path());
-    let text = format!("{}---\n{}", ROLE.replace("NAME", "a"), ROLE.replace("NAME", "b").replace("logins", "logns"));
-    let ran = run(env!("CARGO_BIN_EXE_palctl"), home.path(), &["--socket", &socket, "create", "-f", "-"], &text).await;
+    let text = format!(
+        "{}---\n{}",
+        ROLE.replace("NAME", "a"),
+        ROLE.replace("NAME", "b").replace("logins", "logns")
+    );
+    let ran = run(
+        env!("CARGO_BIN_EXE_palctl"),
+        home.path(),
+        &["--socket", &socket, "create", "-f", "-"],
+        &text,
+    )
+    .await;
     assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
-    assert!(ran.err.contains("logns") && ran.err.contains("logins") && ran.err.contains("line"), "{}", ran.err);
+    assert!(
+        ran.err.contains("logns") && ran.err.contains("logins") && ran.err.contains("line"),
+        "{}",
+        ran.err
+    );
 }
 
 #[tokio::test]
@@ -442,15 +499,28 @@ async fn an_edit_that_lost_a_race_keeps_the_text() {
             (child.status.code(), text(&child.stdout), text(&child.stderr))
         }
     };
-    let drafts = || std::fs::read_dir(home.path()).expect("a directory").flatten().filter(|e| e.file_name().to_string_lossy().ends_with(".yaml")).count();
+    let drafts = || {
+        std::fs::read_dir(home.path())
+            .expect("a directory")
+            .flatten()
+            .filter(|e| e.file_name().to_string_lossy().ends_with(".yaml"))
+            .count()
+    };
     let (code, out, err) = edit("s/root/deploy/").await;
-    assert_eq!((code, out.as_str()), (Some(0), "role/ops was changed.\n"), "{err}");
+    assert_eq!(
+        (code, out.as_str()),
+        (Some(0), "role/ops was changed.\n"),
+        "{err}"
+    );
     let (code, out, _) = edit("s/nothing/x/").await;
     assert_eq!((code, out.as_str()), (Some(0), "Nothing was changed.\n"));
     assert_eq!(drafts(), 0, "nothing is left behind");
     let (code, _, err) = edit("s/revision: 7/revision: 6/").await;
     assert!(code == Some(1) && err.contains("kept in"), "{err}");
     let (code, _, err) = edit("s/logins/logns/").await;
-    assert!(code == Some(1) && err.contains("kept in") && err.contains("logins"), "{err}");
+    assert!(
+        code == Some(1) && err.contains("kept in") && err.contains("logins"),
+        "{err}"
+    );
     assert_eq!(drafts(), 2);
 }

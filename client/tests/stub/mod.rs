@@ -108,7 +108,10 @@ impl Stub {
 }
 
 /// A stub on a control socket.
-pub(crate) fn on_socket(path: &std::path::Path, answer: impl Fn(&Asked) -> Option<(u16, String)> + Send + Sync + 'static) {
+pub(crate) fn on_socket(
+    path: &std::path::Path,
+    answer: impl Fn(&Asked) -> Option<(u16, String)> + Send + Sync + 'static,
+) {
     let listener = tokio::net::UnixListener::bind(path).expect("a socket");
     let answer: Arc<Answer> = Arc::new(answer);
     tokio::spawn(async move {
