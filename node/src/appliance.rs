@@ -23,7 +23,7 @@ use palisade_core::state;
 use palisade_core::time::Timestamp;
 use palisade_proxy::authorities::ClusterAuthorities;
 use palisade_proxy::ssh::Proxy;
-use palisade_raft::{BootstrapError, RaftConfig, RaftNode, Timing};
+use palisade_raft::{BootstrapError, RaftConfig, RaftNode, RaftStatus, Role, Timing};
 use palisade_storage::{
     LogOptions, LogStore, OnFull, SegmentOptions, SegmentStore, StateOptions, StateStore,
 };
@@ -104,6 +104,23 @@ impl Skew {
     }
 }
 
+/// Since when this node has led, if it leads.
+#[derive(Debug, Default)]
+pub struct Leading(Mutex<Option<(u64, Instant)>>);
+
+impl Leading {
+    /// For how many milliseconds it has led in this term, counted from the first time it was asked; 0 if it does not.
+    pub fn for_ms(&self, status: &RaftStatus) -> u64 {
+        let mut since = self.0.lock();
+        if status.role != Role::Leader {
+            *since = None;
+        } else if since.is_none_or(|(term, _)| term != status.term) {
+            *since = Some((status.term, Instant::now()));
+        }
+        since.map_or(0, |(_, at)| millis(at.elapsed()))
+    }
+}
+
 /// A node that is in a cluster.
 pub struct Running {
     /// What is per node.
@@ -124,6 +141,8 @@ pub struct Running {
     pub public_tls: PublicTls,
     /// Clocks.
     pub skew: Arc<Skew>,
+    /// Since when this node leads.
+    pub leading: Leading,
     /// When this process began to serve.
     pub started: Timestamp,
 }
@@ -376,6 +395,7 @@ impl Appliance {
             sessions: sessions.clone(),
             public_tls,
             skew,
+            leading: Leading::default(),
             started: now(),
         });
         housekeeping::start(&running, &self.stop);

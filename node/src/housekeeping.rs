@@ -160,6 +160,7 @@ async fn sessions(node: &Running) -> Step {
     let raft = node.consensus.raft();
     let status = raft.status();
     let own = status.id;
+    let led_ms = node.leading.for_ms(&status);
     let here: BTreeSet<String> = node.sessions.here().into_iter().map(|s| s.session).collect();
     for (_, session) in state::open_sessions(node.consensus.store(), None)? {
         let row = state::any_record(node.consensus.store(), Kind::Recording, session.as_str())?;
@@ -174,8 +175,10 @@ async fn sessions(node: &Running) -> Step {
             }
             format!("node {} was restarted", name_of(node, own))
         } else if status.role == Role::Leader {
-            let seen = status.nodes.get(&row.spec.node);
-            if seen.is_some_and(|peer| peer.last_contact_ms.is_none_or(|ms| ms < SESSIONS_GONE_MS)) {
+            let seen = status.nodes.get(&row.spec.node).map(|peer| peer.last_contact_ms);
+            // A leader that never heard from the node knows of its silence since it leads.
+            let silent_ms = seen.map(|contact| contact.unwrap_or(led_ms));
+            if silent_ms.is_some_and(|ms| ms < SESSIONS_GONE_MS) {
                 continue;
             }
             format!("node {} was lost", name_of(node, row.spec.node))

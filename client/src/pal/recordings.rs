@@ -33,6 +33,17 @@ pub(super) struct PlayArgs {
     /// Print the output at once
     #[arg(long)]
     no_wait: bool,
+    /// On a terminal as it was, or as output at once
+    #[arg(long, short, value_enum, default_value = "pty")]
+    format: PlayFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum PlayFormat {
+    /// As it was, on a terminal
+    Pty,
+    /// The output at once, as with --no-wait
+    Text,
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -90,7 +101,7 @@ pub(super) async fn play(
         skip_idle: args.skip_idle,
         at_ms: args.at.map_or(0, Ttl::ms),
         search: args.search,
-        no_wait: args.no_wait,
+        no_wait: args.no_wait || args.format == PlayFormat::Text,
     };
     play::play(&tape, &wish)
 }

@@ -30,16 +30,16 @@ pub fn play(tape: &Tape, wish: &Wish) -> Result<(), Failure> {
     if wish.no_wait || !on_terminal {
         return plain(tape, wish);
     }
-    for line in &tape.title {
-        eprintln!("{}", Shown(line));
-    }
     screen::play(tape, wish).map_err(|e| {
         Failure::new(
             format!("cannot use the terminal: {e}"),
             "use --no-wait to print the output as it was",
         )
     })?;
-    eprintln!("{}", Shown(&tape.end));
+    // Afterwards, because playing clears the screen.
+    for line in tape.title.iter().chain([&tape.end]) {
+        eprintln!("{}", Shown(line));
+    }
     Ok(())
 }
 

@@ -114,7 +114,7 @@ fn asks(held: &[u8], last: u8) -> bool {
         // Version.
         b'q' => params.starts_with(b">"),
         // Mouse, focus and paste reports.
-        b'h' => params.strip_prefix(b"?").is_some_and(|modes| {
+        b'h' | b'l' => params.strip_prefix(b"?").is_some_and(|modes| {
             modes
                 .split(|b| *b == b';')
                 .any(|mode| matches!(mode, b"9" | b"1004" | b"2004") || mode.starts_with(b"100"))
@@ -215,6 +215,7 @@ mod tests {
             "\x1b[?1000h",
             "\x1b[?1006;1003h",
             "\x1b[?2004h",
+            "\x1b[?2004l",
             "\x1b[>q",
             "\x1b[?u",
         ] {
