@@ -369,9 +369,22 @@ fn a_host_with_another_key_is_not_spoken_to() {
 }
 
 #[test]
-fn a_port_in_use_is_named() {
+fn a_port_in_use_is_named_and_nothing_is_half_done() {
     let cluster = Cluster::unformed(1);
     let node = &cluster.nodes[0];
+    cluster.spawn(0);
+    for port in [node.cluster_port, node.web_port, node.ssh_port] {
+        let taken = TcpListener::bind(("127.0.0.1", port));
+        // A node in no cluster may hold its ports already.
+        let Ok(taken) = taken else { continue };
+        let said = cluster
+            .palctl(0, &["cluster", "init", "--name", "test"])
+            .refused();
+        assert!(said.contains(&port.to_string()), "the port is not named: {said}");
+        drop(taken);
+    }
+    cluster.palctl(0, &["cluster", "init", "--name", "test"]).ok();
+    cluster.stop(0);
     for port in [node.cluster_port, node.web_port, node.ssh_port] {
         let taken = TcpListener::bind(("127.0.0.1", port)).expect("the port is ours");
         let said = cluster.spawn_refused(0);
@@ -379,6 +392,7 @@ fn a_port_in_use_is_named() {
         drop(taken);
     }
     cluster.spawn(0);
+    cluster.palctl(0, &["audit", "verify"]).ok();
 }
 
 #[test]
@@ -452,7 +466,7 @@ fn names_from_outside_cannot_drive_the_terminal() {
     let cluster = Cluster::start(1);
     let _host = Sshd::start(&cluster, "web1");
     let alice = cluster.person("alice", "access");
-    let auditor = cluster.person("audrey", "auditor");
+    let auditor = cluster.person("audrey", "access,auditor");
     alice.login(&cluster.nodes[0].web_addr()).ok();
     auditor.login(&cluster.nodes[0].web_addr()).ok();
     let evil = "true \x1b]0;owned\x07 \x1b[2J";

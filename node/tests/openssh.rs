@@ -124,12 +124,48 @@ fn a_terminal_has_its_size_and_its_keys() {
     session.send(b"tty && echo is-a-tty-$((1+1))\n");
     session.expect_output("is-a-tty-2", BOUND);
     // Ctrl-C reaches the program there, and the shell goes on.
-    session.send(b"cat\n");
+    // Ctrl-C reaches the program there (once it runs), and the shell goes on.
+    session.send(b"sh -c 'echo runs-$((1+1)); exec cat'; echo stopped-$?\n");
+    session.expect_output("runs-2", BOUND);
     session.send(b"\x03");
-    session.send(b"echo after-$((2+3))\n");
-    session.expect_output("after-5", BOUND);
+    session.expect_output("stopped-130", BOUND);
     session.send(b"exit 3\n");
     assert_eq!(session.finish(BOUND).status.code(), Some(3));
+}
+
+/// The far terminal has the size of the near one, at the start and after it changes.
+#[test]
+fn a_terminal_follows_its_size() {
+    let house = House::start();
+    let script = r#"
+set timeout 60
+log_user 1
+set stty_init "rows 24 columns 80"
+eval spawn -noecho [lrange $argv 0 end]
+expect -re {[#$] } {} timeout { exit 11 }
+send "echo size=\[`stty size`\]\r"
+expect "size=\[24 80\]" {} timeout { exit 12 }
+stty rows 33 columns 99 < $spawn_out(slave,name)
+exec kill -WINCH [exp_pid]
+send "echo size=\[`stty size`\]\r"
+expect {
+    "size=\[33 99\]" {}
+    "size=\[24 80\]" { send "echo size=\[`stty size`\]\r"; exp_continue }
+    timeout { exit 13 }
+}
+send "exit\r"
+expect eof
+"#;
+    let script = house.file("size.exp", script.as_bytes());
+    let config = house.alice.ssh_config();
+    let mut expect = Command::new("expect");
+    expect
+        .arg(script)
+        .args(["ssh", "-F"])
+        .arg(config)
+        .arg(&house.target);
+    house.alice.at_home(&mut expect);
+    run(expect.env("TERM", "xterm")).ok();
 }
 
 #[test]
@@ -338,7 +374,8 @@ fn pal_ssh_and_pal_scp_do_what_ssh_and_scp_do() {
 
 #[test]
 fn ansible_runs_a_playbook() {
-    let Some(ansible) = python_program("ansible-playbook") else {
+    let (Some(ansible), Some(python)) = (python_program("ansible-playbook"), python_program("python3"))
+    else {
         panic!("ansible is not installed: `make test` installs it (scripts/setup.sh test)");
     };
     let house = House::start();
@@ -346,7 +383,12 @@ fn ansible_runs_a_playbook() {
     let made = house.cluster.folder("there").join("by-ansible");
     let inventory = house.file(
         "inventory.ini",
-        format!("[web]\nweb1 ansible_user={}\n", me()).as_bytes(),
+        format!(
+            "[web]\nweb1 ansible_user={} ansible_python_interpreter={}\n",
+            me(),
+            python.display()
+        )
+        .as_bytes(),
     );
     let playbook = format!(
         "- hosts: web\n  gather_facts: false\n  tasks:\n  - ansible.builtin.copy:\n      content: from ansible\n      dest: {}\n  - ansible.builtin.command: cat {}\n    register: said\n    changed_when: false\n  - ansible.builtin.assert:\n      that: said.stdout == 'from ansible'\n",
@@ -365,7 +407,6 @@ fn ansible_runs_a_playbook() {
             "ANSIBLE_SSH_ARGS",
             format!("-F {} -o BatchMode=yes", config.display()),
         )
-        .env("ANSIBLE_PYTHON_INTERPRETER", "auto_silent")
         .env("ANSIBLE_LOCALHOST_WARNING", "False");
     let said = run(&mut command).ok();
     assert!(said.contains("failed=0"), "{said}");
