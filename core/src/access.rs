@@ -84,7 +84,18 @@ impl View {
         Options::merge(self.live_roles(now).map(|r| &r.spec), &self.recording, &self.auth)
     }
 
-    /// Every login that some role allows on some host and that is not denied everywhere: the principals of a certificate.
+    /// The principals of a certificate: every login that some role allows somewhere, or [`NO_LOGIN`] where none
+    /// does. A certificate without principals is never issued: some servers take it for anybody's.
+    pub fn cert_principals(&self, now: Timestamp) -> Vec<Login> {
+        let all = self.principals(now);
+        if all.is_empty() {
+            Login::parse(NO_LOGIN).into_iter().collect()
+        } else {
+            all
+        }
+    }
+
+    /// Every login that some role allows on some host.
     pub fn principals(&self, now: Timestamp) -> Vec<Login> {
         let expand = |conditions: &Conditions| self.logins(conditions);
         let mut all: Vec<Login> = self.live_roles(now).flat_map(|r| expand(&r.spec.allow)).collect();
@@ -513,6 +524,9 @@ pub fn local_operator(verb: Verb, resource: Grant) -> RulePermit {
         resource,
     }
 }
+
+/// The principal of somebody who may log in to Palisade and to no host. Account names have no `@`.
+pub const NO_LOGIN: &str = "no-login@palisade";
 
 /// How the operator at a node's own control socket appears in the audit log. Not a valid user name.
 pub const LOCAL_OPERATOR: &str = "local:operator";

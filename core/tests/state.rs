@@ -349,6 +349,22 @@ fn a_certificate_never_exceeds_what_holds_at_its_place_in_the_log() {
 }
 
 #[test]
+fn somebody_without_a_login_gets_a_certificate_that_opens_no_host() {
+    let mut log = with_credentials();
+    log.put(&ALICE.replace("[alice]", "[]"), Expect::Any).unwrap();
+    let mut nowhere = terms(log.now, CertPurpose::Renew);
+    assert!(
+        log.say(Command::IssueCert {
+            terms: nowhere.clone()
+        })
+        .is_err(),
+        "alice is not a login any more"
+    );
+    nowhere.principals = vec![Login::parse(palisade_core::access::NO_LOGIN).unwrap()];
+    log.done(Command::IssueCert { terms: nowhere });
+}
+
+#[test]
 fn a_join_token_admits_one_node_whose_id_is_never_used_again() {
     let mut log = Log::new();
     let mut token = Record::new(

@@ -189,6 +189,8 @@ impl Appliance {
         let control = palisade_web::bind_control(&config.control_socket)?;
         let web = listen("web_listen", config.web_listen).await?;
         let ssh = listen("ssh_listen", config.ssh_listen).await?;
+        // The Raft room listens here later; that it cannot is better known now than after the stores are opened.
+        drop(listen("cluster_listen", config.cluster_listen).await?);
         let listeners = Mutex::new(Listeners {
             web: Some(web),
             ssh: Some(ssh),

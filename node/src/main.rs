@@ -99,11 +99,15 @@ fn node(config: Config) -> ExitCode {
             })
             .await
     });
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refuse(&error),
-    }
+    let code = match done {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("palisade: {error}");
+            1
+        }
+    };
+    // Everything that must reach the disk has: threads of half-started rooms are not waited for.
+    std::process::exit(code)
 }
 
 fn signal_error(error: std::io::Error) -> palisade_node::appliance::ApplianceError {

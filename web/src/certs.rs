@@ -15,6 +15,14 @@ use palisade_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+/// The logins in a certificate, for people.
+fn logins(terms: &CertTerms) -> Vec<String> {
+    let named = terms.principals.iter().map(ToString::to_string);
+    named
+        .filter(|login| login != palisade_core::access::NO_LOGIN)
+        .collect()
+}
+
 /// The pin of the TLS authority; empty while there is none.
 pub(crate) fn tls_pin(kv: &dyn Kv) -> Result<String, Failure> {
     match ca::public_authority(kv, AuthorityType::Tls) {
@@ -86,7 +94,7 @@ pub(crate) fn terms(
     Ok(CertTerms {
         purpose,
         subject: view.user.metadata.name.clone(),
-        principals: view.principals(now),
+        principals: view.cert_principals(now),
         valid_after: now.minus_ms(BACKDATED_MS),
         valid_before: now.plus_ms(asked.min(most)),
         key_fingerprint: keys.fingerprint(),
@@ -151,7 +159,7 @@ impl Ask {
                 .collect(),
             web_addrs,
             ssh_addrs,
-            logins: terms.principals.iter().map(ToString::to_string).collect(),
+            logins: logins(&terms),
             roles: order
                 .view
                 .user

@@ -565,7 +565,7 @@ impl Run<'_> {
     fn check_terms(&self, terms: &CertTerms) -> Result<Verdict, KvFault> {
         let invalid = |why: &str| Ok(Err(RefusedCommand::Invalid(why.into())));
         if terms.principals.is_empty() {
-            return invalid("the certificate would name no login: none of the user's roles allows one");
+            return invalid("the certificate would name no login");
         }
         if terms.valid_after >= terms.valid_before {
             return invalid("the certificate would end before it begins");
@@ -580,7 +580,7 @@ impl Run<'_> {
         if let Some(lock) = view.lock(None, None, self.now) {
             return Ok(Err(RefusedCommand::Locked(lock_text(lock))));
         }
-        let allowed = view.principals(self.now);
+        let allowed = view.cert_principals(self.now);
         if let Some(login) = terms.principals.iter().find(|login| !allowed.contains(login)) {
             return invalid(&format!(
                 "login {login} is not allowed by the user's roles any more"
