@@ -209,6 +209,7 @@ fn a_lock_ends_an_open_session_and_refuses_the_next() {
     let alice = cluster.person("alice", "access");
     alice.login(&cluster.nodes[0].web_addr()).ok();
     let target = format!("{}@web1", me());
+    alice.ssh_config();
     // The session is carried by one node, the lock is made on another.
     let follower = cluster.follower();
     let mut session = alice.ssh_interactive_through(cluster.nodes[follower].ssh_port, &[&target]);
