@@ -209,6 +209,7 @@ fn a_lock_ends_an_open_session_and_refuses_the_next() {
     let alice = cluster.person("alice", "access");
     alice.login(&cluster.nodes[0].web_addr()).ok();
     let target = format!("{}@web1", me());
+    alice.ssh_config();
     // The session is carried by one node, the lock is made on another.
     let follower = cluster.follower();
     let mut session = alice.ssh_interactive_through(cluster.nodes[follower].ssh_port, &[&target]);
@@ -351,4 +352,33 @@ fn an_altered_audit_log_is_named_offline() {
     let seq: serde_json::Value = serde_json::from_str(lines[one]).expect("a line is JSON");
     let seq = seq["event"]["seq"].to_string();
     assert!(said.contains(&seq), "entry {seq} is not named: {said}");
+}
+
+/// Goal: what nobody uses for a while still works. A node grants nothing once it has not heard of a quorum for ten
+/// seconds, so every node is asked, all the time, for longer than that.
+#[test]
+fn an_idle_cluster_goes_on_granting() {
+    for size in [1, 3] {
+        let cluster = Cluster::start(size);
+        let _host = Sshd::start(&cluster, "web1");
+        let alice = cluster.person("alice", "access");
+        alice.login(&cluster.nodes[0].web_addr()).ok();
+        let idle = Instant::now();
+        while idle.elapsed() < Duration::from_secs(12) {
+            for i in 0..size {
+                let status = cluster.status(i);
+                assert_eq!(status["quorum"], true, "after {:?}: {status}", idle.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        for node in &cluster.nodes {
+            let config = alice.ssh_config_through(node.ssh_port);
+            let mut ssh = Command::new("ssh");
+            ssh.arg("-F")
+                .arg(config)
+                .args(["-o", "BatchMode=yes", &format!("{}@web1", me()), "true"]);
+            alice.at_home(&mut ssh);
+            run(&mut ssh).ok();
+        }
+    }
 }

@@ -125,10 +125,18 @@ fn a_terminal_has_its_size_and_its_keys() {
     session.expect_output("is-a-tty-2", BOUND);
     // Ctrl-C reaches the program there, and the shell goes on.
     // Ctrl-C reaches the program there (once it runs), and the shell goes on.
-    session.send(b"sh -c 'echo runs-$((1+1)); exec cat'; echo stopped-$?\n");
+    session.send(b"sh -c 'echo runs-$((1+1)); exec cat'\n");
     session.expect_output("runs-2", BOUND);
     session.send(b"\x03");
-    session.expect_output("stopped-130", BOUND);
+    // What is typed while the shell takes over again may be lost, as at any terminal: it is typed until it is heard.
+    retry("the shell to go on", BOUND, || {
+        session.send(b"echo after-$((2+3))\n");
+        if session.output().contains("after-5") {
+            Ok(())
+        } else {
+            Err(session.output())
+        }
+    });
     session.send(b"exit 3\n");
     assert_eq!(session.finish(BOUND).status.code(), Some(3));
 }
@@ -144,13 +152,13 @@ set stty_init "rows 24 columns 80"
 eval spawn -noecho [lrange $argv 0 end]
 expect -re {[#$] } {} timeout { exit 11 }
 send "echo size=\[`stty size`\]\r"
-expect "size=\[24 80\]" {} timeout { exit 12 }
+expect {size=\[24 80\]} {} timeout { exit 12 }
 stty rows 33 columns 99 < $spawn_out(slave,name)
 exec kill -WINCH [exp_pid]
 send "echo size=\[`stty size`\]\r"
 expect {
-    "size=\[33 99\]" {}
-    "size=\[24 80\]" { send "echo size=\[`stty size`\]\r"; exp_continue }
+    {size=\[33 99\]} {}
+    {size=\[24 80\]} { send "echo size=\[`stty size`\]\r"; exp_continue }
     timeout { exit 13 }
 }
 send "exit\r"

@@ -119,6 +119,11 @@ impl Shared {
 
     /// Time since a quorum last answered this node as leader.
     pub(crate) fn quorum_age(&self) -> Option<Duration> {
+        // A voter that is alone is its own quorum, at any moment; openraft notes that only when something is written.
+        let membership = Arc::clone(&self.raft()?.server_metrics().borrow_watched().membership_config);
+        if self.leader() == Some(self.id()) && membership.membership().voter_ids().eq([self.id()]) {
+            return Some(Duration::ZERO);
+        }
         let acked = self.raft()?.data_metrics().borrow_watched().last_quorum_acked?;
         Some(acked.elapsed())
     }
