@@ -70,10 +70,12 @@ fn proxy_command(profile: &Profile, pal: &Path) -> String {
 
 fn identity(out: &mut String, profile: &Profile) {
     let path = |path: std::path::PathBuf| format!("\"{}\"", path.to_string_lossy().replace('%', "%%"));
+    // A node decrypts and encrypts every byte: GCM costs it half of what OpenSSH's first choice does.
     let _ = write!(
         out,
         "    IdentityFile {}\n    CertificateFile {}\n    UserKnownHostsFile {}\n    GlobalKnownHostsFile /dev/null\n    \
-         IdentitiesOnly yes\n    StrictHostKeyChecking yes\n",
+         IdentitiesOnly yes\n    StrictHostKeyChecking yes\n    \
+         Ciphers ^aes128-gcm@openssh.com,aes256-gcm@openssh.com\n",
         path(profile.ssh_key()),
         path(profile.ssh_certificate()),
         path(profile.known_hosts()),

@@ -7,7 +7,7 @@
 use crate::bootstrap;
 use crate::config::Config;
 use crate::consensus::{CoreApply, NodeConsensus, now};
-use crate::home::{Home, HomeError, Identity};
+use crate::home::{Home, HomeError};
 use crate::housekeeping;
 use crate::operations::NodeOperations;
 use crate::public_tls::{PublicTls, PublicTlsError};
@@ -25,7 +25,7 @@ use palisade_proxy::authorities::ClusterAuthorities;
 use palisade_proxy::ssh::Proxy;
 use palisade_raft::{BootstrapError, RaftConfig, RaftNode, RaftStatus, Role, Timing};
 use palisade_storage::{
-    LogOptions, LogStore, OnFull, SegmentOptions, SegmentStore, StateOptions, StateStore,
+    Identity, LogOptions, LogStore, OnFull, SegmentOptions, SegmentStore, StateOptions, StateStore,
 };
 use palisade_web::{Api, Front};
 use parking_lot::Mutex;
@@ -239,14 +239,14 @@ impl Appliance {
         Ok(())
     }
 
-    async fn start_group(&self, identity: Identity) -> Result<Arc<Group>, ApplianceError> {
+    async fn start_group(&self, mut identity: Identity) -> Result<Arc<Group>, ApplianceError> {
         let mut slot = self.group.lock().await;
         if let Some(group) = slot.as_ref() {
             return Ok(group.clone());
         }
         let path = self.home.cluster_key();
         let key = ClusterKey::from_file(&path).map_err(|source| ApplianceError::Key { path, source })?;
-        let before = identity.started;
+        let before = identity.complete;
         let on_fatal = Some(self.fatal.clone());
         let options = LogOptions {
             on_full: OnFull::Wait,
@@ -262,10 +262,8 @@ impl Appliance {
         };
         let state = StateStore::open(self.home.dir(), options)?;
         let segments = Arc::new(SegmentStore::open(self.home.dir(), SegmentOptions::default())?);
-        if !before {
-            // From now on a missing store is a loss, not a beginning.
-            self.home.mark_started(&identity)?;
-        }
+        // From now on a missing store is a loss, not a beginning.
+        identity.mark_complete(self.home.dir()).map_err(HomeError::from)?;
         let removed = state.clone();
         let raft_config = RaftConfig {
             advertise: self.config.advertised(self.config.cluster_listen.port()),
@@ -278,8 +276,8 @@ impl Appliance {
             is_tombstoned: Arc::new(move |id| state::is_tombstoned(&removed, id).unwrap_or(false)),
             fatal: self.fatal.clone(),
             ..RaftConfig::new(
-                identity.cluster_id.as_str(),
-                identity.node_id,
+                identity.cluster.as_str(),
+                identity.node,
                 &identity.incarnation.to_string(),
                 self.config.cluster_listen,
             )
@@ -349,7 +347,7 @@ impl Appliance {
             return Ok(());
         };
         let config = self.config.clone();
-        let cluster_id = group.identity.cluster_id.as_str();
+        let cluster_id = group.identity.cluster.as_str();
         let authorities = Arc::new(Authorities::new(group.key.clone()));
         let recordings = NodeRecordings::new(
             group.consensus.clone(),
@@ -419,7 +417,7 @@ impl Appliance {
         self.tasks
             .spawn(async move { proxy.serve(ssh, stop.cancelled_owned()).await });
         tracing::info!(
-            node.id = group.identity.node_id,
+            node.id = group.identity.node,
             web = %self.config.web_listen,
             ssh = %self.config.ssh_listen,
             "this node serves"
@@ -466,7 +464,7 @@ impl Appliance {
         let tls = palisade_ca::public_authority(group.consensus.store(), AuthorityType::Tls);
         let tls = tls.map_err(|e| OperationFailed(e.to_string()))?;
         Ok(InitReply {
-            cluster_id: group.identity.cluster_id.to_string(),
+            cluster_id: group.identity.cluster.clone(),
             ca_pin: tls.pin,
             created,
         })
@@ -475,17 +473,17 @@ impl Appliance {
     async fn join(self: Arc<Self>, order: JoinOrder) -> Result<ClusterStatus, OperationFailed> {
         let failed = |e: ApplianceError| OperationFailed(e.to_string());
         let identity = match self.home.identity(self.config.name.as_str())? {
-            Some(identity) if order.token.contains(identity.cluster_id.as_str()) => identity,
+            Some(identity) if order.token.contains(identity.cluster.as_str()) => identity,
             Some(identity) => {
                 let why = format!(
                     "this node is in cluster {} already: to move it, take it out there and empty its data directory",
-                    identity.cluster_id
+                    identity.cluster
                 );
                 return Err(OperationFailed(why));
             }
             None => bootstrap::join_cluster(&self.config, &self.home, order).await?,
         };
-        let id = identity.node_id;
+        let id = identity.node;
         let group = self.start_group(identity).await.map_err(failed)?;
         let this = self.clone();
         let joined = async {

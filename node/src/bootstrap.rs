@@ -1,9 +1,9 @@
 //! How a node comes to be in a cluster: it makes one, or it joins one with a token. Both end with a settled data
-//! directory ([`Home::settle`]), written before anything takes part in a vote.
+//! directory, written before anything takes part in a vote.
 
 use crate::config::Config;
 use crate::consensus::{new_request_id, now};
-use crate::home::{Home, HomeError, Identity, PeerFiles};
+use crate::home::{Home, HomeError, PeerFiles};
 use crate::operations::{sign_peer, wrap_context};
 use crate::presets;
 use palisade_ca::{ClusterKey, JoinerKey, Signer, SubjectSpki, create_authority, generate_tls_key};
@@ -13,6 +13,7 @@ use palisade_core::name::{ClusterId, Name};
 use palisade_core::ports::OperationFailed;
 use palisade_core::record::{AuthorityType, NodeSpec, Record};
 use palisade_core::state::FIRST_NODE;
+use palisade_storage::Identity;
 use rand::Rng as _;
 use std::time::Duration;
 
@@ -101,16 +102,30 @@ pub(crate) fn make_cluster(
     };
     write_key(home, &key)?;
     home.write("init.pending", &entry.to_bytes())?;
-    let identity = Home::new_identity(cluster_id, FIRST_NODE, config.name.as_str(), incarnation);
-    home.settle(
-        &identity,
-        &PeerFiles {
-            private_key: own.private_pem,
-            certificate,
-            authorities: authority,
-        },
-    )?;
-    Ok(identity)
+    home.write_peer(&PeerFiles {
+        private_key: own.private_pem,
+        certificate,
+        authorities: authority,
+    })?;
+    settle(config, home, &cluster_id, FIRST_NODE, incarnation)
+}
+
+/// The last step: from here on the directory is this node's.
+fn settle(
+    config: &Config,
+    home: &Home,
+    cluster: &ClusterId,
+    id: u64,
+    incarnation: u64,
+) -> Result<Identity, OperationFailed> {
+    Identity::create(
+        home.dir(),
+        cluster.as_str(),
+        id,
+        config.name.as_str(),
+        incarnation,
+    )
+    .map_err(failed)
 }
 
 /// A key file without an identity is what a try that failed left behind: nobody uses it.
@@ -187,14 +202,13 @@ pub(crate) async fn join_cluster(
     let context = wrap_context(token.cluster_id.as_str(), reply.node_id);
     let key = wrap.unwrap(&wrapped, &context).map_err(failed)?;
     write_key(home, &key)?;
-    let identity = Home::new_identity(token.cluster_id, reply.node_id, config.name.as_str(), incarnation);
     let files = PeerFiles {
         private_key: own.private_pem,
         certificate: reply.peer_certificate,
         authorities: reply.peer_authorities.concat(),
     };
-    home.settle(&identity, &files)?;
-    Ok(identity)
+    home.write_peer(&files)?;
+    settle(config, home, &token.cluster_id, reply.node_id, incarnation)
 }
 
 async fn ask(addr: &str, pin: &str, request: &JoinRequest) -> Result<JoinReply, OperationFailed> {

@@ -246,13 +246,13 @@ async fn certificates(node: &Running) -> Step {
     let signer = node.authorities.signer(kv, AuthorityType::Peer)?;
     let spki = palisade_ca::SubjectSpki::from_der(&own.spki_der)?;
     let id = &node.identity;
-    let signed = crate::operations::sign_peer(&signer, id.node_id, id.incarnation, &spki, now())?;
+    let signed = crate::operations::sign_peer(&signer, id.node, id.incarnation, &spki, now())?;
     let files = PeerFiles {
         private_key: own.private_pem,
         certificate: signed.0,
         authorities: signed.1,
     };
-    node.home.settle(id, &files)?;
+    node.home.write_peer(&files)?;
     node.consensus.raft().renew_tls(node.home.peer_tls()?)?;
     tracing::info!("the peer certificate was renewed");
     Ok(())

@@ -24,6 +24,16 @@ enum Commands {
         #[arg(long, default_value = "/etc/palisade/palisade.yaml")]
         config: PathBuf,
     },
+    /// Look for damage in this machine's data directory while the node is stopped; with --set-aside, the first half
+    /// of a repair from the other nodes.
+    Repair {
+        /// The configuration file.
+        #[arg(long, default_value = "/etc/palisade/palisade.yaml")]
+        config: PathBuf,
+        /// Move log, state and identity out of the way, so that the node can join anew under a new id.
+        #[arg(long)]
+        set_aside: bool,
+    },
     /// Look at the configuration.
     Config {
         #[command(subcommand)]
@@ -52,6 +62,10 @@ fn main() -> ExitCode {
             }
             Err(faults) => refuse(&faults),
         },
+        Commands::Repair { config, set_aside } => match Config::load(&config) {
+            Ok(config) => repair(&config, set_aside),
+            Err(faults) => refuse(&faults),
+        },
         Commands::Node { config } => match Config::load(&config) {
             Ok(config) => node(config),
             Err(faults) => refuse(&faults),
@@ -62,6 +76,33 @@ fn main() -> ExitCode {
 fn refuse(why: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("palisade: {why}");
     ExitCode::FAILURE
+}
+
+fn repair(config: &Config, set_aside: bool) -> ExitCode {
+    let report = palisade_storage::check(&config.data_dir);
+    println!("{report}");
+    let name = &config.name;
+    if report.is_healthy() && !set_aside {
+        return ExitCode::SUCCESS;
+    }
+    if !set_aside {
+        println!("To repair this node from the others:");
+        println!("  1. on another node:  palctl cluster leave {name}");
+        println!("  2. here:             palisade repair --set-aside, then start the node");
+        println!("  3. on another node:  palctl tokens add");
+        println!("  4. here:             palctl cluster join TOKEN ADDRESS");
+        return ExitCode::FAILURE;
+    }
+    match palisade_storage::set_aside(&config.data_dir) {
+        Ok(moved) => {
+            println!(
+                "moved to {}; recordings stay. Start the node, then join it with a fresh token.",
+                moved.display()
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => refuse(&format!("{}: {error}", config.data_dir.display())),
+    }
 }
 
 fn node(config: Config) -> ExitCode {

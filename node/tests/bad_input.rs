@@ -466,7 +466,7 @@ fn names_from_outside_cannot_drive_the_terminal() {
     let cluster = Cluster::start(1);
     let _host = Sshd::start(&cluster, "web1");
     let alice = cluster.person("alice", "access");
-    let auditor = cluster.person("audrey", "access,auditor");
+    let auditor = cluster.person("audrey", "auditor");
     alice.login(&cluster.nodes[0].web_addr()).ok();
     auditor.login(&cluster.nodes[0].web_addr()).ok();
     let evil = "true \x1b]0;owned\x07 \x1b[2J";

@@ -3,7 +3,7 @@
 use std::{fmt, io, path::Path, path::PathBuf};
 
 /// The command that repairs a damaged store from its peers.
-pub const REPAIR_COMMAND: &str = "palisade node repair --from-peers";
+pub const REPAIR_COMMAND: &str = "palisade repair";
 
 /// One damaged thing: where it is, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]

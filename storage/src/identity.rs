@@ -1,8 +1,7 @@
 //! Which node of which cluster a data directory belongs to.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -22,8 +21,11 @@ pub struct Identity {
     pub cluster: String,
     /// The node in it. Never given out twice.
     pub node: u64,
-    /// Made anew each time a data directory is made, so that an old copy of one is told from the one in use.
-    pub incarnation: String,
+    /// The node's name when it joined.
+    pub name: String,
+    /// A random number made anew each time a data directory is made, so that an old copy of one is told from the
+    /// one in use. Its certificate carries it.
+    pub incarnation: u64,
     /// The stores have been made: from now on they must be there.
     pub complete: bool,
 }
@@ -132,7 +134,13 @@ impl Identity {
     }
 
     /// Makes a new directory this node's. Refused if it is somebody's already.
-    pub fn create(data_dir: &Path, cluster: &str, node: u64) -> Result<Identity, IdentityError> {
+    pub fn create(
+        data_dir: &Path,
+        cluster: &str,
+        node: u64,
+        name: &str,
+        incarnation: u64,
+    ) -> Result<Identity, IdentityError> {
         let path = file(data_dir);
         if let Some(there) = Identity::load(data_dir)? {
             return Err(IdentityError::Taken {
@@ -146,15 +154,11 @@ impl Identity {
             source,
         };
         files::make_dir(data_dir).map_err(io_err)?;
-        let mut nonce = [0u8; 16];
-        File::open("/dev/urandom")
-            .and_then(|mut f| f.read_exact(&mut nonce))
-            .map_err(io_err)?;
-        let incarnation = nonce.iter().map(|b| format!("{b:02x}")).collect();
         let identity = Identity {
             format: FORMAT,
             cluster: cluster.to_owned(),
             node,
+            name: name.to_owned(),
             incarnation,
             complete: false,
         };
@@ -222,7 +226,7 @@ mod tests {
     fn an_identity_is_made_once_and_is_private() {
         let d = tempfile::tempdir().expect("tempdir");
         assert_eq!(Identity::load(d.path()).expect("new"), None);
-        let mut made = Identity::create(d.path(), "c1", 3).expect("create");
+        let mut made = Identity::create(d.path(), "c1", 3, "n3", 9).expect("create");
         made.mark_complete(d.path()).expect("complete");
         assert_eq!(Identity::load(d.path()).expect("load"), Some(made));
         let mode = fs::metadata(file(d.path()))
@@ -231,7 +235,7 @@ mod tests {
             .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(matches!(
-            Identity::create(d.path(), "c1", 4),
+            Identity::create(d.path(), "c1", 4, "n4", 9),
             Err(IdentityError::Taken { node: 3, .. })
         ));
     }
@@ -239,7 +243,7 @@ mod tests {
     #[test]
     fn another_clusters_or_nodes_directory_is_refused() {
         let d = tempfile::tempdir().expect("tempdir");
-        let id = Identity::create(d.path(), "c1", 3).expect("create");
+        let id = Identity::create(d.path(), "c1", 3, "n3", 9).expect("create");
         id.expect(d.path(), "c1", Some(3)).expect("its own");
         id.expect(d.path(), "c1", None).expect("its own");
         assert!(matches!(

@@ -166,7 +166,7 @@ fn no_flipped_byte_in_the_state_goes_unnoticed() {
 }
 
 fn node(dir: &Path) -> PathBuf {
-    let mut id = Identity::create(dir, "c1", 3).expect("identity");
+    let mut id = Identity::create(dir, "c1", 3, "n3", 9).expect("identity");
     make_log(&dir.join("raft"));
     make_state(dir);
     id.mark_complete(dir).expect("complete");
