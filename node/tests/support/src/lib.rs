@@ -22,10 +22,9 @@ use std::path::PathBuf;
 /// A program that was built with this test: they stand side by side.
 pub fn program(name: &str) -> PathBuf {
     let me = std::env::current_exe().expect("a running test has a path");
-    let folder = me
-        .parent()
-        .and_then(|deps| deps.parent())
-        .expect("a test is in target/<profile>/deps");
+    let folder = me.parent().expect("a program lies in a folder");
+    // A test is in target/<profile>/deps, a bench in target/<profile>.
+    let folder = if folder.ends_with("deps") { folder.parent().expect("deps is in a folder") } else { folder };
     let path = folder.join(name);
     assert!(
         path.exists(),

@@ -1,0 +1,90 @@
+//! What things cost, beside etcd and OpenSSH on the same machine in the same run. Ratios are what counts; absolute
+//! numbers belong to the machine and the minute.
+//!
+//! `make bench` builds with optimisation and runs all; `make bench BENCH='writes --seconds 5'` runs one.
+
+mod etcd;
+mod load;
+mod ssh;
+mod writes;
+
+use clap::{Parser, Subcommand};
+use palisade_testkit::Cluster;
+
+#[derive(Debug, Parser)]
+#[command(name = "palisade-bench", about = "Measures Palisade beside etcd and OpenSSH")]
+struct Bench {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum What {
+    /// Committed writes a second beside a three-node etcd, and certificates a second
+    Writes {
+        /// How long each is measured
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Numbers of clients
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
+        clients: Vec<usize>,
+    },
+    /// kill -9 of the leader: time to the next committed write
+    Failover {
+        /// How often
+        #[arg(long, default_value_t = 20)]
+        tries: usize,
+    },
+    /// Session set-up, bulk, sftp and keystroke echo beside sshd and `ssh -J`
+    Ssh {
+        /// Sessions and keystrokes measured
+        #[arg(long, default_value_t = 30)]
+        times: usize,
+        /// MiB moved in bulk
+        #[arg(long, default_value_t = 1024)]
+        mib: u64,
+    },
+    /// Resident memory of an idle node, and of idle sessions
+    Memory {
+        /// Idle sessions held open
+        #[arg(long, default_value_t = 50)]
+        sessions: usize,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let all = [
+        What::Writes {
+            seconds: 5,
+            clients: vec![1, 16, 64, 256],
+        },
+        What::Failover { tries: 20 },
+        What::Ssh { times: 30, mib: 1024 },
+        What::Memory { sessions: 50 },
+    ];
+    let wanted = Bench::parse().what.map_or_else(|| all.to_vec(), |one| vec![one]);
+    println!("machine: {} cores, load {}", cores(), load_average());
+    for what in wanted {
+        match what {
+            What::Writes { seconds, clients } => writes::measure_all(seconds, &clients)?,
+            What::Failover { tries } => writes::failover(tries)?,
+            What::Ssh { times, mib } => ssh::measure(times, mib)?,
+            What::Memory { sessions } => ssh::memory(sessions)?,
+        }
+    }
+    Ok(())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(0, usize::from)
+}
+
+fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// Three nodes, warm.
+fn cluster() -> Cluster {
+    Cluster::start(3)
+}

@@ -1,0 +1,198 @@
+//! Committed writes and certificates a second, and the gap that the loss of the leader makes.
+
+use crate::etcd::Etcd;
+use crate::load::{Client, Seen, measure};
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper::{Method, Request};
+use palisade_testkit::{Cluster, run};
+use serde_json::json;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A connection to a node's control socket: the API without TLS, as etcd is measured without TLS.
+struct Api {
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Api {
+    async fn connect(socket: &Path) -> anyhow::Result<Self> {
+        let stream = tokio::net::UnixStream::connect(socket).await?;
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let (sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+        tokio::spawn(connection);
+        Ok(Api { sender })
+    }
+
+    async fn post(&mut self, path: &str, body: &serde_json::Value) -> anyhow::Result<()> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.to_string())))?;
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request).await?;
+        let status = response.status();
+        let bytes = response.into_body().collect().await?.to_bytes();
+        ensure!(
+            status.is_success(),
+            "{path}: {status} {}",
+            String::from_utf8_lossy(&bytes)
+        );
+        Ok(())
+    }
+}
+
+/// Creates host records of about 256 bytes.
+struct Writer {
+    api: Api,
+    mark: &'static str,
+}
+
+impl Client for Writer {
+    async fn once(&mut self, n: u64) -> anyhow::Result<()> {
+        let record = json!({
+            "kind": "host", "version": "v1",
+            "metadata": {"name": format!("{}-{n}", self.mark), "description": "x".repeat(100)},
+            "spec": {"addr": "127.0.0.1:22"},
+        });
+        self.api.post("/v1/records/host", &record).await
+    }
+}
+
+/// Has host keys signed: signed, audited, committed.
+struct Signer {
+    api: Api,
+    key: String,
+}
+
+impl Client for Signer {
+    async fn once(&mut self, n: u64) -> anyhow::Result<()> {
+        let ask = json!({"names": [format!("host-{n}")], "public_key": self.key, "ttl_secs": 3600});
+        self.api.post("/v1/authorities/host/sign", &ask).await
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+fn run_etcd(etcd: &Etcd, clients: usize, seconds: u64) -> anyhow::Result<Seen> {
+    runtime()?.block_on(async {
+        let mut all = Vec::new();
+        for which in 0..clients {
+            all.push(etcd.client(which).await?);
+        }
+        measure(all, seconds).await
+    })
+}
+
+fn run_writes(cluster: &Cluster, clients: usize, seconds: u64, mark: &'static str) -> anyhow::Result<Seen> {
+    runtime()?.block_on(async {
+        let mut all = Vec::new();
+        for which in 0..clients {
+            let socket = cluster.nodes[which % cluster.nodes.len()].socket();
+            all.push(Writer {
+                api: Api::connect(&socket).await?,
+                mark,
+            });
+        }
+        measure(all, seconds).await
+    })
+}
+
+fn run_signing(cluster: &Cluster, clients: usize, seconds: u64) -> anyhow::Result<Seen> {
+    let key = cluster.folder("keys").join("k");
+    run(Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&key))
+    .ok();
+    let key = std::fs::read_to_string(key.with_extension("pub"))?
+        .trim()
+        .to_owned();
+    runtime()?.block_on(async {
+        let mut all = Vec::new();
+        for which in 0..clients {
+            let socket = cluster.nodes[which % cluster.nodes.len()].socket();
+            all.push(Signer {
+                api: Api::connect(&socket).await?,
+                key: key.clone(),
+            });
+        }
+        measure(all, seconds).await
+    })
+}
+
+/// Both side by side, one after the other for each number of clients.
+pub(crate) fn measure_all(seconds: u64, clients: &[usize]) -> anyhow::Result<()> {
+    println!("\n== committed writes of 256 bytes, three nodes on one disk, {seconds} s each");
+    let cluster = crate::cluster();
+    let etcd = Etcd::start()?;
+    // One name for each number of clients: a record is created, not changed.
+    let marks = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let mut last = None;
+    for (count, mark) in clients.iter().zip(marks) {
+        let theirs = run_etcd(&etcd, *count, seconds).context("etcd")?;
+        let ours = run_writes(&cluster, *count, seconds, mark).context("palisade")?;
+        println!("{count:>4} clients  palisade {}", ours.line());
+        println!("              etcd     {}", theirs.line());
+        println!(
+            "              ratio    {:.2} (rate), {:.2} (p50)",
+            ours.rate() / theirs.rate(),
+            ours.percentile(50) / theirs.percentile(50)
+        );
+        last = (*count == 64).then(|| ours.rate()).or(last);
+    }
+    let signed = run_signing(&cluster, 64, seconds).context("signing")?;
+    println!("certificates, 64 clients: {}", signed.line());
+    if let Some(rate) = last {
+        println!(
+            "              ratio    {:.2} of the writes at 64 clients",
+            signed.rate() / rate
+        );
+    }
+    Ok(())
+}
+
+/// Kills the leader again and again; what is measured is the time to the next write that a survivor acknowledges.
+pub(crate) fn failover(tries: usize) -> anyhow::Result<()> {
+    println!("\n== kill -9 of the leader, time to the next committed write, {tries} tries");
+    let cluster = crate::cluster();
+    let mut gaps = Vec::new();
+    for n in 0..tries {
+        let leader = cluster.leader();
+        let survivor = (leader + 1) % cluster.nodes.len();
+        let socket = cluster.nodes[survivor].socket();
+        cluster.kill9(leader);
+        let killed = Instant::now();
+        let gap = runtime()?.block_on(async {
+            loop {
+                let written = async {
+                    let api = Api::connect(&socket).await?;
+                    Writer { api, mark: "gap" }.once(n as u64).await
+                };
+                // A conflict says that an earlier try was committed after all.
+                match written.await {
+                    Err(e) if killed.elapsed() > Duration::from_secs(30) => return Err(e),
+                    Err(e) if !e.to_string().contains("409") => continue,
+                    _ => return anyhow::Ok(killed.elapsed()),
+                }
+            }
+        })?;
+        gaps.push(gap);
+        cluster.spawn(leader);
+        cluster.wait_voters(3);
+    }
+    let seen = Seen::of(gaps, Duration::from_secs(1));
+    println!(
+        "p50 {:.0} ms, p90 {:.0} ms, p99 {:.0} ms",
+        seen.percentile(50),
+        seen.percentile(90),
+        seen.percentile(99)
+    );
+    Ok(())
+}
