@@ -24,7 +24,11 @@ pub fn program(name: &str) -> PathBuf {
     let me = std::env::current_exe().expect("a running test has a path");
     let folder = me.parent().expect("a program lies in a folder");
     // A test is in target/<profile>/deps, a bench in target/<profile>.
-    let folder = if folder.ends_with("deps") { folder.parent().expect("deps is in a folder") } else { folder };
+    let folder = if folder.ends_with("deps") {
+        folder.parent().expect("deps is in a folder")
+    } else {
+        folder
+    };
     let path = folder.join(name);
     assert!(
         path.exists(),
