@@ -1,0 +1,176 @@
+//! What happens to a node whose disk fails it: damage is named and repaired from the others, a full disk refuses
+//! writes and recovers, and neither costs the cluster anything.
+
+use palisade_testkit::{Cluster, program, retry, run};
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const BOUND: Duration = Duration::from_secs(60);
+
+fn add_hosts(cluster: &Cluster, on: usize, from: usize, to: usize) {
+    for n in from..to {
+        cluster
+            .palctl(on, &["hosts", "add", &format!("h{n}"), "--addr", "127.0.0.1:22"])
+            .ok();
+    }
+}
+
+fn hosts(cluster: &Cluster, on: usize) -> usize {
+    cluster
+        .palctl(on, &["hosts", "ls", "--format", "json"])
+        .json()
+        .as_array()
+        .map_or(0, Vec::len)
+}
+
+/// All database files below a folder.
+fn databases(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(databases(&path));
+        } else if path.file_name().is_some_and(|n| n == "db") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_damaged_store_is_named_and_repaired_from_the_others() {
+    let cluster = Cluster::start(3);
+    add_hosts(&cluster, 0, 0, 20);
+    cluster.wait_converged();
+    let broken = cluster.follower();
+    let name = cluster.nodes[broken].name.clone();
+    cluster.kill9(broken);
+    let files = databases(&cluster.nodes[broken].data);
+    assert!(!files.is_empty(), "where are the stores?");
+    for file in &files {
+        let mut bytes = fs::read(file).expect("it is there");
+        // Every 97th byte of what was written: wherever the records lie, some are hit.
+        let used = bytes.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
+        (0..used).step_by(97).for_each(|at| bytes[at] ^= 0x55);
+        fs::write(file, bytes).expect("it is ours");
+    }
+    let said = cluster.spawn_refused(broken);
+    assert!(
+        said.contains("palisade repair"),
+        "it does not say what to do: {said}"
+    );
+
+    let repair = |more: &[&str]| {
+        let config = &cluster.nodes[broken].config;
+        run(Command::new(program("palisade"))
+            .arg("repair")
+            .arg("--config")
+            .arg(config)
+            .args(more))
+    };
+    let report = repair(&[]);
+    assert!(
+        !report.succeeded() && report.text().contains("cluster leave"),
+        "{report}"
+    );
+    let well = cluster.leader();
+    cluster.palctl(well, &["cluster", "leave", &name, "--yes"]).ok();
+    repair(&["--set-aside"]).ok();
+    cluster.spawn(broken);
+    let token = cluster.join_token(well);
+    cluster
+        .palctl(
+            broken,
+            &["cluster", "join", &token, &cluster.nodes[well].web_addr()],
+        )
+        .ok();
+    cluster.wait_voters(3);
+    cluster.wait_converged();
+    assert_eq!(hosts(&cluster, broken), 20);
+    cluster.palctl(broken, &["audit", "verify"]).ok();
+}
+
+/// A small file system of its own, unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` where this test may not mount one.
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        fs::create_dir_all(at).ok()?;
+        let option = format!("size={size}");
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", &option, "palisade-test"])
+            .arg(at);
+        run(&mut mount).succeeded().then(|| SmallDisk(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Takes room on a disk until so many bytes are left; all of it with 0.
+fn fill(folder: &Path, left: u64) -> PathBuf {
+    let ballast = folder.join("ballast");
+    let mut file = fs::File::create(&ballast).expect("the disk has room for a name");
+    let free = || {
+        let disk = nix::sys::statvfs::statvfs(folder).expect("the disk is there");
+        disk.blocks_available() * disk.fragment_size()
+    };
+    while free() > left && file.write_all(&[1; 64 * 1024]).is_ok() {}
+    ballast
+}
+
+fn add_one(cluster: &Cluster, name: &str) -> Result<(), String> {
+    let ran = cluster.palctl(0, &["hosts", "add", name, "--addr", "127.0.0.1:22"]);
+    if ran.succeeded() || ran.complaint().contains("already") {
+        Ok(())
+    } else {
+        Err(ran.to_string())
+    }
+}
+
+/// Goal: what a node does when its disk fills up. With its reserve used up it refuses writes, answers reads, and goes
+/// on by itself once there is room. When others have taken the last byte as well it may stop, but it loses nothing.
+#[test]
+fn a_full_disk_refuses_writes_keeps_reading_and_recovers() {
+    let cluster = Cluster::unformed(1);
+    let data = cluster.nodes[0].data.clone();
+    let Some(_disk) = SmallDisk::mount(&data, "192m") else {
+        println!("NOT RUN: this needs the right to mount a tmpfs");
+        return;
+    };
+    cluster.spawn(0);
+    cluster.palctl(0, &["cluster", "init", "--name", "test"]).ok();
+    add_hosts(&cluster, 0, 0, 5);
+
+    let ballast = fill(&data, 32 << 20);
+    let refused = retry("a refusal", BOUND, || match add_one(&cluster, "no-room") {
+        Ok(()) => Err("it was written".to_owned()),
+        Err(why) => Ok(why),
+    });
+    println!("on a full disk: {refused}");
+    assert!(hosts(&cluster, 0) >= 5, "reading stopped");
+    assert!(cluster.nodes[0].is_running(), "{}", cluster.nodes[0].log());
+    fs::remove_file(&ballast).expect("it is ours");
+    retry("writes to work again", BOUND, || add_one(&cluster, "room-again"));
+
+    let ballast = fill(&data, 0);
+    let _ = add_one(&cluster, "not-a-byte");
+    fs::remove_file(&ballast).expect("it is ours");
+    if cluster.nodes[0].is_running() {
+        retry("writes to work again", BOUND, || {
+            add_one(&cluster, "room-once-more")
+        });
+        cluster.stop(0);
+    }
+    cluster.spawn(0);
+    assert!(hosts(&cluster, 0) >= 6);
+    cluster.palctl(0, &["audit", "verify"]).ok();
+}
