@@ -29,6 +29,8 @@ pub struct View {
     pub recording: RecordingConfigSpec,
     /// The login policy.
     pub auth: AuthPreferenceSpec,
+    /// The user's certificates up to this serial are void.
+    pub certs_void_until: u64,
 }
 
 impl View {
@@ -37,6 +39,7 @@ impl View {
         let Some(user) = state::record::<UserSpec>(kv, user)? else {
             return Ok(None);
         };
+        let certs_void_until = state::certs_void_until(kv, &user.metadata.name)?;
         let mut roles = Vec::new();
         for name in &user.spec.roles {
             roles.extend(state::record::<RoleSpec>(kv, name)?);
@@ -47,7 +50,16 @@ impl View {
             locks: state::records::<LockSpec>(kv)?,
             recording: state::recording_config(kv)?,
             auth: state::auth_preference(kv)?,
+            certs_void_until,
         }))
+    }
+
+    /// Refuses a certificate that was issued to an earlier user of this name, or before the password was reset.
+    pub fn check_serial(&self, serial: u64) -> Result<(), Refusal> {
+        if serial <= self.certs_void_until {
+            return Err(Refusal::CertVoid);
+        }
+        Ok(())
     }
 
     fn live_roles(&self, now: Timestamp) -> impl Iterator<Item = &Record<RoleSpec>> {
@@ -270,6 +282,8 @@ impl Ability {
 pub struct Credential {
     /// The logins it names.
     pub principals: Vec<Login>,
+    /// Its serial: the index of the log entry that allowed it.
+    pub serial: u64,
     /// Its last moment.
     pub valid_before: Timestamp,
     /// The address it is pinned to.
@@ -346,6 +360,9 @@ pub enum Refusal {
     /// The certificate has run out.
     #[error("your certificate has expired: run `pal login`")]
     CertExpired,
+    /// The certificate is older than the user's present credentials.
+    #[error("your certificate is from before your password was set: run `pal login`")]
+    CertVoid,
     /// The certificate is pinned to another address.
     #[error("your certificate works only from {0}: run `pal login` from here")]
     OtherAddress(IpAddr),
@@ -385,6 +402,7 @@ pub fn decide(ask: &Ask<'_>, view: &View, now: Timestamp) -> Result<Permit, Refu
     if view.user.expired(now) {
         return Err(Refusal::NoUser(view.user.metadata.name.to_string()));
     }
+    view.check_serial(ask.credential.serial)?;
     if let (Some(pinned), Some(client)) = (ask.credential.source_address, ask.client)
         && pinned.to_canonical() != client.to_canonical()
     {

@@ -125,6 +125,9 @@ pub struct CertTerms {
     /// The address it is pinned to, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_address: Option<String>,
+    /// The serial of the certificate that it is issued on, if it is not a login's: that must not be void by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renews: Option<u64>,
 }
 
 /// What a log entry asks for.

@@ -39,12 +39,14 @@ fn view(roles: Vec<Record<RoleSpec>>) -> View {
         locks: Vec::new(),
         recording: RecordingConfigSpec::default(),
         auth: AuthPreferenceSpec::default(),
+        certs_void_until: 40,
     }
 }
 
 fn credential(logins: &[&str]) -> Credential {
     Credential {
         principals: logins.iter().map(|l| Login::parse(l).unwrap()).collect(),
+        serial: 41,
         valid_before: NOW.plus_ms(3_600_000),
         source_address: None,
     }
@@ -274,6 +276,9 @@ fn a_certificate_binds_login_time_and_address() {
         ask(&held, "10.0.0.8", &alice),
         Err(Refusal::OtherAddress(_))
     ));
+    held.serial = view.certs_void_until;
+    assert_eq!(ask(&held, "10.0.0.9", &alice), Err(Refusal::CertVoid));
+    held.serial += 1;
     held.valid_before = NOW;
     assert_eq!(ask(&held, "10.0.0.9", &alice), Err(Refusal::CertExpired));
 }

@@ -139,6 +139,7 @@ fn terms(now: Timestamp, purpose: CertPurpose) -> CertTerms {
         valid_before: now.plus_ms(3_600_000),
         key_fingerprint: "SHA256:x".into(),
         source_address: None,
+        renews: None,
     }
 }
 
@@ -264,6 +265,42 @@ fn a_code_works_once_and_a_reset_voids_what_was_checked_before() {
         "generation 1 is over"
     );
     assert_eq!(log.events(EventKind::CertIssue), 2);
+}
+
+#[test]
+fn a_reset_and_a_new_user_of_the_name_void_the_certificates_that_are_out() {
+    let mut log = with_credentials();
+    let void_until = |log: &Log| state::certs_void_until(&log.kv, &name("alice")).unwrap();
+    let renew = |serial, now| {
+        let mut terms = terms(now, CertPurpose::Renew);
+        terms.renews = Some(serial);
+        Command::IssueCert { terms }
+    };
+    let first = log.done(login(&log, 101));
+    assert!(void_until(&log) < first);
+    let second = log.done(renew(first, log.now));
+    // Making a reset voids nothing: the old password works until the reset is used.
+    log.done(invite("t2", log.now));
+    assert!(void_until(&log) < first);
+    let reset = log.done(Command::AcceptInvite {
+        token_sha256: "t2".into(),
+        password_hash: "$argon2id$new".into(),
+        totp_step: 102,
+    });
+    assert_eq!(void_until(&log), reset);
+    // A renewal that was on its way is void as well.
+    let late = log.say(renew(second, log.now)).unwrap_err();
+    assert!(matches!(late, RefusedCommand::Invalid(_)), "{late:?}");
+    // Changing the record voids nothing, making it anew does.
+    log.put(ALICE, Expect::Present).unwrap();
+    assert_eq!(void_until(&log), reset);
+    log.done(Command::DeleteRecord {
+        kind: Kind::User,
+        name: name("alice"),
+        expect: Expect::Present,
+    });
+    let anew = log.put(ALICE, Expect::Absent).unwrap();
+    assert_eq!(void_until(&log), anew);
 }
 
 #[test]

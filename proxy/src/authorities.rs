@@ -84,12 +84,12 @@ impl Authorities for ClusterAuthorities {
             user: Name::parse(&checked.key_id).map_err(failed)?,
             credential: Credential {
                 principals: principals.map_err(failed)?,
+                serial: checked.serial,
                 valid_before: Timestamp::from_secs(checked.valid_before),
                 // Checked above, for networks as well as for single addresses.
                 source_address: None,
             },
             extensions: checked.extensions.into_keys().collect(),
-            serial: checked.serial,
         })
     }
 

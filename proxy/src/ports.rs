@@ -16,8 +16,6 @@ pub struct Holder {
     pub credential: Credential,
     /// Extensions that it carries, such as `permit-pty`.
     pub extensions: Vec<String>,
-    /// Its serial number, for the audit log.
-    pub serial: u64,
 }
 
 /// Why a key or certificate could not be made or is not accepted. Shown to operators and in the audit log.

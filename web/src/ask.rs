@@ -185,6 +185,9 @@ impl Ask {
             let why = Refusal::Locked(lock_text(lock));
             return Err(self.audited(name.as_str(), "api", why).await);
         }
+        if let Err(why) = view.check_serial(certified.serial) {
+            return Err(self.audited(name.as_str(), "api", why).await);
+        }
         if view.options(now).pin_source_ip {
             let pinned = self.pinned(certified)?;
             if self.peer.addr.map(|a| a.to_canonical()) != Some(pinned) {

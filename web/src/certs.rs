@@ -99,6 +99,7 @@ pub(crate) fn terms(
         valid_before: now.plus_ms(asked.min(most)),
         key_fingerprint: keys.fingerprint(),
         source_address,
+        renews: None,
     })
 }
 
@@ -275,6 +276,7 @@ pub(crate) async fn renew(
             "this certificate is too old to be renewed: run `pal login`",
         ));
     };
+    terms.renews = Some(certified.serial);
     terms.principals.retain(|login| held.principals.contains(login));
     terms.valid_before = terms.valid_before.min(certified.not_after).min(held.valid_before);
     if let Some(source) = held.source {

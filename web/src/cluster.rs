@@ -238,6 +238,7 @@ pub(crate) async fn sign_host(
         valid_before: now.plus_ms(ttl),
         key_fingerprint: key.fingerprint().to_string(),
         source_address: None,
+        renews: None,
     };
     let kv = ask.kv();
     let signer = ask.app.authorities.signer(kv.as_ref(), AuthorityType::Host)?;

@@ -171,9 +171,9 @@ impl From<Unavailable> for Failure {
                 "it is not known yet whether this happened: repeat it with the same x-request-id to find out",
             )
             .retry_after(1),
-            Unavailable::Overloaded(_) => Failure::unavailable(
-                "the node cannot take this now; nothing happened: try again, or at another node",
-            ),
+            Unavailable::Overloaded(why) => Failure::unavailable(format!(
+                "the node cannot take this now and nothing happened: {why}"
+            )),
             Unavailable::Fault(why) => Failure::internal("state", &why),
         }
     }
@@ -205,7 +205,7 @@ impl From<Refusal> for Failure {
     fn from(why: Refusal) -> Self {
         let text = why.to_string();
         match why {
-            Refusal::NoUser(_) | Refusal::CertExpired | Refusal::OtherAddress(_) => {
+            Refusal::NoUser(_) | Refusal::CertExpired | Refusal::CertVoid | Refusal::OtherAddress(_) => {
                 Failure::unauthenticated(text)
             }
             Refusal::Locked(_) => Failure::new(StatusCode::FORBIDDEN, "locked", text),

@@ -375,6 +375,9 @@ impl Run<'_> {
         } else {
             EventKind::RecordCreate
         };
+        if before.is_none() && kind == Kind::User {
+            self.void_certs(&name);
+        }
         self.event(
             Event::new(event)
                 .target(format!("{kind}/{name}"))
@@ -413,6 +416,7 @@ impl Run<'_> {
             Kind::User => {
                 self.void_invite(name)?;
                 self.state.delete(keys::auth(name));
+                self.state.delete(keys::void_until(name));
             }
             Kind::Token | Kind::Host | Kind::Lock | Kind::AuthPreference | Kind::RecordingConfig => {}
         }
@@ -423,6 +427,12 @@ impl Run<'_> {
     }
 
     // People.
+
+    /// No certificate that was issued to this user before this entry is good any more.
+    fn void_certs(&mut self, user: &Name) {
+        let index = self.index;
+        self.put(keys::void_until(user), &index);
+    }
 
     fn void_invite(&mut self, user: &Name) -> Result<(), KvFault> {
         if let Some(older) = super::read::<String>(&self.state, "invited", &keys::invited(user))? {
@@ -467,6 +477,9 @@ impl Run<'_> {
         };
         self.void_invite(&invite.user)?;
         self.put(keys::auth(&invite.user), &auth);
+        // Whoever held the old credentials may hold certificates too; sessions under them are decided again.
+        self.void_certs(&invite.user);
+        self.notify |= NOTIFY_POLICY;
         self.event(
             Event::new(EventKind::InviteAccept)
                 .user(invite.user.as_str())
@@ -579,6 +592,9 @@ impl Run<'_> {
         };
         if let Some(lock) = view.lock(None, None, self.now) {
             return Ok(Err(RefusedCommand::Locked(lock_text(lock))));
+        }
+        if let Some(why) = terms.renews.and_then(|serial| view.check_serial(serial).err()) {
+            return invalid(&why.to_string());
         }
         let allowed = view.cert_principals(self.now);
         if let Some(login) = terms.principals.iter().find(|login| !allowed.contains(login)) {

@@ -37,6 +37,10 @@ pub(super) fn auth(user: &Name) -> Vec<u8> {
     format!("s/auth/{user}").into_bytes()
 }
 
+pub(super) fn void_until(user: &Name) -> Vec<u8> {
+    format!("v/{user}").into_bytes()
+}
+
 pub(super) fn invite(token_sha256: &str) -> Vec<u8> {
     format!("s/invite/{token_sha256}").into_bytes()
 }

@@ -7,6 +7,7 @@
 //! | `s/ca/<type>` | sealed private keys of the authorities |
 //! | `s/auth/<user>` | password hash, sealed TOTP secret, failures: never shown by any API |
 //! | `s/invite/<sha256>`, `s/invited/<user>` | open invites and resets |
+//! | `v/<user>` | up to which serial the user's certificates are void |
 //! | `a/<seq>` | audit events, in order |
 //! | `h/<size>` | signed heads of the audit tree |
 //! | `l/<user>/<session>` | sessions that have begun and not ended |
@@ -152,6 +153,12 @@ pub fn sealed_authority(kv: &dyn Kv, authority: AuthorityType) -> Result<Option<
 /// What proves a local user. Only the login and the lock-out logic read it.
 pub fn local_auth(kv: &dyn Kv, user: &Name) -> Result<Option<LocalAuth>, KvFault> {
     read(kv, "credentials", &keys::auth(user))
+}
+
+/// Certificates of this user with this serial or a lower one are void: they were issued to an earlier user of the name,
+/// or before the password was reset. Serials are log indices, so that no clock is asked.
+pub fn certs_void_until(kv: &dyn Kv, user: &Name) -> Result<u64, KvFault> {
+    Ok(read(kv, "void certificates", &keys::void_until(user))?.unwrap_or(0))
 }
 
 /// An open invite, by the hex SHA-256 of its token.

@@ -146,6 +146,7 @@ impl Node {
         if let Some(lock) = view.lock(None, None, self.consensus.now()) {
             return Err(Refusal::Locked(access::lock_text(lock)).into());
         }
+        view.check_serial(who.holder.credential.serial)?;
         let kv = self.consensus.kv();
         let hosts = state::records::<HostSpec>(&*kv).map_err(|e| Unavailable::Fault(e.to_string()))?;
         let wanted = name.trim_matches(['[', ']']).to_ascii_lowercase();

@@ -164,7 +164,7 @@ impl Session {
             .with("kind", word);
         let event = event
             .with("recording", mode_word(mode))
-            .with("cert_serial", link.who.holder.serial);
+            .with("cert_serial", link.who.holder.credential.serial);
         let mut events = vec![event];
         if kind == SessionKind::Exec {
             events.push(

@@ -128,13 +128,19 @@ async fn an_expired_certificate_is_refused_on_an_open_connection() {
         .call(&peer, "GET", "/v1/whoami", None)
         .await
         .refused(401, "unauthenticated");
+    world.add_user("alice", "admin", "root");
+    world
+        .call(&peer, "GET", "/v1/whoami", None)
+        .await
+        .refused(401, "unauthenticated");
 }
 
 #[tokio::test]
-async fn the_certificate_of_a_removed_user_is_worthless() {
+async fn the_certificate_of_a_removed_user_is_worthless_also_to_a_new_user_of_the_name() {
     let world = World::new();
     world.add_user("alice", "admin", "root");
-    let peer = world.user("alice");
+    let secret = world.enrol("alice").await;
+    let (_, peer) = world.logged_in("alice", &secret).await;
     assert_eq!(
         world
             .call(&operator(), "DELETE", "/v1/records/user/alice", None)
