@@ -1,5 +1,5 @@
 //! Receiving a snapshot: piece by piece into a file that counts for nothing until all of it is there and its hash
-//! is right.
+//! is right and what it holds was checked.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tonic::{Status, Streaming};
 use crate::codec;
 use crate::guard;
 use crate::shared::Shared;
-use crate::store::SnapshotData;
+use crate::store::{SnapshotData, verify_received};
 use crate::tls::PeerIdentity;
 use crate::types::{Snapshot, Vote};
 use crate::wire::SnapshotChunk;
@@ -74,6 +74,12 @@ pub(crate) async fn receive(
     if sha256 != hash.finalize().as_slice() {
         return Err(wrong("its hash is wrong"));
     }
+    let announced = meta.clone();
+    let incoming =
+        tokio::task::spawn_blocking(move || verify_received(&mut incoming, &announced).map(|()| incoming))
+            .await
+            .map_err(|e| store_failed(&e))?
+            .map_err(|e| wrong(&e.to_string()))?;
     Ok(Received {
         vote,
         snapshot: Snapshot {

@@ -371,3 +371,90 @@ async fn a_snapshot_that_is_not_whole_is_refused_and_the_state_stays() {
         .await
         .expect("still leads");
 }
+
+/// The pieces of a snapshot with a right hash over whatever it holds.
+fn sent(bytes: &[u8], announced: &crate::types::SnapshotMeta) -> Vec<wire::SnapshotChunk> {
+    use sha2::Digest as _;
+    let chunk = wire::SnapshotChunk {
+        from: 2,
+        to: 1,
+        ..Default::default()
+    };
+    let head = wire::SnapshotChunk {
+        vote: Some(wire::WireVote {
+            term: 50,
+            node: 2,
+            committed: true,
+        }),
+        meta: Bytes::from(crate::codec::encode_snapshot_meta(announced).expect("encodes")),
+        ..chunk.clone()
+    };
+    let mut all = vec![head];
+    for (n, piece) in bytes.chunks(1024).enumerate() {
+        all.push(wire::SnapshotChunk {
+            offset: n as u64 * 1024,
+            data: Bytes::copy_from_slice(piece),
+            ..chunk.clone()
+        });
+    }
+    all.push(wire::SnapshotChunk {
+        offset: bytes.len() as u64,
+        end: true,
+        sha256: Bytes::copy_from_slice(&sha2::Sha256::digest(bytes)),
+        ..chunk
+    });
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_whose_content_is_wrong_is_refused_though_its_transfer_is_right() {
+    let cluster = Cluster::of(1).await;
+    cluster.put(1, "r", "k", b"v").await;
+    let before = cluster.nodes[&1].node.status();
+    let mut two = client(&cluster, Some(cluster.authority.tls(CLUSTER, 2, "inc2")));
+    let announced = crate::types::SnapshotMeta {
+        last_log_id: Some(crate::codec::log_id(50, 2, 900)),
+        ..Default::default()
+    };
+    // A whole snapshot of a store like this one, and what a bad disk or a bad sender makes of it.
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = palisade_storage::StateStore::open(folder.path(), Default::default()).expect("opens");
+    let marker = crate::codec::encode_log_id(&crate::codec::log_id(50, 2, 900));
+    let change = palisade_core::kv::Change::Put {
+        key: b"k/k".to_vec(),
+        value: b"sent".to_vec(),
+    };
+    store.apply(vec![change], marker, None).expect("applies");
+    let membership = crate::codec::encode_stored_membership(&announced.last_membership).expect("encodes");
+    let built = store.build_snapshot(membership).expect("builds");
+    let good = std::fs::read(&built.path).expect("is there");
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    let other = crate::types::SnapshotMeta {
+        last_log_id: Some(crate::codec::log_id(50, 2, 901)),
+        ..Default::default()
+    };
+    for (what, bytes, meta) in [
+        ("empty", &[][..], &announced),
+        ("no snapshot", b"junk", &announced),
+        ("a flipped bit", &flipped, &announced),
+        ("its end cut off", &good[..good.len() - 40], &announced),
+        ("another than announced", &good, &other),
+    ] {
+        let status = two.snapshot(futures::stream::iter(sent(bytes, meta))).await.err();
+        assert_eq!(
+            status.as_ref().map(tonic::Status::code),
+            Some(Code::DataLoss),
+            "{what}: {status:?}"
+        );
+    }
+    let after = cluster.nodes[&1].node.status();
+    assert_eq!((before.term, before.applied), (after.term, after.applied));
+    cluster.put(1, "r2", "k2", b"v").await;
+    assert_eq!(cluster.nodes[&1].count(), 2);
+    // The whole one is taken: the refusals above were for what was wrong, and nothing else.
+    two.snapshot(futures::stream::iter(sent(&good, &announced)))
+        .await
+        .expect("a whole snapshot is installed");
+    assert_eq!(cluster.nodes[&1].value("k").as_deref(), Some(&b"sent"[..]));
+}

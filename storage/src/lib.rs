@@ -25,8 +25,8 @@ pub use kv::{Change, Kv, KvFault, Pair};
 pub use log::{Done, LogOptions, LogRecord, LogStore, MAX_RECORD, OnFatal, OnFull, SyncStats};
 pub use segment::{BadName, MAX_SEGMENT, SegmentError, SegmentName, SegmentOptions, SegmentStore};
 pub use state::{
-    IncomingSnapshot, MAX_KEY, MAX_VALUE, Markers, SnapshotError, SnapshotFault, SnapshotFile, StateOptions,
-    StateStore,
+    IncomingSnapshot, MAX_KEY, MAX_VALUE, Markers, SnapshotContents, SnapshotError, SnapshotFault,
+    SnapshotFile, StateOptions, StateStore,
 };
 
 /// What a panic said.

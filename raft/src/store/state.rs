@@ -10,7 +10,7 @@ use futures::{Stream, TryStreamExt as _};
 use openraft::EntryPayload;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use palisade_core::kv::{Change, Kv, Overlay};
-use palisade_storage::{SnapshotError, SnapshotFile, StateStore, WriteError};
+use palisade_storage::{IncomingSnapshot, SnapshotError, SnapshotFile, StateStore, WriteError};
 use tokio::sync::watch;
 
 use super::SnapshotData;
@@ -96,13 +96,22 @@ const FULL: Duration = Duration::from_millis(200);
 
 /// What a stored snapshot holds: the applied marker is the store's, the membership was given to it as meta.
 fn describe(file: &SnapshotFile) -> io::Result<SnapshotMeta> {
-    let last = file
-        .applied
-        .as_deref()
-        .map(codec::decode_log_id)
-        .transpose()
-        .map_err(other)?;
-    let membership = codec::decode_stored_membership(&file.meta).map_err(other)?;
+    contents(file.applied.as_deref(), &file.meta)
+}
+
+/// Checks a received snapshot, and that it is the one that was announced. Once openraft has it, one that cannot be
+/// installed stops the node.
+pub(crate) fn verify_received(incoming: &mut IncomingSnapshot, announced: &SnapshotMeta) -> io::Result<()> {
+    let found = incoming.verify().map_err(other)?;
+    if contents(found.applied.as_deref(), &found.meta)? != *announced {
+        return Err(io::Error::other("it is not the one that was announced"));
+    }
+    Ok(())
+}
+
+fn contents(applied: Option<&[u8]>, meta: &[u8]) -> io::Result<SnapshotMeta> {
+    let last = applied.map(codec::decode_log_id).transpose().map_err(other)?;
+    let membership = codec::decode_stored_membership(meta).map_err(other)?;
     Ok(SnapshotMeta {
         last_log_id: last,
         last_membership: membership,

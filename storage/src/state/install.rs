@@ -28,8 +28,7 @@ impl StateStore {
         let _alone = inner.maintenance.lock();
         inner.check()?;
         incoming.file.sync_all()?;
-        incoming.file.seek(SeekFrom::Start(0))?;
-        let (header, _) = format::read_all::<SnapshotError>(BufReader::new(&incoming.file), |_, _| Ok(()))?;
+        let header = incoming.verified_header()?;
         let len = incoming.file.metadata()?.len();
         let reserve = inner.opts.reserve.saturating_add(len.saturating_mul(4));
         let free = inner.opts.free_space.at(&inner.data_dir);

@@ -28,7 +28,7 @@ use crate::{
     kv::{Change, Kv, KvFault, Pair},
 };
 pub use format::SnapshotFault;
-pub use snapshot::{IncomingSnapshot, SnapshotError, SnapshotFile};
+pub use snapshot::{IncomingSnapshot, SnapshotContents, SnapshotError, SnapshotFile};
 use value::{DATA, META};
 pub use value::{MAX_KEY, MAX_VALUE};
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, BufWriter, Write},
+    io::{self, BufReader, BufWriter, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -66,6 +66,17 @@ pub enum SnapshotError {
 pub struct IncomingSnapshot {
     pub(super) file: File,
     pub(super) path: PathBuf,
+    /// What it says at its head, once all of it was found whole.
+    verified: Option<Header>,
+}
+
+/// What a received snapshot is a snapshot of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotContents {
+    /// What `build_snapshot` was given, opaque here.
+    pub meta: Vec<u8>,
+    /// The applied marker of the state in it.
+    pub applied: Option<Vec<u8>>,
 }
 
 impl IncomingSnapshot {
@@ -76,12 +87,34 @@ impl IncomingSnapshot {
 
     /// The file it is written to.
     pub fn file(&mut self) -> &mut File {
+        self.verified = None;
         &mut self.file
+    }
+
+    /// Reads all of it, checks everything there is to check, and says what it is: a receiver can refuse a damaged one
+    /// before anything depends on it.
+    pub fn verify(&mut self) -> Result<SnapshotContents, SnapshotError> {
+        let header = self.verified_header()?;
+        Ok(SnapshotContents {
+            meta: header.meta,
+            applied: header.applied,
+        })
+    }
+
+    /// The same for the installation, which does not read it twice.
+    pub(super) fn verified_header(&mut self) -> Result<Header, SnapshotError> {
+        if let Some(header) = &self.verified {
+            return Ok(header.clone());
+        }
+        self.file.seek(SeekFrom::Start(0))?;
+        let (header, _) = format::read_all::<SnapshotError>(BufReader::new(&self.file), |_, _| Ok(()))?;
+        Ok(self.verified.insert(header).clone())
     }
 }
 
 impl Write for IncomingSnapshot {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.verified = None;
         self.file.write(buf)
     }
 
@@ -201,7 +234,13 @@ impl StateStore {
                 .create_new(true)
                 .open(&path)
             {
-                Ok(file) => return Ok(IncomingSnapshot { file, path }),
+                Ok(file) => {
+                    return Ok(IncomingSnapshot {
+                        file,
+                        path,
+                        verified: None,
+                    });
+                }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(e.into()),
             }
