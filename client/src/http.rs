@@ -230,7 +230,9 @@ impl Nodes {
         let until = Instant::now() + self.deadline;
         let id = uuid::Uuid::new_v4().to_string();
         let changes = method != Method::GET;
-        let (mut empty_rounds, mut wait, mut sent_before) = (0, Duration::from_millis(100), false);
+        let (mut empty_rounds, mut wait) = (0, Duration::from_millis(100));
+        // Why it is not known what came of an attempt: that stays unknown, whatever is said to a later one.
+        let mut unknown: Option<String> = None;
         loop {
             let problem = match self.choose(until).await {
                 Ok(node) => {
@@ -239,7 +241,9 @@ impl Nodes {
                         Ok(response) => return Ok(response),
                         Err(Attempt::Final(error)) => return Err(error),
                         Err(Attempt::Retry { why, reached }) => {
-                            sent_before |= changes && reached == Reached::Perhaps;
+                            if changes && reached == Reached::Perhaps {
+                                unknown.get_or_insert_with(|| why.clone());
+                            }
                             self.next_node(node);
                             // With several nodes the next round finds out whether any can be reached.
                             empty_rounds += u32::from(reached == Reached::No && self.bases.len() == 1);
@@ -254,11 +258,10 @@ impl Nodes {
                 }
             };
             if empty_rounds >= EMPTY_ROUNDS || Instant::now() + wait >= until {
-                return Err(match problem {
-                    // An unknown outcome stays unknown, whatever came after.
-                    (why, _) if sent_before => CallError::UnknownOutcome(why),
-                    (why, Reached::Answered) => CallError::Unavailable(why),
-                    (why, _) => CallError::Unreachable(why),
+                return Err(match (unknown, problem) {
+                    (Some(why), _) => CallError::UnknownOutcome(why),
+                    (None, (why, Reached::Answered)) => CallError::Unavailable(why),
+                    (None, (why, _)) => CallError::Unreachable(why),
                 });
             }
             tokio::time::sleep(wait + Duration::from_millis(rand::random_range(0..50))).await;
@@ -382,14 +385,16 @@ impl Nodes {
             || (error.code.is_empty()
                 && matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE));
         if retry {
-            let reached = if error.code == "unknown_outcome" {
-                Reached::Perhaps
+            return Err(if error.code == "unknown_outcome" {
+                Attempt::Retry {
+                    why: format!("{addr} got no answer from the cluster in time"),
+                    reached: Reached::Perhaps,
+                }
             } else {
-                Reached::Answered
-            };
-            return Err(Attempt::Retry {
-                why: error.message,
-                reached,
+                Attempt::Retry {
+                    why: error.message,
+                    reached: Reached::Answered,
+                }
             });
         }
         Err(Attempt::Final(CallError::Refused {

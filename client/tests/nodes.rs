@@ -108,6 +108,30 @@ async fn what_is_refused_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn an_unknown_outcome_is_not_called_nothing_by_what_came_after_it() {
+    let ca = Authority::new();
+    let count = AtomicUsize::new(0);
+    let filling_up = move |asked: &Asked| match asked.method.as_str() {
+        "POST" if count.fetch_add(1, Ordering::SeqCst) == 0 => Some((503, error("unknown_outcome"))),
+        "POST" => Some((
+            503,
+            r#"{"code":"unavailable","message":"nothing happened"}"#.into(),
+        )),
+        _ => Some((200, "{}".into())),
+    };
+    let stub = Stub::start(&ca, filling_up).await;
+    let nodes = nodes(&[&stub.addr], &ca).deadline(Duration::from_millis(700));
+    let outcome: Result<WhoAmI, _> = nodes.post("/v1/x", &()).await;
+    assert!(stub.seen().iter().filter(|asked| asked.method == "POST").count() > 1);
+    assert!(
+        matches!(outcome, Err(CallError::UnknownOutcome(_))),
+        "{outcome:?}"
+    );
+    let said = outcome.map_or_else(|e| e.to_string(), |_| String::new());
+    assert!(!said.contains("nothing happened"), "{said}");
+}
+
+#[tokio::test]
 async fn nothing_loops_without_bound() {
     let ca = Authority::new();
     let begun = Instant::now();

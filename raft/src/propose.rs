@@ -157,6 +157,8 @@ impl Proposer {
             };
             match attempt {
                 Attempt::Done(reply) => return Ok(reply),
+                // An earlier attempt may still take effect, whatever is said to this one.
+                Attempt::Refused(_) if sent => return Err(ProposeError::Timeout),
                 Attempt::Refused(why) => return Err(ProposeError::Refused(why)),
                 Attempt::Elsewhere(Some(leader)) if leaderless.is_none() => {
                     hint = Some(leader);
