@@ -5,8 +5,9 @@
 //! authorities.
 
 use crate::bootstrap;
+use crate::clock::{self, Skew, now};
 use crate::config::Config;
-use crate::consensus::{CoreApply, NodeConsensus, now};
+use crate::consensus::{CoreApply, NodeConsensus};
 use crate::home::{Home, HomeError};
 use crate::housekeeping;
 use crate::operations::NodeOperations;
@@ -16,7 +17,7 @@ use crate::sessions::NodeSessions;
 use palisade_ca::{Authorities, AuthorityFault, ClusterKey};
 use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder};
 use palisade_core::command::{Entry, Reply};
-use palisade_core::name::{Name, NodeId};
+use palisade_core::name::Name;
 use palisade_core::ports::{Bootstrap, OperationFailed, Operations as _, Pending};
 use palisade_core::record::AuthorityType;
 use palisade_core::state;
@@ -29,7 +30,6 @@ use palisade_storage::{
 };
 use palisade_web::{Api, Front};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -86,22 +86,6 @@ pub enum ApplianceError {
     /// Anything else about the cluster.
     #[error("{0}")]
     Cluster(String),
-}
-
-/// How far the clocks of other nodes differ from ours, in milliseconds.
-#[derive(Debug, Default)]
-pub struct Skew(Mutex<BTreeMap<NodeId, u64>>);
-
-impl Skew {
-    /// Remembers the newest measurement.
-    pub fn note(&self, node: NodeId, skew_ms: u64) {
-        self.0.lock().insert(node, skew_ms);
-    }
-
-    /// The largest one.
-    pub fn worst_ms(&self) -> u64 {
-        self.0.lock().values().copied().max().unwrap_or(0)
-    }
 }
 
 /// Since when this node has led, if it leads.
@@ -274,6 +258,7 @@ impl Appliance {
             },
             snapshot_every: self.config.snapshot_every,
             is_tombstoned: Arc::new(move |id| state::is_tombstoned(&removed, id).unwrap_or(false)),
+            time: Arc::new(clock::TlsTime),
             fatal: self.fatal.clone(),
             ..RaftConfig::new(
                 identity.cluster.as_str(),
@@ -372,6 +357,9 @@ impl Appliance {
         );
         let sessions = NodeSessions::start(group.consensus.clone(), proxy.live().clone());
         let skew = Arc::new(Skew::default());
+        // Before anything is signed or refused by the time.
+        clock::listen(group.consensus.raft());
+        clock::compare(group.consensus.raft(), &skew).await;
         let operations = Arc::new(NodeOperations {
             consensus: group.consensus.clone(),
             key: group.key.clone(),

@@ -1,8 +1,9 @@
 //! How a node comes to be in a cluster: it makes one, or it joins one with a token. Both end with a settled data
 //! directory, written before anything takes part in a vote.
 
+use crate::clock::now;
 use crate::config::Config;
-use crate::consensus::{new_request_id, now};
+use crate::consensus::new_request_id;
 use crate::home::{Home, HomeError, PeerFiles};
 use crate::operations::{sign_peer, wrap_context};
 use crate::presets;

@@ -1,5 +1,6 @@
 //! The [`Consensus`] port on the real thing: openraft's group and the state on disk.
 
+use crate::clock::now;
 use palisade_core::command::{Actor, Command, Entry, Reply};
 use palisade_core::kv::Kv;
 use palisade_core::name::{NodeId, RequestId};
@@ -18,14 +19,6 @@ const PROPOSE_FOR: Duration = Duration::from_secs(8);
 const BARRIER_FOR: Duration = Duration::from_secs(5);
 /// A node that has not heard from a leader with a quorum for this long stops granting new access.
 pub const DECIDE_GRACE: Duration = Duration::from_secs(10);
-
-/// The wall clock.
-pub fn now() -> Timestamp {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
 
 /// A fresh random request id.
 pub fn new_request_id() -> RequestId {

@@ -4,9 +4,8 @@
 //! Each task looks at the state, does one step and looks again: it can be killed anywhere.
 
 use crate::appliance::Running;
-use crate::consensus::now;
+use crate::clock::{self, now};
 use crate::home::PeerFiles;
-use bytes::Bytes;
 use palisade_ca::{generate_tls_key, sign_head};
 use palisade_core::command::Command;
 use palisade_core::event::{Event, EventKind};
@@ -37,19 +36,14 @@ const SESSION_YOUNG_MS: u64 = 15_000;
 const REPAIR_EVERY: Duration = Duration::from_secs(10);
 /// How often certificates are looked at.
 const CERTS_EVERY: Duration = Duration::from_secs(600);
-/// How often clocks are compared, and by how much they may differ without a warning.
-const CLOCKS_EVERY: Duration = Duration::from_secs(30);
-const CLOCK_WARN_MS: u64 = 1_000;
+/// How often clocks are compared.
+const CLOCKS_EVERY: Duration = Duration::from_secs(5);
 
 /// A step failed; it is tried again.
 type Step = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Starts every task; they end with `stop`.
 pub(crate) fn start(node: &Arc<Running>, stop: &CancellationToken) {
-    node.consensus.raft().on_call("clock", |_, _| {
-        let at = now().ms().to_be_bytes();
-        Box::pin(async move { Ok(Bytes::copy_from_slice(&at)) })
-    });
     every(node, stop, "members", MEMBERS_EVERY, |node| async move {
         members(&node).await
     });
@@ -66,7 +60,8 @@ pub(crate) fn start(node: &Arc<Running>, stop: &CancellationToken) {
         certificates(&node).await
     });
     every(node, stop, "clocks", CLOCKS_EVERY, |node| async move {
-        clocks(&node).await
+        clock::compare(node.consensus.raft(), &node.skew).await;
+        Ok(())
     });
 }
 
@@ -262,34 +257,6 @@ fn peer_certificate_ends(node: &Running) -> Result<Timestamp, Box<dyn std::error
     let tls = node.home.peer_tls()?;
     let own = tls.cert_chain.first().ok_or("there is no peer certificate")?;
     Ok(Timestamp::from_secs(palisade_ca::not_after(own)?))
-}
-
-async fn clocks(node: &Running) -> Step {
-    for peer in node.consensus.raft().peers().others() {
-        let before = now();
-        let asked = node
-            .consensus
-            .raft()
-            .peers()
-            .call(peer, "clock", Bytes::new(), Duration::from_secs(1))
-            .await;
-        let after = now();
-        let Some(theirs) = asked.ok().and_then(|bytes| <[u8; 8]>::try_from(&bytes[..]).ok()) else {
-            continue;
-        };
-        let theirs = Timestamp::from_ms(u64::from_be_bytes(theirs));
-        // It was read somewhere between the two.
-        let skew = theirs.since_ms(after).max(before.since_ms(theirs));
-        node.skew.note(peer, skew);
-        if skew > CLOCK_WARN_MS {
-            tracing::warn!(
-                node.id = peer,
-                skew_ms = skew,
-                "the clocks of two nodes differ: set both by NTP"
-            );
-        }
-    }
-    Ok(())
 }
 
 /// A step's errors include those of ports.

@@ -4,6 +4,7 @@
 
 pub mod appliance;
 mod bootstrap;
+pub mod clock;
 pub mod config;
 pub mod consensus;
 pub mod home;

@@ -1,7 +1,7 @@
 //! The [`Operations`] port: what operators do with the cluster itself, and how it is doing.
 
-use crate::appliance::Skew;
-use crate::consensus::{NodeConsensus, now};
+use crate::clock::{self, Skew, now};
+use crate::consensus::NodeConsensus;
 use crate::metrics;
 use crate::sessions::NodeSessions;
 use bytes::Bytes;
@@ -323,7 +323,7 @@ fn advice(status: &ClusterStatus, no_space: bool, skew_ms: u64) -> Vec<String> {
         ),
         _ => {}
     }
-    if skew_ms > 1_000 {
+    if skew_ms > clock::WARN_MS {
         advice.push(format!(
             "the clocks of two nodes differ by {} s: set them by NTP",
             skew_ms / 1000

@@ -90,6 +90,7 @@ fn certify(
     server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
     server.max_early_data_size = 0;
+    server.time_provider = Arc::new(crate::clock::TlsTime);
     Ok((Arc::new(server), Timestamp::from_secs(not_after)))
 }
 

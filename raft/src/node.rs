@@ -91,6 +91,8 @@ pub struct RaftConfig {
     pub promote_after: Duration,
     /// Whether a node id was removed, and so must never be heard again. Asked for every message: keep it in memory.
     pub is_tombstoned: Arc<dyn Fn(u64) -> bool + Send + Sync>,
+    /// What time it is, for the certificates of peers.
+    pub time: Arc<dyn rustls::time_provider::TimeProvider>,
     /// Called once, with the reason, when the process must stop.
     pub fatal: Arc<dyn Fn(&str) + Send + Sync>,
 }
@@ -110,6 +112,7 @@ impl RaftConfig {
             keep_logs: 5_000,
             promote_after: Duration::from_secs(1),
             is_tombstoned: Arc::new(|_| false),
+            time: Arc::new(rustls::time_provider::DefaultTimeProvider),
             fatal: Arc::new(|_| std::process::abort()),
         }
     }
@@ -314,7 +317,7 @@ impl RaftNode {
         let listener = TcpListener::bind(cfg.listen).await.map_err(listen_error)?;
         let local_addr = listener.local_addr().map_err(listen_error)?;
         let shared = Arc::new(Shared {
-            tls: TlsState::new(&identity, tls)?,
+            tls: TlsState::new(&identity, tls, Arc::clone(&cfg.time))?,
             identity,
             raft: OnceLock::new(),
             is_tombstoned: Arc::clone(&cfg.is_tombstoned),

@@ -8,6 +8,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
+use rustls::time_provider::TimeProvider;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     ServerConfig, SignatureScheme,
@@ -123,22 +124,28 @@ pub(crate) struct TlsState {
     cluster_id: String,
     current: RwLock<(Arc<ServerConfig>, PeerTls)>,
     provider: Arc<CryptoProvider>,
+    time: Arc<dyn TimeProvider>,
 }
 
 impl TlsState {
-    pub(crate) fn new(identity: &PeerIdentity, tls: PeerTls) -> Result<Self, TlsError> {
+    pub(crate) fn new(
+        identity: &PeerIdentity,
+        tls: PeerTls,
+        time: Arc<dyn TimeProvider>,
+    ) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let server = server_config(&provider, identity, &tls)?;
+        let server = server_config(&provider, &time, identity, &tls)?;
         Ok(Self {
             cluster_id: identity.cluster_id.clone(),
             current: RwLock::new((server, tls)),
             provider,
+            time,
         })
     }
 
     /// Takes a renewed certificate; connections that exist keep the old one.
     pub(crate) fn replace(&self, identity: &PeerIdentity, tls: PeerTls) -> Result<(), TlsError> {
-        let server = server_config(&self.provider, identity, &tls)?;
+        let server = server_config(&self.provider, &self.time, identity, &tls)?;
         *self.current.write() = (server, tls);
         Ok(())
     }
@@ -164,6 +171,7 @@ impl TlsState {
         config.alpn_protocols = vec![b"h2".to_vec()];
         config.resumption = rustls::client::Resumption::disabled();
         config.enable_early_data = false;
+        config.time_provider = Arc::clone(&self.time);
         Ok(Arc::new(config))
     }
 }
@@ -182,6 +190,7 @@ fn roots(authorities: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsEr
 
 fn server_config(
     provider: &Arc<CryptoProvider>,
+    time: &Arc<dyn TimeProvider>,
     identity: &PeerIdentity,
     tls: &PeerTls,
 ) -> Result<Arc<ServerConfig>, TlsError> {
@@ -208,6 +217,7 @@ fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
+    config.time_provider = Arc::clone(time);
     Ok(Arc::new(config))
 }
 
