@@ -22,7 +22,9 @@ pub struct Config {
     pub refusal_rate: Rate,
     /// A failed login answers no sooner than this, whatever was wrong with it.
     pub failed_login_floor: Duration,
-    /// Password hashes computed at the same time, each in 19 MiB.
+    /// What one password hash costs in memory, in KiB.
+    pub hash_kib: u32,
+    /// Password hashes computed at the same time.
     pub hash_workers: usize,
     /// Password hashes that may wait for a worker.
     pub hash_queue: usize,
@@ -44,6 +46,8 @@ impl Default for Config {
                 per_second: 2.0,
             },
             failed_login_floor: Duration::from_millis(250),
+            // OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
+            hash_kib: 19 * 1024,
             hash_workers: std::thread::available_parallelism().map_or(2, |n| n.get()),
             hash_queue: 64,
         }
@@ -87,7 +91,7 @@ impl Shared {
         let config = &api.config;
         Arc::new(Shared {
             authorities: Authorities::new(api.seal.clone()),
-            hasher: Hasher::new(config.hash_workers, config.hash_queue),
+            hasher: Hasher::new(config.hash_kib, config.hash_workers, config.hash_queue),
             logins: Buckets::new(config.login_rate),
             tokens: Buckets::new(config.token_rate),
             refusals: Buckets::new(config.refusal_rate),

@@ -6,11 +6,15 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 /// The largest JSON body.
 pub(crate) const BODY_MAX: usize = 1024 * 1024;
 /// The largest body of records.
 pub(crate) const RECORD_BODY_MAX: usize = 256 * 1024;
+
+/// A body that is not whole by then is given up, however steadily it trickles in.
+const WHOLE: Duration = Duration::from_secs(30);
 
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -52,7 +56,14 @@ impl<S: Sync> FromRequest<S> for RecordText {
 }
 
 async fn read(body: Body, most: usize) -> Result<axum::body::Bytes, Failure> {
-    to_bytes(body, most).await.map_err(|error| {
+    let late = || {
+        Failure::invalid(format!(
+            "the body did not arrive whole within {} s",
+            WHOLE.as_secs()
+        ))
+    };
+    let whole = tokio::time::timeout(WHOLE, to_bytes(body, most)).await;
+    whole.map_err(|_| late())?.map_err(|error| {
         let error = axum::Error::into_inner(error);
         if error.is::<http_body_util::LengthLimitError>() {
             Failure::too_large(format!("the body is longer than {} KiB", most / 1024))

@@ -20,31 +20,33 @@ const TURN: Duration = Duration::from_secs(5);
 pub(crate) struct Hasher {
     workers: Arc<Semaphore>,
     queue: Arc<Semaphore>,
+    kib: u32,
     /// The hash of nobody's password: a login of somebody who does not exist costs the same.
     dummy: Arc<str>,
 }
 
-/// OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
-fn argon2() -> Argon2<'static> {
-    let params = Params::new(19 * 1024, 2, 1, Some(32)).unwrap_or_default();
+/// argon2id with two passes and one lane. What a stored hash costs is written in it.
+fn argon2(kib: u32) -> Argon2<'static> {
+    let params = Params::new(kib, 2, 1, Some(32)).unwrap_or_default();
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
-fn hash(password: &[u8]) -> Result<String, argon2::password_hash::Error> {
-    argon2()
+fn hash(password: &[u8], kib: u32) -> Result<String, argon2::password_hash::Error> {
+    argon2(kib)
         .hash_password(password)
         .map(|hash: PasswordHash| hash.to_string())
 }
 
 impl Hasher {
-    pub(crate) fn new(workers: usize, queue: usize) -> Self {
+    pub(crate) fn new(kib: u32, workers: usize, queue: usize) -> Self {
         let workers = workers.max(1);
         let secret: [u8; 32] = rand::random();
         // Without a system source of randomness nothing of this node works; an unusable hash then refuses everybody.
-        let dummy = hash(&secret).unwrap_or_default();
+        let dummy = hash(&secret, kib).unwrap_or_default();
         Hasher {
             workers: Arc::new(Semaphore::new(workers)),
             queue: Arc::new(Semaphore::new(workers + queue)),
+            kib,
             dummy: dummy.into(),
         }
     }
@@ -56,11 +58,12 @@ impl Hasher {
         phc: Option<&str>,
     ) -> Result<bool, Failure> {
         let known = phc.is_some();
+        let kib = self.kib;
         let phc: Arc<str> = phc.map_or_else(|| self.dummy.clone(), Arc::from);
         let right = self
             .run(move || {
                 let hash = PasswordHash::new(&phc);
-                hash.is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok())
+                hash.is_ok_and(|hash| argon2(kib).verify_password(password.as_bytes(), &hash).is_ok())
             })
             .await?;
         Ok(right && known)
@@ -68,7 +71,8 @@ impl Hasher {
 
     /// The hash of a new password, in PHC form.
     pub(crate) async fn hash(&self, password: Zeroizing<String>) -> Result<String, Failure> {
-        self.run(move || hash(password.as_bytes()))
+        let kib = self.kib;
+        self.run(move || hash(password.as_bytes(), kib))
             .await?
             .map_err(|e| Failure::internal("argon2", &e))
     }
@@ -112,7 +116,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_is_argon2id_of_the_stated_cost_and_checks() {
-        let hasher = Hasher::new(1, 1);
+        let hasher = Hasher::new(19 * 1024, 1, 1);
         let phc = hasher.hash(secret("correct horse")).await.expect("hashed");
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
         assert_eq!(hasher.verify(secret("correct horse"), Some(&phc)).await, Ok(true));
@@ -123,7 +127,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_full_queue_answers_at_once() {
-        let hasher = Arc::new(Hasher::new(1, 1));
+        let hasher = Arc::new(Hasher::new(19 * 1024, 1, 1));
         let tries = (0..20).map(|_| {
             let hasher = hasher.clone();
             tokio::spawn(async move { hasher.verify(secret("x"), None).await })

@@ -74,7 +74,7 @@ fn client_identity(cluster: &MemoryCluster, user: &str) -> Identity {
     let request = ca::ClientCertRequest {
         public_key: ca::SubjectSpki::from_der(&key.spki_der).expect("a key"),
         user: user.into(),
-        serial: 77,
+        serial: 1 << 40,
         window: window(),
     };
     let cert = ca::sign_client_cert(&cluster.signer(AuthorityType::Tls), &request).expect("signed");
@@ -273,6 +273,70 @@ async fn large_headers_are_refused() {
         answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
         "{answer}"
     );
+    served.stop.cancel();
+}
+
+/// Sends one more byte each half second until the other side hangs up, and says how long that took.
+async fn trickle<T: AsyncRead + AsyncWrite + Unpin>(stream: T, begin: &[u8], byte: u8) -> Duration {
+    let began = std::time::Instant::now();
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    if writer.write_all(begin).await.is_err() {
+        return began.elapsed();
+    }
+    let ended = async {
+        let mut answer = Vec::new();
+        reader.read_to_end(&mut answer).await.ok();
+    };
+    let more = async {
+        while writer.write_all(&[byte]).await.is_ok() && writer.flush().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! { () = ended => {}, () = more => {} }
+    began.elapsed()
+}
+
+/// Goal: who sends slowly holds a connection for a bounded time and keeps nobody out. Method: a handshake, headers and a
+/// body that come byte by byte, many at once, while others ask.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_senders_are_given_up_and_keep_nobody_out() {
+    let served = served(true).await;
+    let bound = Duration::from_secs(60);
+    let mut slow = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let plain = TcpStream::connect(served.addr).await.expect("connected");
+        slow.spawn(async move { trickle(plain, &[0x16, 0x03, 0x01, 0x40, 0x00], 1).await });
+        let headers = served.tls(None, &[b"http/1.1"]).await.expect("TLS");
+        slow.spawn(
+            async move { trickle(headers, b"GET /v1/ping HTTP/1.1\r\nhost: x\r\nx-slow: ", b'x').await },
+        );
+    }
+    let body = served.tls(None, &[b"http/1.1"]).await.expect("TLS");
+    let head = b"POST /v1/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n{";
+    slow.spawn(async move { trickle(body, head, b' ').await });
+    let mut asked = 0;
+    let all = async {
+        let mut longest = Duration::ZERO;
+        while let Some(took) = slow.join_next().await {
+            longest = longest.max(took.expect("no panic"));
+        }
+        longest
+    };
+    tokio::pin!(all);
+    let longest = loop {
+        tokio::select! {
+            longest = &mut all => break longest,
+            answer = served.get(None, "/v1/ping") => {
+                assert_eq!(answer.expect("others are served").0, 200);
+                asked += 1;
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    };
+    println!("the slowest was given up after {longest:?}; {asked} others were served meanwhile");
+    assert!(longest < bound, "{longest:?}");
+    assert!(asked > 10, "{asked}");
     served.stop.cancel();
 }
 

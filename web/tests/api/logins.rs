@@ -153,6 +153,56 @@ async fn every_failed_login_answers_the_same_after_the_same_time() {
     assert!(refused.iter().all(|event| event.user != "Alice "));
 }
 
+/// Goal: whether there is such a user cannot be told by the clock. Method: wrong passwords for a user that there is and
+/// for one that there is not, by turns, with a hash so cheap that what surrounds it is most of the time, and without
+/// the floor under failed logins that hides the rest. `LOGIN_SAMPLES=10000` for the long form.
+#[tokio::test]
+async fn unknown_users_take_as_long_as_known_ones() {
+    let samples = std::env::var("LOGIN_SAMPLES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(500);
+    let mut cluster = MemoryCluster::new();
+    cluster.config.hash_kib = 8;
+    let world = World::of(cluster);
+    world.add_user("alice", "admin", "root");
+    world.enrol("alice").await;
+    // Nobody is locked out: that is another answer, after another time, which the floor hides.
+    world.cluster.node.write(
+        "kind: cluster_auth_preference\nmetadata: {name: cluster-auth-preference}\nspec: {max_failures: 1000000, lockout_window: 1s}\n",
+    );
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    let body = |user: &str| world.login_body(user, "wrong password", "000000");
+    let (alice, nobody_here) = (body("alice"), body("nobody-here"));
+    for n in 0..samples {
+        // The order changes, so that neither always comes first.
+        for turn in 0..2 {
+            let first = (n + turn) % 2 == 0;
+            let (body, times) = if first {
+                (&alice, &mut known)
+            } else {
+                (&nobody_here, &mut unknown)
+            };
+            let began = Instant::now();
+            let answer = world
+                .call(&nobody(), "POST", "/v1/login", Some(body.clone()))
+                .await;
+            times.push(began.elapsed());
+            answer.refused(401, "unauthenticated");
+        }
+        world.cluster.node.pass(Duration::from_secs(2));
+    }
+    // The slowest hundredth of each is this machine's doing.
+    let mean = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        times.truncate(times.len() - times.len() / 100);
+        times.iter().sum::<Duration>().as_secs_f64() * 1e3 / times.len() as f64
+    };
+    let (known, unknown) = (mean(&mut known), mean(&mut unknown));
+    println!("{samples} samples: {known:.3} ms for a known user, {unknown:.3} ms for an unknown one");
+    assert!((known - unknown).abs() < 1.0, "{known:.3} ms and {unknown:.3} ms");
+}
+
 #[tokio::test]
 async fn a_repeated_login_gives_the_same_certificate_and_no_second_effect() {
     let world = World::new();
@@ -273,10 +323,13 @@ async fn a_repeated_acceptance_is_accepted_once() {
 }
 
 #[tokio::test]
-async fn a_reset_voids_the_old_password() {
+async fn a_reset_voids_the_old_password_and_the_certificates_that_are_out() {
     let world = World::new();
     world.add_user("alice", "admin", "root");
     let old = world.enrol("alice").await;
+    let (_, peer) = world.logged_in("alice", &old).await;
+    assert_eq!(world.call(&peer, "GET", "/v1/whoami", None).await.status, 200);
+    world.cluster.node.pass(Duration::from_secs(30));
     let link: InviteLink = world
         .call(&operator(), "POST", "/v1/users/alice/invites", Some(json!({})))
         .await
@@ -291,6 +344,22 @@ async fn a_reset_voids_the_old_password() {
         .login("alice", PASSWORD, &world.code(&old))
         .await
         .refused(401, "unauthenticated");
+    let keys = keys();
+    let renew = json!({"ssh_public_key": keys.ssh, "tls_public_key": keys.tls});
+    for (method, path, body) in [
+        ("GET", "/v1/whoami", None),
+        ("GET", "/v1/records/user/alice", None),
+        ("POST", "/v1/certs", Some(renew)),
+    ] {
+        let answer = world.call(&peer, method, path, body).await;
+        answer.refused(401, "unauthenticated");
+        assert!(
+            answer.text().contains("before your password was set"),
+            "{}",
+            answer.text()
+        );
+    }
+    assert!(world.events("api.refused").len() >= 3);
 }
 
 #[tokio::test]
@@ -298,10 +367,12 @@ async fn bad_logins_are_turned_away_before_they_cost_anything() {
     let world = World::new();
     world.add_user("alice", "admin", "root");
     let before = world.cluster.node.proposals();
-    world
-        .login("alice", &"x".repeat(1025), "000000")
-        .await
-        .refused(413, "too_large");
+    for long in [1025, 1_000_000, 2_000_000] {
+        world
+            .login("alice", &"x".repeat(long), "000000")
+            .await
+            .refused(413, "too_large");
+    }
     let good = keys();
     for (ssh, tls) in [
         ("garbage", good.tls.as_str()),
