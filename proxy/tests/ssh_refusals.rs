@@ -40,7 +40,7 @@ fn forged(key: &PrivateKey, ca: &PrivateKey, change: impl FnOnce(&mut Builder)) 
     )
     .unwrap();
     builder
-        .serial(9)
+        .serial(1 << 41)
         .unwrap()
         .key_id("alice")
         .unwrap()

@@ -307,3 +307,34 @@ async fn a_changed_window_size_reaches_the_program_and_the_recording() {
     );
     world.stop().await;
 }
+
+/// A sequence number that is not reset with the keys under strict key exchange ends in a bad MAC at stock ssh.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_cipher_survives_many_changes_of_keys() {
+    let world = World::new().await;
+    for cipher in [
+        "aes128-gcm@openssh.com",
+        "aes256-gcm@openssh.com",
+        "chacha20-poly1305@openssh.com",
+        "aes256-ctr",
+        "aes128-ctr",
+    ] {
+        let ciphers = format!("Ciphers={cipher}");
+        let out = world
+            .ssh(&[
+                "-o",
+                &ciphers,
+                "-o",
+                "RekeyLimit=256K",
+                "web1",
+                "head -c 4194304 /dev/zero",
+            ])
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{cipher}: {said}");
+        assert_eq!(out.stdout.len(), 4_194_304, "{cipher}: {said}");
+    }
+    world.stop().await;
+}

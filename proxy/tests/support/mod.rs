@@ -13,8 +13,10 @@ pub mod openssh;
 use memory::{MemoryConsensus, MemoryRecordings};
 use openssh::Sshd;
 use palisade_ca::ssh_key::PrivateKey;
+use palisade_ca::ssh_key::private::Ed25519Keypair;
 use palisade_ca::{
-    AuthorityType, ClusterKey, Principals, Signer, StandardExtension, SubjectKey, UserCertRequest,
+    AuthorityType, ClusterKey, Principals, Seal as _, SealContext, Signer, StandardExtension, SubjectKey,
+    UserCertRequest,
 };
 use palisade_core::record::AnyRecord;
 use palisade_proxy::authorities::ClusterAuthorities;
@@ -37,6 +39,8 @@ pub fn now_secs() -> u64 {
 pub struct Cas {
     pub user: Arc<Signer>,
     pub host: Arc<Signer>,
+    /// The user authority's private key itself, for certificates that our own code refuses to sign.
+    pub user_key: PrivateKey,
 }
 
 impl Cas {
@@ -45,11 +49,19 @@ impl Cas {
         let id = "5e6b1c1e-7f5e-4f43-9d5e-2f4d0c6a1b2c";
         let make = |kind| {
             let new = palisade_ca::create_authority(kind, CLUSTER, id, &key, now_secs()).unwrap();
-            Arc::new(Signer::open(kind, id, &new.sealed_private, &new.public, &key).unwrap())
+            let signer = Signer::open(kind, id, &new.sealed_private, &new.public, &key).unwrap();
+            (new, Arc::new(signer))
         };
+        let (new, user) = make(AuthorityType::User);
+        let path = format!("cert_authority/user/{}", new.public.pin);
+        let context = SealContext::new(id, &path, 1);
+        let private = key.open(context.as_str(), &new.sealed_private).unwrap();
+        // PKCS#8 of Ed25519 ends with the seed.
+        let seed: [u8; 32] = private[private.len() - 32..].try_into().unwrap();
         Cas {
-            user: make(AuthorityType::User),
-            host: make(AuthorityType::Host),
+            user,
+            host: make(AuthorityType::Host).1,
+            user_key: PrivateKey::from(Ed25519Keypair::from_seed(&seed)),
         }
     }
 
@@ -173,7 +185,8 @@ impl World {
             valid_after: now - 60,
             valid_before: now + 600,
             ttl_max_secs: 1 << 30,
-            serial: 7,
+            // Newer than every record of these tests.
+            serial: 1 << 40,
             extensions: BTreeSet::from([
                 StandardExtension::Pty,
                 StandardExtension::PortForwarding,
