@@ -50,17 +50,24 @@ impl TimeProvider for TlsTime {
     }
 }
 
-/// How far the clocks of other nodes are from this one's, in milliseconds; positive if they are ahead.
+/// What the last comparison found.
 #[derive(Debug, Default)]
-pub struct Skew {
-    last: Mutex<BTreeMap<NodeId, i64>>,
+pub struct Skew(Mutex<Compared>);
+
+#[derive(Debug, Default)]
+struct Compared {
+    /// How far the clocks of other nodes are from this one's, in milliseconds; positive if they are ahead.
+    offsets: BTreeMap<NodeId, i64>,
+    /// What was added to this node's clock, in milliseconds.
+    correction: i64,
 }
 
 impl Skew {
     /// The largest difference at the last comparison, in milliseconds.
     pub fn worst_ms(&self) -> u64 {
-        let last = self.last.lock();
-        last.values().map(|ms| ms.unsigned_abs()).max().unwrap_or(0)
+        let compared = self.0.lock();
+        let all = compared.offsets.values().map(|ms| ms.unsigned_abs());
+        all.max().unwrap_or(0)
     }
 }
 
@@ -90,31 +97,43 @@ pub(crate) async fn compare(raft: &RaftNode, skew: &Skew) {
         .into_iter()
         .flatten()
         .collect();
-    for (peer, ms) in offsets.iter().filter(|(_, ms)| ms.unsigned_abs() > WARN_MS) {
-        tracing::warn!(
-            node.id = peer,
-            skew_ms = ms,
-            "the clocks of two nodes differ: set both by NTP"
-        );
-    }
-    let known: Vec<i64> = offsets.values().copied().collect();
-    *skew.last.lock() = offsets;
-    // Too few answers to tell who is right: time goes on from the last comparison, if there was one.
-    if others.len() < 2 || known.len() >= 2 {
-        let correction = correction(&known);
-        if correction != 0 {
+    let mut compared = skew.0.lock();
+    let differs = |ms: &i64| ms.unsigned_abs() > WARN_MS;
+    for (peer, ms) in &offsets {
+        // Said once, not at every comparison.
+        if differs(ms) && !compared.offsets.get(peer).is_some_and(differs) {
             tracing::warn!(
-                off_by_ms = correction,
-                "this node's clock is wrong: it goes by the other nodes' until it is set by NTP"
+                node.id = peer,
+                skew_ms = ms,
+                "the clocks of two nodes differ: set both by NTP"
             );
         }
-        let (at, wall) = (Instant::now(), wall());
-        let time = match u64::try_from(correction) {
-            Ok(ahead) => wall.plus_ms(ahead),
-            Err(_) => wall.minus_ms(correction.unsigned_abs()),
-        };
-        *ANCHOR.write() = Some((at, time));
     }
+    let known: Vec<i64> = offsets.values().copied().collect();
+    compared.offsets = offsets;
+    // Too few answers to tell who is right: time goes on from the last comparison, if there was one.
+    if others.len() >= 2 && known.len() < 2 {
+        return;
+    }
+    let correction = correction(&known);
+    match (
+        std::mem::replace(&mut compared.correction, correction),
+        correction,
+    ) {
+        (0, 0) => {}
+        (0, off_by_ms) => tracing::warn!(
+            off_by_ms,
+            "this node's clock is wrong: it goes by the other nodes' until it is set by NTP"
+        ),
+        (_, 0) => tracing::info!("this node's clock agrees with the others' again"),
+        _ => {}
+    }
+    let (at, wall) = (Instant::now(), wall());
+    let time = match u64::try_from(correction) {
+        Ok(ahead) => wall.plus_ms(ahead),
+        Err(_) => wall.minus_ms(correction.unsigned_abs()),
+    };
+    *ANCHOR.write() = Some((at, time));
 }
 
 /// How far `theirs` is from our clock, which said `before` and `after` around the question: at least so much.

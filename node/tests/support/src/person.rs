@@ -63,8 +63,8 @@ impl Person {
         self.pal_with_input(&words, &format!("{}\n", self.password)).ok();
     }
 
-    /// Accepts an invite where a password is enough.
-    pub(crate) fn accept_by_password(&self, url: &str) {
+    /// Accepts an invite or reset where a password is enough.
+    pub fn accept_by_password(&self, url: &str) {
         let words = ["invite", "accept", url, "--ca-pin", &self.pin, "--password-stdin"];
         self.pal_with_input(&words, &format!("{}\n", self.password)).ok();
     }
@@ -214,9 +214,14 @@ impl Person {
         Background::start(&mut self.openssh("ssh", &all))
     }
 
+    /// A file that a login left in their home, by the end of its name: `-tls.pem`, `-tls.key`, `ca.pem`.
+    pub fn saved(&self, ending: &str) -> PathBuf {
+        find(&self.home, ending).unwrap_or_else(|| panic!("a login leaves a file *{ending} in their home"))
+    }
+
     /// The SSH certificate as `ssh-keygen -L` shows it.
     pub fn certificate(&self) -> String {
-        let path = find(&self.home, "-cert.pub").expect("a login leaves a certificate in their home");
+        let path = self.saved("-cert.pub");
         run(Command::new("ssh-keygen").arg("-L").arg("-f").arg(path)).ok()
     }
 }
