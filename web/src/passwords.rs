@@ -1,10 +1,16 @@
 //! Passwords: argon2id off the async threads, in a pool that is bounded in memory and in waiting.
+//!
+//! The pool has threads of its own. An allocator keeps what a thread has freed for that thread, and the runtime's pool
+//! has hundreds: a burst of logins left megabytes behind in each of them.
 
 use crate::error::Failure;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
+use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
@@ -21,8 +27,33 @@ pub(crate) struct Hasher {
     workers: Arc<Semaphore>,
     queue: Arc<Semaphore>,
     kib: u32,
+    jobs: Sender<Job>,
     /// The hash of nobody's password: a login of somebody who does not exist costs the same.
     dummy: Arc<str>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Starts threads that take jobs until nobody can send any.
+fn pool(threads: usize) -> Sender<Job> {
+    let (jobs, waiting) = std::sync::mpsc::channel::<Job>();
+    let waiting = Arc::new(Mutex::new(waiting));
+    for _ in 0..threads {
+        let waiting = waiting.clone();
+        let work = move || {
+            loop {
+                // Let go before the work begins.
+                let job = waiting.lock().recv();
+                let Ok(job) = job else { return };
+                // What panicked has been printed by the panic hook; its request sees that no answer comes.
+                drop(catch_unwind(AssertUnwindSafe(job)));
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("argon2".into()).spawn(work) {
+            tracing::error!(%error, "a thread for passwords could not be started");
+        }
+    }
+    jobs
 }
 
 /// argon2id with two passes and one lane. What a stored hash costs is written in it.
@@ -47,6 +78,7 @@ impl Hasher {
             workers: Arc::new(Semaphore::new(workers)),
             queue: Arc::new(Semaphore::new(workers + queue)),
             kib,
+            jobs: pool(workers),
             dummy: dummy.into(),
         }
     }
@@ -82,11 +114,13 @@ impl Hasher {
         let _place = self.queue.clone().try_acquire_owned().map_err(|_| busy())?;
         let turn = tokio::time::timeout(TURN, self.workers.clone().acquire_owned()).await;
         let worker = turn.map_err(|_| busy())?.map_err(|_| busy())?;
+        let (answer, done) = tokio::sync::oneshot::channel();
         // A client that hangs up does not free its worker before the work is done: memory stays bounded.
-        let done = tokio::task::spawn_blocking(move || {
+        let job = Box::new(move || {
             let _worker = worker;
-            work()
+            let _ = answer.send(work());
         });
+        self.jobs.send(job).map_err(|_| busy())?;
         done.await.map_err(|e| Failure::internal("password pool", &e))
     }
 }
