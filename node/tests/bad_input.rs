@@ -481,3 +481,50 @@ fn names_from_outside_cannot_drive_the_terminal() {
         assert!(!raw, "a control character reached the terminal: {shown}");
     }
 }
+
+/// What operators take back is gone on every node, and saying it twice is told apart from saying it once.
+#[test]
+fn what_an_operator_takes_back_is_gone_everywhere() {
+    let mut cluster = Cluster::start(3);
+    let made = cluster.palctl(0, &["tokens", "add", "--format", "json"]).json();
+    let name = made["name"].as_str().expect("a token has a name").to_owned();
+    let token = made["token"].as_str().expect("a token").to_owned();
+    cluster.palctl(1, &["tokens", "rm", &name, "--yes"]).ok();
+    cluster.palctl(2, &["tokens", "rm", &name, "--yes"]).refused();
+    let newcomer = cluster.add_node();
+    cluster.spawn(newcomer);
+    cluster.join_with(newcomer, &token).refused();
+    cluster.stop(newcomer);
+    assert_eq!(cluster.status(0)["nodes"].as_array().map(Vec::len), Some(3));
+
+    let _host = Sshd::start(&cluster, "web1");
+    cluster.without_second_factor();
+    let alice = cluster.person_by_password("alice", "access");
+    alice.login_by_password(&cluster.nodes[0].web_addr()).ok();
+    let target = format!("{}@web1", me());
+    let mut open = alice.ssh_interactive(&[&target]);
+    open.send(b"echo open-$((40+2))\n");
+    open.expect_output("open-42", BOUND);
+    cluster.palctl(2, &["hosts", "rm", "web1", "--yes"]).ok();
+    assert!(!open.finish(BOUND).succeeded(), "the session went on");
+    alice.ssh(&[&target, "true"]).refused();
+    cluster.palctl(0, &["hosts", "rm", "web1", "--yes"]).refused();
+
+    // Leadership goes where it is sent, and nowhere else.
+    let to = cluster.follower();
+    let name = cluster.nodes[to].name.clone();
+    cluster
+        .palctl(0, &["cluster", "transfer", "--to", "n9"])
+        .refused();
+    cluster.palctl(0, &["cluster", "transfer", "--to", &name]).ok();
+    retry("it to lead", BOUND, || {
+        let leader = cluster.leader();
+        if leader == to {
+            Ok(())
+        } else {
+            Err(format!("n{} leads", leader + 1))
+        }
+    });
+    cluster.palctl(to, &["users", "reset", "nobody-here"]).refused();
+    cluster.palctl(to, &["audit", "verify"]).ok();
+}
