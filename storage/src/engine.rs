@@ -12,12 +12,13 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::FileExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -32,6 +33,8 @@ pub(crate) const SMALL: usize = 4096;
 
 const TIP_MAGIC: &[u8; 8] = b"PALtip01";
 const TIP_SLOT: u64 = 512;
+/// Far longer than the step of any file system's clock.
+const TICK: Duration = Duration::from_secs(2);
 
 /// A database with its synced-ness in our hands.
 pub(crate) struct Engine {
@@ -40,8 +43,16 @@ pub(crate) struct Engine {
     db: sled::Db,
     db_file: File,
     tip: Mutex<Tip>,
-    synced_blobs: Mutex<BTreeSet<std::ffi::OsString>>,
+    blobs: Mutex<Blobs>,
     skip_fdatasync: bool,
+}
+
+/// What was seen in `blobs/`.
+#[derive(Default)]
+struct Blobs {
+    synced: BTreeSet<OsString>,
+    /// When the directory changed last, if it was looked at long enough afterwards.
+    settled: Option<SystemTime>,
 }
 
 struct Tip {
@@ -91,7 +102,7 @@ impl Engine {
             db,
             db_file,
             tip: Mutex::new(tip),
-            synced_blobs: Mutex::new(BTreeSet::new()),
+            blobs: Mutex::new(Blobs::default()),
             skip_fdatasync,
         })
     }
@@ -177,27 +188,35 @@ impl Engine {
         Ok(took)
     }
 
-    /// Syncs blob files that are new. There are none unless a value slipped past our limits, so this is one
-    /// look at an empty directory.
+    /// Syncs blob files that are new. There are none unless a value slipped past our limits, so this is one look at
+    /// the time when the directory last changed.
     fn sync_blobs(&self) -> io::Result<()> {
-        let blobs = self.dir.join("blobs");
+        let dir = self.dir.join("blobs");
+        let mut blobs = self.blobs.lock();
+        let changed = fs::metadata(&dir)?.modified()?;
+        if blobs.settled == Some(changed) {
+            return Ok(());
+        }
+        let looked = SystemTime::now();
         let mut seen = BTreeSet::new();
-        let mut known = self.synced_blobs.lock();
         let mut fresh = false;
-        for entry in fs::read_dir(&blobs)? {
+        for entry in fs::read_dir(&dir)? {
             let name = entry?.file_name();
-            if !known.contains(&name) {
+            if !blobs.synced.contains(&name) {
                 fresh = true;
                 if !self.skip_fdatasync {
-                    files::sync_if_there(&blobs.join(&name))?;
+                    files::sync_if_there(&dir.join(&name))?;
                 }
             }
             seen.insert(name);
         }
-        *known = seen;
+        blobs.synced = seen;
         if fresh && !self.skip_fdatasync {
-            files::sync_dir(&blobs)?;
+            files::sync_dir(&dir)?;
         }
+        // A file that appears within one tick of the file system's clock leaves the time as it is.
+        let quiet = looked.duration_since(changed).is_ok_and(|quiet| quiet > TICK);
+        blobs.settled = quiet.then_some(changed);
         Ok(())
     }
 

@@ -4,7 +4,6 @@
 use std::{
     io::{BufReader, Seek, SeekFrom},
     path::Path,
-    sync::Arc,
 };
 
 use parking_lot::RwLockUpgradableReadGuard;
@@ -43,16 +42,9 @@ impl StateStore {
             })?;
             Ok(())
         })?;
+        let new = Live::new(engine, number, seq)?;
         inner.switch(number)?;
-        {
-            let mut live = inner.live.write();
-            *live = Live {
-                engine: Arc::new(engine),
-                number,
-                seq,
-                export: None,
-            };
-        }
+        *inner.live.write() = new;
         inner.remove_others(number);
         inner.adopt(&incoming.path)
     }
@@ -99,14 +91,10 @@ impl StateStore {
             })?;
             broken.map_or(Ok(()), |e| Err(e.into()))
         })?;
+        let new = Live::new(engine, number, seq)?;
         inner.switch(number)?;
         let mut live = RwLockUpgradableReadGuard::upgrade(live);
-        *live = Live {
-            engine: Arc::new(engine),
-            number,
-            seq,
-            export: None,
-        };
+        *live = new;
         drop(live);
         inner.remove_others(number);
         tracing::info!(on_disk, held, "the state was compacted");

@@ -114,6 +114,8 @@ struct Live {
     engine: Arc<Engine>,
     number: u64,
     seq: u64,
+    /// Some values may be stored in parts: only then what is replaced must be looked at.
+    parts: bool,
     export: Option<Export>,
 }
 
@@ -155,14 +157,13 @@ impl StateStore {
         if found.fresh {
             generations.created()?;
         }
+        let live = Live::new(engine, found.number, seq).map_err(|e| match e {
+            ReadError::Damaged(d) => OpenError::from(d),
+            ReadError::Failed(why) => Damage::new(&dir, "the parts of values", why).into(),
+        })?;
         let current = snapshot::find_current(data_dir).map_err(io_err)?;
         let inner = Arc::new(Inner {
-            live: RwLock::new(Live {
-                engine: Arc::new(engine),
-                number: found.number,
-                seq,
-                export: None,
-            }),
+            live: RwLock::new(live),
             data_dir: data_dir.to_path_buf(),
             generations,
             opts,
@@ -290,12 +291,16 @@ fn write(
     }
     let mut batch = sled::Batch::default();
     let mut id = live.seq;
+    let (parts, mut some_in_parts) = (live.parts, live.parts);
     let mut set = |space: u8, key: &[u8], new: Option<&[u8]>| {
         let head = value::head_key(space, key);
-        value::remove_parts(&engine, &mut batch, &head)?;
+        if parts {
+            value::remove_parts(&engine, &mut batch, &head)?;
+        }
         match new {
             Some(new) => {
                 id += 1;
+                some_in_parts |= value::in_parts(new.len());
                 value::put(&mut batch, head, new, id);
             }
             None => batch.remove(head),
@@ -313,6 +318,7 @@ fn write(
     let mut marker = seq.to_be_bytes().to_vec();
     marker.extend_from_slice(applied);
     value::put(&mut batch, value::head_key(META, APPLIED), &marker, seq);
+    live.parts = some_in_parts;
     engine.apply(batch)?;
     live.seq = seq;
     Ok(())
@@ -333,6 +339,16 @@ fn read_seq(engine: &Engine) -> Result<u64, ReadError> {
 }
 
 impl Live {
+    fn new(engine: Engine, number: u64, seq: u64) -> Result<Live, ReadError> {
+        Ok(Live {
+            parts: value::any_parts(&engine)?,
+            engine: Arc::new(engine),
+            number,
+            seq,
+            export: None,
+        })
+    }
+
     fn markers(&self) -> Result<Markers, ReadError> {
         let applied = applied_marker(&self.engine)?.map(|(_, applied)| applied);
         Ok((applied, value::get(&self.engine, META, MEMBERSHIP)?))

@@ -81,7 +81,7 @@ fn unseal<'a>(key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], &'static str> {
 
 /// Adds the writes that store `value` under a head key. `id` must be unused; it names the parts.
 pub(crate) fn put(batch: &mut sled::Batch, head: Vec<u8>, value: &[u8], id: u64) {
-    if value.len() <= PART_LEN {
+    if !in_parts(value.len()) {
         let mut body = Vec::with_capacity(value.len() + 6);
         body.extend_from_slice(&[VERSION, INLINE]);
         body.extend_from_slice(value);
@@ -105,6 +105,21 @@ pub(crate) fn put(batch: &mut sled::Batch, head: Vec<u8>, value: &[u8], id: u64)
     body.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
     let sealed = seal(&head, body);
     batch.insert(head, sealed);
+}
+
+/// Whether a value of this length is stored in parts.
+pub(crate) fn in_parts(len: usize) -> bool {
+    len > PART_LEN
+}
+
+/// Whether any value is stored in parts.
+pub(crate) fn any_parts(engine: &Engine) -> Result<bool, ReadError> {
+    let mut any = false;
+    engine.scan(&[PART], Some(&[PART + 1]), false, |_, _| {
+        any = true;
+        Ok(false)
+    })?;
+    Ok(any)
 }
 
 /// Adds the removal of the parts that the head under this key points to, if it does.
