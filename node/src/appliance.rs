@@ -14,6 +14,7 @@ use crate::operations::NodeOperations;
 use crate::public_tls::{PublicTls, PublicTlsError};
 use crate::recordings::{LocalSegments, NodeRecordings};
 use crate::sessions::NodeSessions;
+use crate::tombstones::Tombstones;
 use palisade_ca::{Authorities, AuthorityFault, ClusterKey};
 use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder};
 use palisade_core::command::{Entry, Reply};
@@ -248,7 +249,8 @@ impl Appliance {
         let segments = Arc::new(SegmentStore::open(self.home.dir(), SegmentOptions::default())?);
         // From now on a missing store is a loss, not a beginning.
         identity.mark_complete(self.home.dir()).map_err(HomeError::from)?;
-        let removed = state.clone();
+        let removed = Arc::new(Tombstones::new(state.clone()));
+        let left = removed.clone();
         let raft_config = RaftConfig {
             advertise: self.config.advertised(self.config.cluster_listen.port()),
             timing: Timing {
@@ -257,7 +259,7 @@ impl Appliance {
                 election_max_ms: millis(self.config.election.1),
             },
             snapshot_every: self.config.snapshot_every,
-            is_tombstoned: Arc::new(move |id| state::is_tombstoned(&removed, id).unwrap_or(false)),
+            is_tombstoned: Arc::new(move |id| left.contains(id)),
             time: Arc::new(clock::TlsTime),
             fatal: self.fatal.clone(),
             ..RaftConfig::new(
@@ -278,6 +280,7 @@ impl Appliance {
             local,
         )
         .await?;
+        removed.follow(raft.applied_watch());
         let consensus = NodeConsensus::start(Arc::new(raft), state);
         let group = Arc::new(Group {
             consensus,

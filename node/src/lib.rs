@@ -16,3 +16,4 @@ mod presets;
 pub mod public_tls;
 pub mod recordings;
 pub mod sessions;
+mod tombstones;

@@ -16,7 +16,7 @@ pub(crate) fn text(node: &NodeOperations) -> String {
         .map_or(f64::INFINITY, |lease| lease.age_ms as f64 / 1000.0);
     let events =
         state::audit_frontier(node.consensus.store()).map_or(f64::NAN, |frontier| frontier.size() as f64);
-    let table: [(&str, &str, f64); 14] = [
+    let table: [(&str, &str, f64); 15] = [
         ("palisade_raft_term", "Current Raft term", status.term as f64),
         (
             "palisade_raft_leader",
@@ -42,6 +42,11 @@ pub(crate) fn text(node: &NodeOperations) -> String {
             "palisade_raft_snapshot_index",
             "Last entry in the newest snapshot",
             status.snapshot as f64,
+        ),
+        (
+            "palisade_raft_purged_index",
+            "Last entry dropped from this node's log",
+            status.purged as f64,
         ),
         (
             "palisade_raft_voters",

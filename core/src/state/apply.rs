@@ -1,6 +1,6 @@
 //! One log entry, applied.
 
-use super::{Cluster, Invite, LocalAuth, STATE_VERSION, SignedHead, keys};
+use super::{Cluster, Invite, LocalAuth, STATE_VERSION, SignedHead, answers, keys};
 use crate::access::{View, lock_text};
 use crate::command::{Actor, CertPurpose, CertTerms, Command, Entry, Expect, RefusedCommand, Reply};
 use crate::event::{Event, EventKind};
@@ -25,10 +25,6 @@ pub const NOTIFY_SESSIONS: u32 = 4;
 /// The largest entry that has an effect. No value that it writes is larger, and the store takes none above 60 KiB:
 /// one that got this far would stop every node.
 pub const ENTRY_BYTES_MAX: usize = 48 * 1024;
-/// How long an answer is kept for retries.
-const KEEP_REPLY_MS: u64 = 15 * 60 * 1000;
-/// How many old answers one entry forgets: more than one, so that they cannot pile up.
-const FORGET_AT_ONCE: usize = 3;
 
 /// What applying an entry does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +56,7 @@ pub enum Fault {
 /// Applies the entry with these bytes at this log index.
 pub fn apply(kv: &dyn Kv, index: u64, bytes: &[u8]) -> Result<Applied, Fault> {
     let entry = Entry::from_bytes(bytes).map_err(|why| Fault::Entry { index, why })?;
-    if let Some(kept) = kv.get(&keys::reply(&entry.id))? {
-        let reply = Reply::from_bytes(&kept).map_err(|why| Fault::Entry { index, why })?;
+    if let Some(reply) = answers::find(kv, &entry.id)? {
         return Ok(Applied {
             changes: Vec::new(),
             reply,
@@ -295,15 +290,7 @@ impl Run<'_> {
         if clock != before {
             self.put(keys::CLOCK.to_vec(), &clock);
         }
-        let end = keys::reply_time(clock.minus_ms(KEEP_REPLY_MS), id);
-        for (key, _) in self.state.scan(b"t/", Some(&end), FORGET_AT_ONCE, false)? {
-            let old = keys::reply_time_id(&key)?;
-            self.state.delete(keys::reply(&old));
-            self.state.delete(key);
-        }
-        self.state.put(keys::reply(id), reply.to_bytes());
-        self.state.put(keys::reply_time(clock, id), Vec::new());
-        Ok(())
+        answers::keep(&mut self.state, clock, id, reply)
     }
 
     // Records.

@@ -3,7 +3,6 @@
 use crate::kv::KvFault;
 use crate::name::{Name, NodeId, RequestId, SessionId};
 use crate::record::{AuthorityType, Kind};
-use crate::time::Timestamp;
 
 pub(super) const CLUSTER: &[u8] = b"m/cluster";
 pub(super) const FRONTIER: &[u8] = b"m/frontier";
@@ -53,19 +52,29 @@ pub(super) fn tombstone(id: NodeId) -> Vec<u8> {
     [b"x/".as_slice(), &id.to_be_bytes()].concat()
 }
 
+pub(super) fn tombstone_id(key: &[u8]) -> Result<NodeId, KvFault> {
+    let number = key.strip_prefix(b"x/").and_then(|rest| rest.try_into().ok());
+    number.map(u64::from_be_bytes).ok_or_else(|| odd(key))
+}
+
 pub(super) fn head(size: u64) -> Vec<u8> {
     [b"h/".as_slice(), &size.to_be_bytes()].concat()
 }
 
-pub(super) fn reply(id: &RequestId) -> Vec<u8> {
+/// Slots for kept answers.
+const ANSWER_SLOTS: u16 = 1 << 14;
+
+pub(super) fn answers(id: &[u8; 16]) -> Vec<u8> {
+    // The first bytes of a UUID are as random as any.
+    let slot = u16::from_be_bytes([id[0], id[1]]) % ANSWER_SLOTS;
+    [b"k/".as_slice(), &slot.to_be_bytes()].concat()
+}
+
+pub(super) fn earlier_answer(id: &RequestId) -> Vec<u8> {
     format!("q/{id}").into_bytes()
 }
 
-pub(super) fn reply_time(at: Timestamp, id: &RequestId) -> Vec<u8> {
-    [b"t/".as_slice(), &at.ms().to_be_bytes(), id.as_str().as_bytes()].concat()
-}
-
-pub(super) fn reply_time_id(key: &[u8]) -> Result<RequestId, KvFault> {
+pub(super) fn earlier_answer_id(key: &[u8]) -> Result<RequestId, KvFault> {
     let id = key.get(10..).and_then(|id| std::str::from_utf8(id).ok());
     id.and_then(|id| RequestId::parse(id).ok())
         .ok_or_else(|| odd(key))

@@ -11,10 +11,11 @@
 //! | `a/<seq>` | audit events, in order |
 //! | `h/<size>` | signed heads of the audit tree |
 //! | `l/<user>/<session>` | sessions that have begun and not ended |
-//! | `q/<id>`, `t/<time><id>` | answers kept for retries, and when to forget them |
+//! | `k/<slot>` | answers kept for retries; `q/<id>` and `t/<time><id>` in states of earlier programs |
 //! | `x/<id>` | ids of nodes that left, never to be used again |
 //! | `m/...` | cluster, audit frontier, clock |
 
+mod answers;
 mod apply;
 mod auth;
 mod keys;
@@ -34,6 +35,7 @@ use crate::record::{AnyRecord, AuthPreferenceSpec, AuthorityType, Kind, Record, 
 use crate::time::Timestamp;
 use crate::wire::{self, WireError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeSet;
 
 /// The version byte of everything stored under the keys above, except events and replies, which have their own.
 pub const STATE_VERSION: u8 = 1;
@@ -166,9 +168,10 @@ pub fn invite(kv: &dyn Kv, token_sha256: &str) -> Result<Option<Invite>, KvFault
     read(kv, "invite", &keys::invite(token_sha256))
 }
 
-/// Whether a node id belonged to a node that left.
-pub fn is_tombstoned(kv: &dyn Kv, id: NodeId) -> Result<bool, KvFault> {
-    Ok(kv.get(&keys::tombstone(id))?.is_some())
+/// Ids of nodes that left.
+pub fn tombstones(kv: &dyn Kv) -> Result<BTreeSet<NodeId>, KvFault> {
+    let pairs = kv.scan(b"x/", prefix_end(b"x/").as_deref(), usize::MAX, false)?;
+    pairs.iter().map(|(key, _)| keys::tombstone_id(key)).collect()
 }
 
 /// The append-only frontier of the audit tree: size and root.
