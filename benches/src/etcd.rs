@@ -106,6 +106,11 @@ impl Etcd {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+
+    /// Process ids of its nodes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.nodes.iter().map(Child::id).collect()
+    }
 }
 
 impl Drop for Etcd {

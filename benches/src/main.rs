@@ -1,9 +1,10 @@
 //! What things cost, beside etcd and OpenSSH on the same machine in the same run. Ratios are what counts; absolute
 //! numbers belong to the machine and the minute.
 //!
-//! `make bench` builds with optimisation and runs all; `make bench BENCH='writes --seconds 5'` runs one.
+//! `make bench` builds with optimisation and runs all but the long `grow`; `make bench BENCH='writes --seconds 5'` runs one.
 
 mod etcd;
+mod grow;
 mod load;
 mod ssh;
 mod writes;
@@ -28,6 +29,18 @@ enum What {
         /// Numbers of clients
         #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
         clients: Vec<usize>,
+    },
+    /// A million writes: memory and disk of every node along the way, and what a three-node etcd takes
+    Grow {
+        /// Writes to Palisade
+        #[arg(long, default_value_t = 1_000_000)]
+        writes: u64,
+        /// Writes to etcd
+        #[arg(long, default_value_t = 250_000)]
+        etcd: u64,
+        /// Clients that write
+        #[arg(long, default_value_t = 64)]
+        clients: usize,
     },
     /// kill -9 of the leader: time to the next committed write
     Failover {
@@ -67,6 +80,11 @@ fn main() -> anyhow::Result<()> {
     for what in wanted {
         match what {
             What::Writes { seconds, clients } => writes::measure_all(seconds, &clients)?,
+            What::Grow {
+                writes,
+                etcd,
+                clients,
+            } => grow::measure(writes, etcd, clients)?,
             What::Failover { tries } => writes::failover(tries)?,
             What::Ssh { times, mib } => ssh::measure(times, mib)?,
             What::Memory { sessions } => ssh::memory(sessions)?,

@@ -202,7 +202,7 @@ pub(crate) fn measure(times: usize, mib: u64) -> anyhow::Result<()> {
 }
 
 /// Resident memory of a node, in KiB.
-fn resident(pid: u32) -> anyhow::Result<u64> {
+pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status
         .lines()

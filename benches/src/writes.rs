@@ -14,12 +14,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A connection to a node's control socket: the API without TLS, as etcd is measured without TLS.
-struct Api {
+pub(crate) struct Api {
     sender: SendRequest<Full<Bytes>>,
 }
 
 impl Api {
-    async fn connect(socket: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(socket: &Path) -> anyhow::Result<Self> {
         let stream = tokio::net::UnixStream::connect(socket).await?;
         let io = hyper_util::rt::TokioIo::new(stream);
         let (sender, connection) = hyper::client::conn::http1::handshake(io).await?;
@@ -28,12 +28,22 @@ impl Api {
     }
 
     async fn post(&mut self, path: &str, body: &serde_json::Value) -> anyhow::Result<()> {
+        let body = Bytes::from(body.to_string());
+        self.call(Method::POST, path, body).await.map(drop)
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<String> {
+        let bytes = self.call(Method::GET, path, Bytes::new()).await?;
+        Ok(String::from_utf8(bytes.into())?)
+    }
+
+    async fn call(&mut self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
         let request = Request::builder()
-            .method(Method::POST)
+            .method(method)
             .uri(path)
             .header("host", "localhost")
             .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.to_string())))?;
+            .body(Full::new(body))?;
         self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
         let status = response.status();
@@ -43,14 +53,22 @@ impl Api {
             "{path}: {status} {}",
             String::from_utf8_lossy(&bytes)
         );
-        Ok(())
+        Ok(bytes)
     }
 }
 
 /// Creates host records of about 256 bytes.
-struct Writer {
+pub(crate) struct Writer {
     api: Api,
     mark: &'static str,
+}
+
+impl Writer {
+    /// Its names begin with `mark`: a record is created, not changed.
+    pub(crate) async fn connect(socket: &Path, mark: &'static str) -> anyhow::Result<Self> {
+        let api = Api::connect(socket).await?;
+        Ok(Writer { api, mark })
+    }
 }
 
 impl Client for Writer {
@@ -77,7 +95,7 @@ impl Client for Signer {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
@@ -96,10 +114,7 @@ fn run_writes(cluster: &Cluster, clients: usize, seconds: u64, mark: &'static st
         let mut all = Vec::new();
         for which in 0..clients {
             let socket = cluster.nodes[which % cluster.nodes.len()].socket();
-            all.push(Writer {
-                api: Api::connect(&socket).await?,
-                mark,
-            });
+            all.push(Writer::connect(&socket, mark).await?);
         }
         measure(all, seconds).await
     })
@@ -171,10 +186,7 @@ pub(crate) fn failover(tries: usize) -> anyhow::Result<()> {
         let killed = Instant::now();
         let gap = runtime()?.block_on(async {
             loop {
-                let written = async {
-                    let api = Api::connect(&socket).await?;
-                    Writer { api, mark: "gap" }.once(n as u64).await
-                };
+                let written = async { Writer::connect(&socket, "gap").await?.once(n as u64).await };
                 // A conflict says that an earlier try was committed after all.
                 match written.await {
                     Err(e) if killed.elapsed() > Duration::from_secs(30) => return Err(e),

@@ -21,6 +21,7 @@ mod store;
 mod suspect;
 mod tls;
 mod types;
+mod upkeep;
 mod watchdog;
 mod wire;
 

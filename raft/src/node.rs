@@ -25,7 +25,7 @@ use crate::members::{MemberError, Members, finish_joint};
 use crate::network::Factory;
 use crate::peers::Peers;
 use crate::propose::{ProposeError, Proposer};
-use crate::read::{self, LeaseLost, LeaseView, ReadError};
+use crate::read::{self, Barriers, LeaseLost, LeaseView, ReadError};
 use crate::segments::SegmentBackend;
 use crate::server::{CallHandler, Handlers, PeerService};
 use crate::shared::{FatalHook, LeaseClock, Shared};
@@ -83,7 +83,7 @@ pub struct RaftConfig {
     pub advertise: String,
     /// Heartbeats and elections.
     pub timing: Timing,
-    /// Entries between two snapshots.
+    /// Entries between two snapshots; more of them as the snapshots grow.
     pub snapshot_every: u64,
     /// Entries kept in the log although a snapshot has them, so that a node that was away briefly needs no snapshot.
     pub keep_logs: u64,
@@ -250,6 +250,7 @@ pub struct RaftNode {
     shared: Arc<Shared>,
     raft: Raft,
     proposer: Arc<Proposer>,
+    barriers: Barriers,
     members: Arc<Members>,
     handlers: Arc<Handlers>,
     applied: watch::Receiver<AppliedAt>,
@@ -269,7 +270,8 @@ fn openraft_config(cfg: &RaftConfig) -> Result<Arc<Config>, StartError> {
         install_snapshot_timeout: 10 * 60 * 1000,
         max_payload_entries: 1024,
         max_append_entries: Some(1024),
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(cfg.snapshot_every),
+        // When one is due depends on how large they are: upkeep decides.
+        snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: cfg.keep_logs,
         replication_lag_threshold: cfg.snapshot_every.saturating_mul(2),
         purge_batch_size: 64,
@@ -346,6 +348,7 @@ impl RaftNode {
             Arc::clone(&shared),
             Duration::from_millis(cfg.timing.election_max_ms),
         );
+        let barriers = Barriers::start(Arc::clone(&shared));
         let members = Arc::new(Members::new(Arc::clone(&shared), cfg.promote_after));
         let handlers = Arc::new(Handlers::default());
         let service = PeerService {
@@ -360,6 +363,7 @@ impl RaftNode {
         let tasks = vec![
             tokio::spawn(serve(Arc::clone(&shared), listener, service)),
             tokio::spawn(crate::watchdog::watch(Arc::clone(&shared))),
+            tokio::spawn(crate::upkeep::keep(Arc::clone(&shared), cfg.snapshot_every)),
             tokio::spawn(finish_joint(Arc::clone(&members))),
         ];
         let advertise = if cfg.advertise.is_empty() {
@@ -371,6 +375,7 @@ impl RaftNode {
             shared,
             raft,
             proposer,
+            barriers,
             members,
             handlers,
             applied,
@@ -415,7 +420,7 @@ impl RaftNode {
 
     /// After this, reads of this node's state see everything that was acknowledged anywhere before the call.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), ReadError> {
-        read::barrier(&self.shared, self.applied.clone(), deadline).await
+        self.barriers.pass(self.applied.clone(), deadline).await
     }
 
     /// Waits until this node has applied an entry, such as the one a [`Reply`] names.

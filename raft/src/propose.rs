@@ -211,20 +211,8 @@ impl Proposer {
         }
         // When another leader is known, there is no use in waiting for the old one.
         let changed = async {
-            let Some(raft) = self.shared.raft() else {
-                return std::future::pending().await;
-            };
-            let mut news = raft.server_metrics();
-            loop {
-                let now = news.borrow_and_update().current_leader;
-                if now.is_some_and(|now| now != leader) {
-                    tokio::time::sleep(Duration::from_millis(250)).await;
-                    return;
-                }
-                if news.changed().await.is_err() {
-                    return;
-                }
-            }
+            self.shared.superseded(leader).await;
+            tokio::time::sleep(Duration::from_millis(250)).await;
         };
         tokio::select! {
             attempt = answered => attempt.unwrap_or(Attempt::Unknown),

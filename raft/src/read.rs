@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::peers::Lane;
 use crate::shared::Shared;
 use crate::store::AppliedAt;
 use crate::wire::{ReadIndexReply, ReadIndexRequest};
+
+/// A leader that does not answer for this long is asked again, or another one is.
+const ROUND: Duration = Duration::from_secs(1);
 
 /// A linearizable read could not be had in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -110,48 +113,103 @@ pub(crate) async fn wait_applied(
     }
 }
 
-pub(crate) async fn barrier(
-    shared: &Arc<Shared>,
-    mut applied: watch::Receiver<AppliedAt>,
-    deadline: Instant,
-) -> Result<(), ReadError> {
+/// Reads that wait for an index, at most; more wait for a place.
+const WAITING: usize = 8192;
+
+/// Somebody who wants to know an index that is at least as new as the moment they asked.
+type Asker = oneshot::Sender<u64>;
+
+/// Asks for read indices, one for all who wait: an index is good for everybody who asked before the round began.
+pub(crate) struct Barriers {
+    shared: Arc<Shared>,
+    askers: mpsc::Sender<Asker>,
+}
+
+impl Barriers {
+    pub(crate) fn start(shared: Arc<Shared>) -> Self {
+        let (askers, queue) = mpsc::channel(WAITING);
+        tokio::spawn(rounds(Arc::clone(&shared), queue));
+        Self { shared, askers }
+    }
+
+    /// Waits until this node's state has everything that was acknowledged anywhere before the call.
+    pub(crate) async fn pass(
+        &self,
+        mut applied: watch::Receiver<AppliedAt>,
+        deadline: Instant,
+    ) -> Result<(), ReadError> {
+        let (asker, answer) = oneshot::channel();
+        let index = async {
+            self.askers.send(asker).await.ok()?;
+            answer.await.ok()
+        };
+        let index = tokio::select! {
+            index = index => index.ok_or(ReadError::Stopping)?,
+            () = self.shared.stop.cancelled() => return Err(ReadError::Stopping),
+            () = tokio::time::sleep_until(deadline.into()) => return Err(ReadError::NoQuorum),
+        };
+        wait_applied(&mut applied, index, deadline).await
+    }
+}
+
+async fn rounds(shared: Arc<Shared>, mut queue: mpsc::Receiver<Asker>) {
+    let mut waiting: Vec<Asker> = Vec::new();
     let mut hint = None;
     loop {
-        if shared.stop.is_cancelled() {
-            return Err(ReadError::Stopping);
+        if waiting.is_empty() {
+            tokio::select! {
+                () = shared.stop.cancelled() => return,
+                asker = queue.recv() => match asker {
+                    Some(asker) => waiting.push(asker),
+                    None => return,
+                },
+            }
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ReadError::NoQuorum);
+        // Whoever is ready to read as well shares the round.
+        tokio::task::yield_now().await;
+        while let Ok(asker) = queue.try_recv() {
+            waiting.push(asker);
         }
-        let reply = match hint.take().or_else(|| shared.leader()) {
-            Some(leader) if leader == shared.id() => tokio::time::timeout(left, local_index(shared))
-                .await
-                .unwrap_or_default(),
-            Some(leader) => match shared.member(leader) {
-                Some(member) => {
-                    let mut client = shared.peers.client(leader, &member.addr, Lane::Control);
-                    let request = ReadIndexRequest {
-                        from: shared.id(),
-                        to: leader,
-                    };
-                    // A leader that does not answer for a second is asked again, or another one is.
-                    let limit = left.min(Duration::from_secs(1));
-                    crate::peers::within(leader, limit, client.read_index(request))
-                        .await
-                        .unwrap_or_default()
-                }
-                None => ReadIndexReply::default(),
-            },
-            None => ReadIndexReply::default(),
+        let reply = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            reply = ask(&shared, hint.take()) => reply,
         };
         match reply {
             ReadIndexReply { kind: 1, index, .. } => {
-                return wait_applied(&mut applied, index, deadline).await;
+                for asker in waiting.drain(..) {
+                    // Who has given up does not mind.
+                    let _ = asker.send(index);
+                }
+                continue;
             }
             ReadIndexReply { kind: 2, leader, .. } if leader != 0 => hint = Some(leader),
             _ => {}
         }
-        tokio::time::sleep(Duration::from_millis(5).min(left)).await;
+        waiting.retain(|asker| !asker.is_closed());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Asks the leader once: this node, or the one that is believed to lead.
+async fn ask(shared: &Shared, hint: Option<u64>) -> ReadIndexReply {
+    let Some(leader) = hint.or_else(|| shared.leader()) else {
+        return ReadIndexReply::default();
+    };
+    if leader == shared.id() {
+        return tokio::time::timeout(ROUND, local_index(shared))
+            .await
+            .unwrap_or_default();
+    }
+    let Some(member) = shared.member(leader) else {
+        return ReadIndexReply::default();
+    };
+    let mut client = shared.peers.client(leader, &member.addr, Lane::Control);
+    let request = ReadIndexRequest {
+        from: shared.id(),
+        to: leader,
+    };
+    tokio::select! {
+        reply = crate::peers::within(leader, ROUND, client.read_index(request)) => reply.unwrap_or_default(),
+        () = shared.superseded(leader) => ReadIndexReply::default(),
     }
 }

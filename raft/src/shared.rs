@@ -99,6 +99,23 @@ impl Shared {
         self.raft()?.server_metrics().borrow_watched().current_leader
     }
 
+    /// Waits until another leader than this one is known.
+    pub(crate) async fn superseded(&self, leader: u64) {
+        if let Some(raft) = self.raft() {
+            let mut news = raft.server_metrics();
+            loop {
+                let now = news.borrow_and_update().current_leader;
+                if now.is_some_and(|now| now != leader) {
+                    return;
+                }
+                if news.changed().await.is_err() {
+                    break;
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
     /// What the effective membership says of a node.
     pub(crate) fn member(&self, id: u64) -> Option<Member> {
         let membership = Arc::clone(&self.raft()?.server_metrics().borrow_watched().membership_config);

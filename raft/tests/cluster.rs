@@ -34,6 +34,27 @@ async fn a_write_on_any_node_is_read_on_every_node() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn barriers_that_share_a_round_see_what_was_acknowledged_before_each_of_them() {
+    let cluster = Cluster::of(3).await;
+    let cluster = Arc::new(cluster);
+    let mut tasks = Vec::new();
+    for n in 0..100u64 {
+        let cluster = Arc::clone(&cluster);
+        tasks.push(tokio::spawn(async move {
+            let (via, at) = (n % 3 + 1, (n + 1) % 3 + 1);
+            let key = format!("key{n}");
+            cluster.put(via, &format!("r{n}"), &key, b"value").await;
+            let elsewhere = &cluster.nodes[&at];
+            elsewhere.node.read_barrier(soon(10)).await.unwrap();
+            assert_eq!(elsewhere.value(&key).as_deref(), Some(&b"value"[..]), "{key}");
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_request_id_proposed_fifty_times_at_once_changes_once() {
     let cluster = Cluster::of(3).await;
     let mut tasks = Vec::new();

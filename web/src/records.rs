@@ -163,7 +163,7 @@ pub(crate) async fn create(
     Path(word): Path<String>,
     RecordText(text): RecordText,
 ) -> Result<(StatusCode, axum::Json<serde_json::Value>), Failure> {
-    let who = ask.who(Fresh::Linear).await?;
+    let who = ask.who(Fresh::Change).await?;
     let kind = kind(&word)?;
     let record = one(&text, kind)?;
     let (name, labels) = (record.metadata().name.clone(), record.metadata().labels.clone());
@@ -184,7 +184,7 @@ pub(crate) async fn update(
     Query(query): Query<PutQuery>,
     RecordText(text): RecordText,
 ) -> Result<axum::Json<serde_json::Value>, Failure> {
-    let who = ask.who(Fresh::Linear).await?;
+    let who = ask.who(Fresh::Change).await?;
     let (kind, name) = (kind(&word)?, Name::parse(&name)?);
     let record = one(&text, kind)?;
     if record.metadata().name != name {
@@ -221,7 +221,7 @@ pub(crate) async fn delete(
     Path((word, name)): Path<(String, String)>,
     Query(query): Query<DeleteQuery>,
 ) -> Result<StatusCode, Failure> {
-    let who = ask.who(Fresh::Linear).await?;
+    let who = ask.who(Fresh::Change).await?;
     let (kind, name) = (kind(&word)?, Name::parse(&name)?);
     let labels = labels_of(state::any_record(ask.kv().as_ref(), kind, name.as_str())?.as_ref());
     let permit = ask

@@ -595,3 +595,18 @@ async fn what_is_read_is_what_was_acknowledged_anywhere() {
         assert_eq!(world.cluster.node.barriers(), before + 1, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_change_waits_for_the_rights_of_a_user_and_the_operator_has_none_to_wait_for() {
+    let world = World::new();
+    let barriers = || world.cluster.node.barriers();
+    let before = barriers();
+    let made = world.yaml(&operator(), "POST", "/v1/records/host", HOST).await;
+    assert_eq!(made.status, 201);
+    assert_eq!(barriers(), before);
+    world.add_user("boss", "admin", "root");
+    let me = world.user("boss");
+    let gone = world.call(&me, "DELETE", "/v1/records/host/web1", None).await;
+    assert_eq!(gone.status, 204);
+    assert_eq!(barriers(), before + 1);
+}
