@@ -68,7 +68,7 @@ pub struct Config {
     pub heartbeat: Duration,
     /// The range of election time-outs. Default 200 to 400 ms, for the same.
     pub election: (Duration, Duration),
-    /// A snapshot after so many entries. Default 20,000: a few seconds of replay.
+    /// A snapshot after so many entries, or more as the state grows. Default 20,000: a few seconds of replay.
     pub snapshot_every: u64,
 }
 
