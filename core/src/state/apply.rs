@@ -1,6 +1,6 @@
 //! One log entry, applied.
 
-use super::{Cluster, Invite, LocalAuth, STATE_VERSION, SignedHead, keys};
+use super::{Cluster, Invite, LocalAuth, STATE_VERSION, SignedHead, keys, pages};
 use crate::access::{View, lock_text};
 use crate::command::{Actor, CertPurpose, CertTerms, Command, Entry, Expect, RefusedCommand, Reply};
 use crate::event::{Event, EventKind};
@@ -235,6 +235,7 @@ impl Run<'_> {
                 node,
             } => self.join_node(&token, &secret_sha256, *node),
             Command::RemoveNode { id } => self.remove_node(id),
+            Command::SealAuditPage { page } => pages::seal(&mut self.state, page),
         }
     }
 
