@@ -249,7 +249,9 @@ mod tests {
         let kept = include_str!("../../tests/data/audit_page_v1.hex");
         let file = hex::decode(kept.trim()).expect("hex");
         let page = page(4, 4);
-        assert_eq!(read(&cluster(), &manifest(&page), &key(), &file), Ok(page));
+        let found = read(&cluster(), &manifest(&page), &key(), &file);
+        let now = write(&cluster(), &page, &key()).expect("a page");
+        assert_eq!(found, Ok(page), "written now it is {}", hex::encode(now));
     }
 
     proptest! {
