@@ -32,6 +32,20 @@ pub enum Fault {
     /// An entry is not there.
     #[error("entry {0} is missing: it is the first bad entry")]
     Missing(u64),
+    /// Entries are on a page that no node could hand out.
+    #[error(
+        "entries {first} to {last} are lost with their page, file sha256:{file_sha256} ({why}): {first} is the first bad entry"
+    )]
+    Lost {
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
+        /// Hex SHA-256 of the page's file.
+        file_sha256: String,
+        /// What each node said.
+        why: String,
+    },
     /// An entry is there, and damaged.
     #[error("entry {seq} is damaged ({why}): it is the first bad entry")]
     Damaged {
@@ -78,7 +92,9 @@ impl Fault {
     /// The entries of which the first bad one is one, if it is known.
     pub fn first_bad(&self) -> Option<(u64, u64)> {
         match self {
-            Fault::Missing(seq) | Fault::Damaged { seq, .. } => Some((*seq, *seq)),
+            Fault::Missing(seq) | Fault::Damaged { seq, .. } | Fault::Lost { first: seq, .. } => {
+                Some((*seq, *seq))
+            }
             Fault::Changed { from, to, .. } => Some((*from, *to)),
             _ => None,
         }
@@ -114,6 +130,8 @@ pub struct Verifier {
     expected: Option<PublicKey>,
     authority: Option<(PublicKey, String)>,
     leaves: Vec<[u8; 32]>,
+    /// The first page that is lost: entries from there on cannot be checked, those before it can.
+    lost: Option<Fault>,
     heads: Vec<Head>,
     line: u64,
     partial: Vec<u8>,
@@ -159,6 +177,12 @@ impl Verifier {
                 cluster_id,
             } => self.authority(&ssh_public_key, cluster_id),
             AuditExportLine::Event { seq, bytes } => self.event(seq, &bytes),
+            AuditExportLine::Lost {
+                first,
+                count,
+                file_sha256,
+                why,
+            } => self.lost_page(first, count, file_sha256, why),
             AuditExportLine::Head {
                 size,
                 root,
@@ -193,7 +217,27 @@ impl Verifier {
         Ok(())
     }
 
+    fn lost_page(&mut self, first: u64, count: u32, file_sha256: String, why: String) -> Result<(), Fault> {
+        if self.lost.is_some() {
+            return Ok(());
+        }
+        if first != self.leaves.len() as u64 || count == 0 {
+            return Err(Fault::Missing(self.leaves.len() as u64));
+        }
+        let last = first.saturating_add(u64::from(count) - 1);
+        self.lost = Some(Fault::Lost {
+            first,
+            last,
+            file_sha256: palisade_core::shown::Shown(&file_sha256).to_string(),
+            why: palisade_core::shown::Shown(&why).to_string(),
+        });
+        Ok(())
+    }
+
     fn event(&mut self, seq: u64, bytes: &str) -> Result<(), Fault> {
+        if self.lost.is_some() {
+            return Ok(());
+        }
         let wanted = self.leaves.len() as u64;
         if seq != wanted {
             // A higher number leaves a gap; a lower one stands where the wanted one should.
@@ -241,13 +285,14 @@ impl Verifier {
             return Err(Fault::Authority("there is none".into()));
         };
         self.heads.sort_by_key(|head| head.size);
+        let (heads, last_signed) = (self.heads.len() as u64, self.heads.last().map(|head| head.time));
         let (mut tree, mut good) = (Frontier::default(), 0);
         let entries = self.leaves.len() as u64;
         let mut leaves = self.leaves.iter();
-        for head in &self.heads {
+        for head in std::mem::take(&mut self.heads) {
             while tree.size() < head.size {
                 let Some(leaf) = leaves.next() else {
-                    return Err(Fault::Missing(entries));
+                    return Err(self.lost.take().unwrap_or(Fault::Missing(entries)));
                 };
                 tree.append(*leaf);
             }
@@ -261,16 +306,19 @@ impl Verifier {
             }
             good = head.size;
         }
-        let Some(last) = self.heads.last().filter(|_| good > 0 || entries == 0) else {
+        if let Some(lost) = self.lost.take() {
+            return Err(lost);
+        }
+        let Some(signed) = last_signed.filter(|_| good > 0 || entries == 0) else {
             return Err(Fault::Unsigned(entries));
         };
         Ok(Report {
             cluster_id: cluster_id.clone(),
             authority: key.fingerprint(HashAlg::Sha256).to_string(),
             entries,
-            heads: self.heads.len() as u64,
+            heads,
             covered: good,
-            signed: last.time,
+            signed,
         })
     }
 }
@@ -409,6 +457,35 @@ mod tests {
                     *bytes = "AQID".into();
                 }
             }),
+            Some((3, 3))
+        );
+    }
+
+    #[test]
+    fn a_lost_page_is_named_unless_an_earlier_entry_is_bad() {
+        let whole = log(16, &[3, 9, 16]).lines();
+        let lost = |lines: &mut Vec<AuditExportLine>| {
+            let page = AuditExportLine::Lost {
+                first: 4,
+                count: 4,
+                file_sha256: "ab".into(),
+                why: "node 2: no such segment".into(),
+            };
+            lines.splice(5..9, [page]);
+        };
+        let mut lines = whole.clone();
+        lost(&mut lines);
+        let fault = check(&lines).expect_err("a page is lost");
+        assert_eq!(fault.first_bad(), Some((4, 4)));
+        let said = fault.to_string();
+        assert!(said.contains("4 to 7") && said.contains("node 2"), "{said}");
+        swap_event(&mut lines, 1);
+        assert_eq!(check(&lines).expect_err("two faults").first_bad(), Some((0, 2)));
+        let mut elsewhere = whole;
+        lost(&mut elsewhere);
+        elsewhere.swap(4, 5);
+        assert_eq!(
+            check(&elsewhere).expect_err("out of order").first_bad(),
             Some((3, 3))
         );
     }

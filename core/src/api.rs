@@ -577,6 +577,17 @@ pub enum AuditExportLine {
         /// The stored bytes, base64: what the tree hashes.
         bytes: String,
     },
+    /// Events that are on no node any more, in the place where they belong.
+    Lost {
+        /// The sequence number of the first.
+        first: u64,
+        /// How many.
+        count: u32,
+        /// Hex SHA-256 of the page's file.
+        file_sha256: String,
+        /// What each node said.
+        why: String,
+    },
     /// A signed head.
     Head {
         /// Events covered.

@@ -130,6 +130,23 @@ pub struct CertTerms {
     pub renews: Option<u64>,
 }
 
+/// A page of audit events as whoever sealed it describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedPage {
+    /// Its place among all pages, which its file is stored under.
+    pub number: u32,
+    /// The sequence number of its first event.
+    pub first: u64,
+    /// How many events it holds.
+    pub count: u32,
+    /// Hex root of the subtree over them.
+    pub root: String,
+    /// Hex SHA-256 of the encrypted file.
+    pub file_sha256: String,
+    /// The key of the file, sealed under the cluster key.
+    pub sealed_key: Sealed,
+}
+
 /// What a log entry asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
@@ -262,6 +279,11 @@ pub enum Command {
         /// Which.
         id: NodeId,
     },
+    /// The oldest audit events in the state are on a page that a majority of nodes has on disk.
+    SealAuditPage {
+        /// The page.
+        page: SealedPage,
+    },
 }
 
 impl Command {
@@ -282,6 +304,7 @@ impl Command {
             Command::SignHead { .. } => "sign_head",
             Command::JoinNode { .. } => "join_node",
             Command::RemoveNode { .. } => "remove_node",
+            Command::SealAuditPage { .. } => "seal_audit_page",
         }
     }
 }

@@ -9,11 +9,13 @@
 
 pub mod access;
 pub mod api;
+pub mod audit_log;
 pub mod command;
 pub mod event;
 pub mod kv;
 pub mod merkle;
 pub mod name;
+pub mod page;
 pub mod pattern;
 pub mod ports;
 pub mod predicate;

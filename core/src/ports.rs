@@ -1,12 +1,13 @@
 //! What the rooms above need from a node, as small traits: `node` plugs in the real ones, tests plug in memory ones.
 //!
-//! `proxy` and `web` see neither Raft nor the disk: they see [`Consensus`], [`Recordings`], [`Sessions`] and
-//! [`Operations`].
+//! `proxy` and `web` see neither Raft nor the disk: they see [`Consensus`], [`Recordings`], [`AuditPages`],
+//! [`Sessions`] and [`Operations`].
 
 use crate::api::{ClusterStatus, JoinRequest, LiveSession};
 use crate::command::{Actor, Command, Reply};
 use crate::kv::Kv;
 use crate::name::{Name, NodeId, RequestId, SessionId};
+use crate::page::{PageEvents, PageManifest};
 use crate::time::Timestamp;
 use std::future::Future;
 use std::pin::Pin;
@@ -93,6 +94,18 @@ pub trait Recordings: Send + Sync + 'static {
         session: &'a SessionId,
         format: PlayFormat,
     ) -> Pending<'a, Result<Box<dyn ByteSource>, Unavailable>>;
+}
+
+/// A page that no node could hand out whole, and what each said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PageLost(pub String);
+
+/// Where sealed audit pages are kept: encrypted files, on a majority of nodes.
+pub trait AuditPages: Send + Sync + 'static {
+    /// The events of a page, proven to be those that its manifest vouches for. A page that this node lacks, or has
+    /// damaged, is fetched from others: this blocks on the disk and the network, on a thread that may wait.
+    fn open(&self, page: &PageManifest) -> Result<Arc<PageEvents>, PageLost>;
 }
 
 /// Sessions that run now, on every node.

@@ -1,7 +1,7 @@
 //! Searching the audit log: what is asked, whether an event answers it, and where a page ends.
 //!
-//! The store walks events in order of sequence number and keeps those that [`AuditQuery::matches`]; the cursor
-//! says after which one the next page begins. A cursor holds for the query it was made for and no other, and
+//! [`AuditLog`](crate::audit_log::AuditLog) walks events in order of sequence number and keeps those that
+//! [`AuditQuery::matches`]; the cursor says after which one the next page begins. A cursor holds for the query it was made for and no other, and
 //! a changed one is refused: it is a bookmark, not a permission.
 
 use std::borrow::Cow;
@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::event::Event;
+use crate::page::PageSummary;
 use crate::time::Timestamp;
 
 /// The most events on one page.
@@ -172,16 +173,27 @@ impl AuditQuery {
             && (time < self.to_ms || self.to_ms == u64::MAX)
             && (self.user.is_empty() || self.user == event.user())
             && (self.host.is_empty() || self.host == event.host())
-            && self.matches_kind(event)
+            && self.matches_kind(event.name(), event.code())
             && self.matches_text(event)
     }
 
-    fn matches_kind(&self, event: &impl AuditFields) -> bool {
+    /// Whether an event on a page with this summary may answer the query. If not, the page need not be read.
+    pub fn may_match(&self, page: &PageSummary) -> bool {
+        page.latest.ms() >= self.from_ms
+            && (page.earliest.ms() < self.to_ms || self.to_ms == u64::MAX)
+            && page.may_hold_user(&self.user)
+            && page.may_hold_host(&self.host)
+            && page
+                .kinds
+                .iter()
+                .any(|kind| self.matches_kind(kind.name(), kind.code()))
+    }
+
+    fn matches_kind(&self, name: &str, code: &str) -> bool {
         let kind = self.kind.strip_suffix('*').unwrap_or(&self.kind);
         kind.is_empty()
-            || kind == event.code()
-            || event
-                .name()
+            || kind == code
+            || name
                 .strip_prefix(kind)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || kind.ends_with('.'))
     }

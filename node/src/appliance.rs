@@ -11,14 +11,16 @@ use crate::consensus::{CoreApply, NodeConsensus};
 use crate::home::{Home, HomeError};
 use crate::housekeeping;
 use crate::operations::NodeOperations;
+use crate::pages::NodePages;
 use crate::public_tls::{PublicTls, PublicTlsError};
-use crate::recordings::{LocalSegments, NodeRecordings};
+use crate::recordings::NodeRecordings;
+use crate::segments::{LocalSegments, Segments};
 use crate::sessions::NodeSessions;
 use crate::tombstones::Tombstones;
 use palisade_ca::{Authorities, AuthorityFault, ClusterKey};
 use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder};
 use palisade_core::command::{Entry, Reply};
-use palisade_core::name::Name;
+use palisade_core::name::{ClusterId, Name};
 use palisade_core::ports::{Bootstrap, OperationFailed, Operations as _, Pending};
 use palisade_core::record::AuthorityType;
 use palisade_core::state;
@@ -120,6 +122,8 @@ pub struct Running {
     pub consensus: Arc<NodeConsensus>,
     /// Recordings.
     pub recordings: Arc<NodeRecordings>,
+    /// Audit pages.
+    pub pages: Arc<NodePages>,
     /// Live sessions.
     pub sessions: Arc<NodeSessions>,
     /// The HTTPS identity.
@@ -337,12 +341,15 @@ impl Appliance {
         let config = self.config.clone();
         let cluster_id = group.identity.cluster.as_str();
         let authorities = Arc::new(Authorities::new(group.key.clone()));
+        let segments = Segments::new(group.consensus.clone(), group.segments.clone());
         let recordings = NodeRecordings::new(
             group.consensus.clone(),
-            group.segments.clone(),
+            segments.clone(),
             group.key.clone(),
             cluster_id,
         );
+        let cluster = ClusterId::parse(cluster_id).map_err(|e| ApplianceError::Cluster(e.to_string()))?;
+        let pages = NodePages::new(group.consensus.clone(), segments, group.key.clone(), cluster);
         let user = authorities.signer(kv, AuthorityType::User)?;
         let host = authorities.signer(kv, AuthorityType::Host)?;
         let signers =
@@ -369,6 +376,7 @@ impl Appliance {
             authorities: authorities.clone(),
             log: group.log.clone(),
             segments: group.segments.clone(),
+            pages: pages.clone(),
             sessions: sessions.clone(),
             skew: skew.clone(),
         });
@@ -383,6 +391,7 @@ impl Appliance {
             authorities,
             consensus: group.consensus.clone(),
             recordings: recordings.clone(),
+            pages: pages.clone(),
             sessions: sessions.clone(),
             public_tls,
             skew,
@@ -393,6 +402,7 @@ impl Appliance {
         self.front.set_api(Api {
             consensus: group.consensus.clone(),
             recordings,
+            pages,
             sessions,
             operations,
             seal: group.key.clone(),

@@ -32,6 +32,7 @@ struct RawRaft {
     election_min_ms: Option<u64>,
     election_max_ms: Option<u64>,
     snapshot_every: Option<u64>,
+    audit_recent: Option<u64>,
 }
 
 /// How log lines are written.
@@ -70,6 +71,8 @@ pub struct Config {
     pub election: (Duration, Duration),
     /// A snapshot after so many entries, or more as the state grows. Default 20,000: a few seconds of replay.
     pub snapshot_every: u64,
+    /// So many audit events stay in the replicated state; older ones are sealed into pages. Default 4,096.
+    pub audit_recent: u64,
 }
 
 /// Everything that is wrong with a configuration.
@@ -212,6 +215,12 @@ impl Config {
         if snapshot_every < 50 {
             faults.push(format!("raft.snapshot_every: {snapshot_every} is less than 50"));
         }
+        let audit_recent = raw.raft.audit_recent.unwrap_or(4_096);
+        if !(16..=1_000_000).contains(&audit_recent) {
+            faults.push(format!(
+                "raft.audit_recent: {audit_recent} is not between 16 and 1000000"
+            ));
+        }
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -227,6 +236,7 @@ impl Config {
             heartbeat: Duration::from_millis(heartbeat),
             election: (Duration::from_millis(min), Duration::from_millis(max)),
             snapshot_every,
+            audit_recent,
         })
     }
 

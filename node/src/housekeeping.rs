@@ -1,11 +1,13 @@
-//! What a node does by itself, again and again: keeps membership and records in agreement, signs the audit head,
-//! settles sessions that were cut off, fetches recordings it lacks, renews certificates, compares clocks.
+//! What a node does by itself, again and again: keeps membership and records in agreement, signs the audit head, seals
+//! audit pages, settles sessions that were cut off, fetches recordings and pages it lacks, renews certificates,
+//! compares clocks.
 //!
 //! Each task looks at the state, does one step and looks again: it can be killed anywhere.
 
 use crate::appliance::Running;
 use crate::clock::{self, now};
 use crate::home::PeerFiles;
+use crate::pages::Repaired;
 use palisade_ca::{generate_tls_key, sign_head};
 use palisade_core::command::Command;
 use palisade_core::event::{Event, EventKind};
@@ -32,7 +34,9 @@ const SESSIONS_EVERY: Duration = Duration::from_secs(3);
 const SESSIONS_GONE_MS: u64 = 10_000;
 /// A session this young may not be in its node's list yet.
 const SESSION_YOUNG_MS: u64 = 15_000;
-/// How often missing recordings are looked for.
+/// How often it is looked whether an audit page is due.
+const PAGES_EVERY: Duration = Duration::from_secs(1);
+/// How often missing recordings and audit pages are looked for.
 const REPAIR_EVERY: Duration = Duration::from_secs(10);
 /// How often certificates are looked at.
 const CERTS_EVERY: Duration = Duration::from_secs(600);
@@ -55,6 +59,12 @@ pub(crate) fn start(node: &Arc<Running>, stop: &CancellationToken) {
     });
     every(node, stop, "recordings", REPAIR_EVERY, |node| async move {
         repair(&node).await
+    });
+    every(node, stop, "audit pages", PAGES_EVERY, |node| async move {
+        seal_pages(&node).await
+    });
+    every(node, stop, "audit page repair", REPAIR_EVERY, |node| async move {
+        repair_pages(&node).await
     });
     every(node, stop, "certificates", CERTS_EVERY, |node| async move {
         certificates(&node).await
@@ -220,6 +230,29 @@ async fn repair(node: &Running) -> Step {
     let fetched = node.recordings.repair().await?;
     if fetched > 0 {
         tracing::info!(chunks = fetched, "recordings were completed from other nodes");
+    }
+    Ok(())
+}
+
+async fn seal_pages(node: &Running) -> Step {
+    if leads(node) {
+        let sealed = node.pages.seal(node.config.audit_recent).await?;
+        if sealed > 0 {
+            tracing::info!(pages = sealed, "audit events were sealed");
+        }
+    }
+    Ok(())
+}
+
+async fn repair_pages(node: &Running) -> Step {
+    let done = node.pages.repair().await?;
+    if done != Repaired::default() {
+        tracing::info!(
+            fetched = done.fetched,
+            missing = done.missing,
+            removed = done.removed,
+            "audit pages were compared with their manifests"
+        );
     }
     Ok(())
 }

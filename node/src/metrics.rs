@@ -16,7 +16,11 @@ pub(crate) fn text(node: &NodeOperations) -> String {
         .map_or(f64::INFINITY, |lease| lease.age_ms as f64 / 1000.0);
     let events =
         state::audit_frontier(node.consensus.store()).map_or(f64::NAN, |frontier| frontier.size() as f64);
-    let table: [(&str, &str, f64); 15] = [
+    let sealed = state::last_page(node.consensus.store());
+    let pages = sealed.map_or(f64::NAN, |last| {
+        last.map_or(0.0, |page| f64::from(page.number) + 1.0)
+    });
+    let table: [(&str, &str, f64); 17] = [
         ("palisade_raft_term", "Current Raft term", status.term as f64),
         (
             "palisade_raft_leader",
@@ -84,6 +88,12 @@ pub(crate) fn text(node: &NodeOperations) -> String {
             node.sessions.here().len() as f64,
         ),
         ("palisade_audit_events", "Audit events in the log", events),
+        ("palisade_audit_pages", "Audit pages that were sealed", pages),
+        (
+            "palisade_audit_pages_missing",
+            "Audit pages that this node does not hold yet",
+            node.pages.missing() as f64,
+        ),
     ];
     let registry = Registry::new();
     for (name, help, value) in table {

@@ -3,6 +3,7 @@
 use crate::clock::{self, Skew, now};
 use crate::consensus::NodeConsensus;
 use crate::metrics;
+use crate::pages::NodePages;
 use crate::sessions::NodeSessions;
 use bytes::Bytes;
 use palisade_ca::{
@@ -50,6 +51,7 @@ pub struct NodeOperations {
     pub(crate) authorities: Arc<Authorities>,
     pub(crate) log: LogStore,
     pub(crate) segments: Arc<SegmentStore>,
+    pub(crate) pages: Arc<NodePages>,
     pub(crate) sessions: Arc<NodeSessions>,
     pub(crate) skew: Arc<Skew>,
 }

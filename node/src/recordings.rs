@@ -5,63 +5,23 @@
 //! that made it.
 
 use crate::consensus::NodeConsensus;
-use bytes::Bytes;
+use crate::segments::Segments;
 use palisade_ca::{ClusterKey, Seal as _, SealContext};
 use palisade_core::api::PlayLine;
 use palisade_core::name::SessionId;
 use palisade_core::ports::{ByteSource, Pending, PlayFormat, Recordings, Unavailable};
 use palisade_core::record::{AnyRecord, Completeness, Kind, Record, RecordingSpec};
 use palisade_core::state;
-use palisade_raft::{SegmentBackend, SegmentFault};
 use palisade_session::recording::{CastHeader, CastWriter, Chain, DataKey, Played, event_line};
-use palisade_storage::{SegmentName, SegmentStore};
-use std::collections::{BTreeMap, BTreeSet};
+use palisade_storage::SegmentName;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-
-/// How long another node may take to store or hand out a chunk.
-const PEER_FOR: Duration = Duration::from_secs(5);
-
-/// The segments on this node's disk, as the other nodes reach them.
-pub struct LocalSegments(pub Arc<SegmentStore>);
-
-impl SegmentBackend for LocalSegments {
-    fn put(&self, session: &str, seq: u64, data: Bytes) -> Result<String, SegmentFault> {
-        let seq = u32::try_from(seq)
-            .map_err(|_| SegmentFault::Refused("the sequence number is too large".into()))?;
-        self.0
-            .put(session, seq, &data)
-            .map(|name| name.to_string())
-            .map_err(segment_fault)
-    }
-
-    fn get(&self, name: &str) -> Result<Bytes, SegmentFault> {
-        let name = SegmentName::parse(name).map_err(|e| SegmentFault::Refused(e.to_string()))?;
-        self.0.get(&name).map(Bytes::from).map_err(segment_fault)
-    }
-
-    fn list(&self, session: &str) -> Result<Vec<String>, SegmentFault> {
-        let names = if session.is_empty() {
-            let sessions = self.0.sessions().map_err(segment_fault)?;
-            let lists: Result<Vec<_>, _> = sessions.iter().map(|s| self.0.list(s)).collect();
-            lists.map_err(segment_fault)?.concat()
-        } else {
-            self.0.list(session).map_err(segment_fault)?
-        };
-        Ok(names.iter().map(ToString::to_string).collect())
-    }
-}
-
-fn segment_fault(error: palisade_storage::SegmentError) -> SegmentFault {
-    SegmentFault::Failed(error.to_string())
-}
 
 /// The port.
 pub struct NodeRecordings {
     consensus: Arc<NodeConsensus>,
-    segments: Arc<SegmentStore>,
+    segments: Arc<Segments>,
     key: Arc<ClusterKey>,
     cluster_id: String,
     this: Weak<NodeRecordings>,
@@ -71,7 +31,7 @@ impl NodeRecordings {
     /// On the node's segment store.
     pub fn new(
         consensus: Arc<NodeConsensus>,
-        segments: Arc<SegmentStore>,
+        segments: Arc<Segments>,
         key: Arc<ClusterKey>,
         cluster_id: &str,
     ) -> Arc<Self> {
@@ -102,48 +62,23 @@ impl NodeRecordings {
         }
     }
 
-    fn others(&self) -> Vec<u64> {
-        self.consensus.raft().peers().others()
-    }
-
     /// Where each chunk of a session can be had: on this node (`None`) or on another.
     async fn locate(&self, session: &SessionId) -> Result<BTreeMap<SegmentName, Option<u64>>, Unavailable> {
-        let local = self.segments.list(session.as_str()).map_err(fault)?;
+        let local = self.segments.store().list(session.as_str()).map_err(fault)?;
         let mut found: BTreeMap<_, _> = local.into_iter().map(|name| (name, None)).collect();
-        let mut asked = JoinSet::new();
-        for node in self.others() {
-            let (consensus, session) = (self.consensus.clone(), session.to_string());
-            asked.spawn(async move {
-                let peers = consensus.raft().peers();
-                (
-                    node,
-                    peers
-                        .segment_list(node, &session, PEER_FOR)
-                        .await
-                        .unwrap_or_default(),
-                )
-            });
-        }
-        while let Some(answer) = asked.join_next().await {
-            let Ok((node, names)) = answer else { continue };
-            for name in names.iter().filter_map(|name| SegmentName::parse(name).ok()) {
-                if name.session() == session.as_str() {
-                    found.entry(name).or_insert(Some(node));
-                }
+        for (node, names) in self.segments.held_by_others(session.as_str()).await {
+            for name in names {
+                found.entry(name).or_insert(Some(node));
             }
         }
         Ok(found)
     }
 
     async fn fetch(&self, name: &SegmentName, node: Option<u64>) -> Result<Vec<u8>, Unavailable> {
-        let Some(node) = node else {
-            return self.segments.get(name).map_err(fault);
-        };
-        let peers = self.consensus.raft().peers();
-        let bytes = peers.segment_get(node, &name.to_string(), PEER_FOR).await;
-        bytes
-            .map(|b| b.to_vec())
-            .map_err(|e| Unavailable::NoQuorum(e.to_string()))
+        match node {
+            None => self.segments.store().get(name).map_err(fault),
+            Some(node) => self.segments.fetch_from(node, name).await,
+        }
     }
 
     /// The chunks of a session that form an unbroken row from the first on, with the hash of the last: what can be
@@ -175,6 +110,7 @@ impl NodeRecordings {
                 let AnyRecord::Recording(row) = row else { continue };
                 let held = self
                     .segments
+                    .store()
                     .list(row.spec.session.as_str())
                     .map_err(fault)?
                     .len();
@@ -187,6 +123,7 @@ impl NodeRecordings {
                     let bytes = self.fetch(&name, Some(node)).await?;
                     let stored = self
                         .segments
+                        .store()
                         .put(name.session(), name.seq(), &bytes)
                         .map_err(fault)?;
                     if stored == name {
@@ -213,51 +150,10 @@ impl Recordings for NodeRecordings {
         seq: u32,
         bytes: Vec<u8>,
     ) -> Pending<'a, Result<(), Unavailable>> {
-        Box::pin(async move {
-            let voters = self.consensus.raft().status().voters();
-            let needed = voters.len() / 2 + 1;
-            let own = self.consensus.raft().status().id;
-            let bytes = Bytes::from(bytes);
-            let mut stores = JoinSet::new();
-            let (segments, name, local) = (self.segments.clone(), session.to_string(), bytes.clone());
-            stores.spawn(async move {
-                let stored = tokio::task::spawn_blocking(move || segments.put(&name, seq, &local)).await;
-                let outcome = stored
-                    .map_err(|e| e.to_string())
-                    .and_then(|r| r.map_err(|e| e.to_string()));
-                (own, outcome.map(|_| ()))
-            });
-            for node in self.others() {
-                let (consensus, name, bytes) = (self.consensus.clone(), session.to_string(), bytes.clone());
-                stores.spawn(async move {
-                    let peers = consensus.raft().peers();
-                    let sent = peers
-                        .segment_put(node, &name, u64::from(seq), bytes, PEER_FOR)
-                        .await;
-                    (node, sent.map(|_| ()).map_err(|e| e.to_string()))
-                });
-            }
-            let (mut acks, mut why) = (BTreeSet::new(), String::new());
-            while let Some(stored) = stores.join_next().await {
-                match stored {
-                    Ok((node, Ok(()))) if voters.contains(&node) => {
-                        acks.insert(node);
-                    }
-                    Ok((_, Ok(()))) => {}
-                    Ok((node, Err(e))) => why = format!("node {node}: {e}"),
-                    Err(e) => why = e.to_string(),
-                }
-                if acks.len() >= needed {
-                    // The rest goes on by itself: a chunk on every node is worth more than on a majority.
-                    stores.detach_all();
-                    return Ok(());
-                }
-            }
-            Err(Unavailable::NoQuorum(format!(
-                "{} of {needed} nodes stored the recording ({why})",
-                acks.len()
-            )))
-        })
+        let shipped = self
+            .segments
+            .ship(session.as_str(), seq, bytes.into(), "recording");
+        Box::pin(shipped)
     }
 
     fn play<'a>(

@@ -4,7 +4,6 @@
 //! ([`StateStore`]), encrypted segments ([`SegmentStore`]) and who it is ([`Identity`]). It knows sled and files,
 //! and neither Raft nor an async runtime: plain threads, and callbacks when something is durable.
 
-mod audit;
 mod doctor;
 mod engine;
 mod error;
@@ -16,14 +15,15 @@ mod log;
 mod segment;
 mod state;
 
-pub use audit::{AuditPage, AuditSearchError, audit_search};
 pub use doctor::{Finding, Report, check, set_aside};
 pub use error::{Damage, OpenError, REPAIR_COMMAND, ReadError, WriteError, escaped};
 pub use files::{DirLock, FreeSpace};
 pub use identity::{Identity, IdentityError};
 pub use kv::{Change, Kv, KvFault, Pair};
 pub use log::{Done, LogOptions, LogRecord, LogStore, MAX_RECORD, OnFatal, OnFull, SyncStats};
-pub use segment::{BadName, MAX_SEGMENT, SegmentError, SegmentName, SegmentOptions, SegmentStore};
+pub use segment::{
+    AUDIT_PAGES, BadName, MAX_SEGMENT, SegmentError, SegmentName, SegmentOptions, SegmentStore,
+};
 pub use state::{
     IncomingSnapshot, MAX_KEY, MAX_VALUE, Markers, SnapshotContents, SnapshotError, SnapshotFault,
     SnapshotFile, StateOptions, StateStore,

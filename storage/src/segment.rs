@@ -1,7 +1,7 @@
 //! Segments: immutable files, encrypted by the caller and named by their hash, too large for the log.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     fmt, fs,
     fs::File,
     io::{self, Read, Write},
@@ -23,6 +23,10 @@ pub const MAX_SEGMENT: usize = 16 << 20;
 /// Sessions whose file lists are kept in memory.
 const KNOWN_SESSIONS: usize = 512;
 
+/// What audit pages are stored under, in the place of a session. A page's place may be taken by several contents: one
+/// that was sealed again after its first sealer died in between has another key. The log says which one holds.
+pub const AUDIT_PAGES: &str = "audit-pages";
+
 /// Names one segment: which session, which place in it, which content.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentName {
@@ -37,18 +41,19 @@ pub struct SegmentName {
 pub struct BadName(String, &'static str);
 
 fn check_session(session: &str) -> Result<(), BadName> {
-    if session.len() == 36
+    let is_id = session.len() == 36
         && session
             .bytes()
-            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'))
-    {
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'));
+    if is_id || session == AUDIT_PAGES {
         return Ok(());
     }
     Err(BadName(session.chars().take(80).collect(), "session"))
 }
 
 impl SegmentName {
-    /// A name from its parts. The session is 36 characters of `0-9`, `a-f` and `-`, so that it is a file name.
+    /// A name from its parts. The session is 36 characters of `0-9`, `a-f` and `-`, so that it is a file name, or
+    /// [`AUDIT_PAGES`].
     pub fn new(session: &str, seq: u32, hash: [u8; 32]) -> Result<SegmentName, BadName> {
         check_session(session)?;
         Ok(SegmentName {
@@ -182,7 +187,7 @@ impl Default for SegmentOptions {
     }
 }
 
-type Listing = BTreeMap<u32, [u8; 32]>;
+type Listing = BTreeSet<(u32, [u8; 32])>;
 
 /// The segments of one node. All calls block on the disk.
 #[derive(Debug)]
@@ -255,27 +260,29 @@ impl SegmentStore {
         let listing = self
             .listing(&mut known, &name.session)
             .map_err(|e| self.io(name, e))?;
-        match listing.get(&name.seq) {
-            Some(hash) if *hash == name.hash => Ok(true),
-            Some(_) => Err(SegmentError::Fork {
+        if listing.contains(&(name.seq, name.hash)) {
+            return Ok(true);
+        }
+        if taken(listing, name) {
+            return Err(SegmentError::Fork {
                 session: name.session.clone(),
                 seq: name.seq,
-            }),
-            None => Ok(false),
+            });
         }
+        Ok(false)
     }
 
     /// Moves a written file to its place; false if the place was taken meanwhile.
     fn publish(&self, tmp: &Path, name: &SegmentName) -> io::Result<bool> {
         let mut known = self.known.lock();
         let listing = self.listing(&mut known, &name.session)?;
-        if listing.contains_key(&name.seq) {
+        if listing.contains(&(name.seq, name.hash)) || taken(listing, name) {
             return Ok(false);
         }
         let dir = self.dir.join(&name.session);
         files::make_dir(&dir)?;
         fs::rename(tmp, dir.join(name.file()))?;
-        listing.insert(name.seq, name.hash);
+        listing.insert((name.seq, name.hash));
         drop(known);
         files::sync_dir(&dir)?;
         Ok(true)
@@ -305,7 +312,7 @@ impl SegmentStore {
         };
         for entry in entries {
             if let Some((seq, hash)) = entry?.file_name().to_str().and_then(parse_file) {
-                listing.insert(seq, hash);
+                listing.insert((seq, hash));
             }
         }
         Ok(listing)
@@ -402,6 +409,21 @@ impl SegmentStore {
         Ok(damaged)
     }
 
+    /// Stores a segment whose stored content was found damaged again; it is durable when this returns. The damaged
+    /// one goes only now that a good one is at hand.
+    pub fn replace(&self, name: &SegmentName, bytes: &[u8]) -> Result<(), SegmentError> {
+        if Sha256::digest(bytes).as_slice() != name.hash {
+            return Err(SegmentError::BadName(BadName(
+                name.to_string(),
+                "fitting segment",
+            )));
+        }
+        if self.get(name).is_err() {
+            self.remove(name)?;
+        }
+        self.put(&name.session, name.seq, bytes).map(|_| ())
+    }
+
     /// Bytes all segments take on the disk.
     pub fn total_bytes(&self) -> u64 {
         files::disk_use(&self.dir)
@@ -428,6 +450,12 @@ impl SegmentStore {
             tracing::warn!(path = %tmp.display(), %e, "an unfinished segment is left behind");
         }
     }
+}
+
+/// Whether the place of a segment has another content already. Pages may share a place.
+fn taken(listing: &Listing, name: &SegmentName) -> bool {
+    let place = (name.seq, [0; 32])..=(name.seq, [0xff; 32]);
+    name.session != AUDIT_PAGES && listing.range(place).any(|(_, hash)| *hash != name.hash)
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -527,6 +555,33 @@ mod tests {
             .expect("scrub");
         assert_eq!((damaged, seen), (vec![bad], 2));
         assert_eq!(s.get(&good).expect("get"), b"good");
+    }
+
+    #[test]
+    fn a_damaged_segment_is_replaced_by_its_own_content_only() {
+        let (_d, s) = store();
+        let name = s.put(AUDIT_PAGES, 2, b"page").expect("put");
+        fs::write(s.path(&name), b"rot").expect("write");
+        assert!(s.replace(&name, b"another").is_err());
+        assert!(s.get(&name).is_err(), "nothing was there to replace it with");
+        s.replace(&name, b"page").expect("replaced");
+        s.replace(&name, b"page").expect("a whole one stays");
+        assert_eq!(s.get(&name).expect("get"), b"page");
+    }
+
+    #[test]
+    fn the_place_of_a_page_takes_several_contents() {
+        let (d, s) = store();
+        let one = s.put(AUDIT_PAGES, 1, b"sealed").expect("put");
+        let two = s.put(AUDIT_PAGES, 1, b"sealed again").expect("put");
+        assert_eq!(s.put(AUDIT_PAGES, 1, b"sealed").expect("again"), one);
+        let again = SegmentStore::open(d.path(), SegmentOptions::default()).expect("open");
+        assert_eq!(again.get(&one).expect("get"), b"sealed");
+        assert_eq!(again.get(&two).expect("get"), b"sealed again");
+        assert_eq!(again.list(AUDIT_PAGES).expect("list").len(), 2);
+        again.remove(&one).expect("remove");
+        assert_eq!(again.list(AUDIT_PAGES).expect("list"), [two]);
+        assert_eq!(SegmentName::parse(&one.to_string()), Ok(one));
     }
 
     #[test]

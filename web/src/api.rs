@@ -4,7 +4,7 @@ use crate::issued::Issued;
 use crate::limits::{Buckets, Rate};
 use crate::passwords::Hasher;
 use palisade_ca::Authorities;
-use palisade_core::ports::{Consensus, Operations, Recordings, Sessions};
+use palisade_core::ports::{AuditPages, Consensus, Operations, Recordings, Sessions};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -61,6 +61,8 @@ pub struct Api {
     pub consensus: Arc<dyn Consensus>,
     /// Recordings.
     pub recordings: Arc<dyn Recordings>,
+    /// Audit events that have left the state.
+    pub pages: Arc<dyn AuditPages>,
     /// Sessions that run now.
     pub sessions: Arc<dyn Sessions>,
     /// The cluster itself.

@@ -13,6 +13,7 @@ use palisade_core::access::{
     lock_text,
 };
 use palisade_core::api::REQUEST_ID_HEADER;
+use palisade_core::audit_log::AuditLog;
 use palisade_core::command::{Actor, Command, Reply};
 use palisade_core::event::{Event, EventKind};
 use palisade_core::kv::Kv;
@@ -194,7 +195,7 @@ impl Ask {
             return Err(self.audited(name.as_str(), "api", why).await);
         }
         if view.options(now).pin_source_ip {
-            let pinned = self.pinned(certified)?;
+            let pinned = self.pinned(certified).await?;
             if self.peer.addr.map(|a| a.to_canonical()) != Some(pinned) {
                 return Err(self
                     .audited(name.as_str(), "api", Refusal::OtherAddress(pinned))
@@ -298,12 +299,30 @@ impl Ask {
         RequestId::parse(&uuid.to_string()).expect("a UUID prints as one in lower case")
     }
 
-    /// What the caller's certificate was issued to say; none if the log does not know (any more).
-    pub(crate) fn issued(&self, certified: &Certified) -> Result<Option<Arc<Issued>>, Failure> {
+    /// Reads the audit log, on a thread that may wait for the disk and for other nodes.
+    pub(crate) async fn audit_log<T, E>(
+        &self,
+        read: impl FnOnce(AuditLog<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        E: Into<Failure> + Send + 'static,
+    {
+        let (kv, pages) = (self.kv(), self.app.api.pages.clone());
+        let done = tokio::task::spawn_blocking(move || read(AuditLog::new(kv.as_ref(), pages.as_ref())));
+        let done = done.await.map_err(|e| Failure::internal("audit log", &e))?;
+        done.map_err(Into::into)
+    }
+
+    /// What the caller's certificate was issued to say; none if the log does not know.
+    pub(crate) async fn issued(&self, certified: &Certified) -> Result<Option<Arc<Issued>>, Failure> {
         if let Some(known) = self.app.issued.lock().get(&certified.serial) {
             return Ok(Some(known.clone()));
         }
-        let found = issued::find(self.kv().as_ref(), certified.serial, certified.not_before)?;
+        let (serial, not_before) = (certified.serial, certified.not_before);
+        let found = self
+            .audit_log(move |log| issued::find(log, serial, not_before))
+            .await?;
         Ok(found.map(|issued| self.remember(certified.serial, issued)))
     }
 
@@ -319,9 +338,10 @@ impl Ask {
     }
 
     /// The address that a certificate of a user with pinned certificates was issued for.
-    fn pinned(&self, certified: &Certified) -> Result<IpAddr, Failure> {
+    async fn pinned(&self, certified: &Certified) -> Result<IpAddr, Failure> {
         // Issued before the role asked for pinning, or too long ago to find out: both fail closed.
-        self.issued(certified)?
+        self.issued(certified)
+            .await?
             .and_then(|issued| issued.source)
             .ok_or_else(|| {
                 Failure::unauthenticated(

@@ -11,18 +11,16 @@ use base64::engine::general_purpose::STANDARD;
 use palisade_ca::public_authority;
 use palisade_core::access::RulePermit;
 use palisade_core::api::{AuditExportLine, AuditItem, AuditPage, AuditSearch};
+use palisade_core::audit_log::{AuditFault, AuditLog, Run};
 use palisade_core::event::Event;
-use palisade_core::kv::{Kv, KvFault};
+use palisade_core::kv::Kv;
+use palisade_core::page::PageManifest;
+use palisade_core::ports::{AuditPages, PageLost};
 use palisade_core::record::{AuthorityType, Grant, Labels, Verb};
 use palisade_core::search::{AuditFilter, AuditQuery};
 use palisade_core::state;
 use palisade_core::time::Timestamp;
 use std::sync::Arc;
-
-/// Events looked at for one page: a search for something rare answers a short page and a cursor.
-const LOOKED_AT_MAX: u64 = 50_000;
-/// Events read at a time.
-const CHUNK: u64 = 512;
 
 /// `GET /v1/audit/events`.
 pub(crate) async fn search(
@@ -45,10 +43,9 @@ pub(crate) async fn search(
     let resume = query
         .resume(&asked.cursor)
         .map_err(|e| Failure::invalid(format!("cursor: {e}")))?;
-    let (kv, now) = (ask.kv(), ask.now());
-    let page = tokio::task::spawn_blocking(move || scan(kv.as_ref(), &query, resume, &who, &permit, now));
-    let page = page.await.map_err(|e| Failure::internal("audit search", &e))??;
-    Ok(axum::Json(page))
+    let now = ask.now();
+    let page = ask.audit_log(move |log| scan(log, &query, resume, &who, &permit, now));
+    Ok(axum::Json(page.await?))
 }
 
 fn moment(field: &str, text: &str) -> Result<Option<Timestamp>, Failure> {
@@ -62,63 +59,22 @@ fn moment(field: &str, text: &str) -> Result<Option<Timestamp>, Failure> {
 }
 
 fn scan(
-    kv: &dyn Kv,
+    log: AuditLog<'_>,
     query: &AuditQuery,
     resume: Option<u64>,
     who: &Who,
     permit: &RulePermit,
     now: Timestamp,
 ) -> Result<AuditPage, Failure> {
-    let size = state::audit_frontier(kv)?.size();
-    // The range still to be looked at, `low..high`, shrinks from the end that comes first.
-    let (mut low, mut high) = match (query.newest_first(), resume) {
-        (_, None) => (0, size),
-        (true, Some(last)) => (0, last.min(size)),
-        (false, Some(last)) => (last.saturating_add(1), size),
+    let found = log.search(query, resume, |event| shows(who, permit, event, now))?;
+    let item = |(seq, event): (u64, Event)| AuditItem {
+        seq,
+        code: event.event.code().to_owned(),
+        event,
     };
-    let (mut items, mut looked_at, mut last) = (Vec::new(), 0, None);
-    while low < high && looked_at < LOOKED_AT_MAX {
-        let count = CHUNK.min(high - low);
-        let from = if query.newest_first() { high - count } else { low };
-        let mut chunk = state::audit_bytes(kv, from, usize::try_from(count).unwrap_or(usize::MAX))?;
-        // What lies beyond the range was written meanwhile, or its beginning is kept no more.
-        chunk.retain(|(seq, _)| *seq < from + count);
-        if query.newest_first() {
-            chunk.reverse();
-            high = from;
-        } else {
-            low = from + count;
-        }
-        for (seq, bytes) in chunk {
-            looked_at += 1;
-            last = Some(seq);
-            let event = read(seq, &bytes)?;
-            if query.matches(&event) && shows(who, permit, &event, now) {
-                items.push(AuditItem {
-                    seq,
-                    code: event.event.code().to_owned(),
-                    event,
-                });
-            }
-            if items.len() == query.limit() {
-                return Ok(AuditPage {
-                    items,
-                    cursor: query.cursor(seq),
-                });
-            }
-        }
-    }
-    let cursor = match last {
-        Some(last) if low < high => query.cursor(last),
-        Some(_) | None => String::new(),
-    };
-    Ok(AuditPage { items, cursor })
-}
-
-fn read(seq: u64, bytes: &[u8]) -> Result<Event, KvFault> {
-    Event::from_bytes(bytes).map_err(|e| KvFault {
-        key: format!("a/{seq}"),
-        why: e.to_string(),
+    Ok(AuditPage {
+        items: found.items.into_iter().map(item).collect(),
+        cursor: found.cursor,
     })
 }
 
@@ -148,6 +104,7 @@ pub(crate) async fn export(ask: Ask) -> Result<Response, Failure> {
     let export = Export {
         size: state::audit_frontier(kv.as_ref())?.size(),
         kv,
+        pages: ask.app.api.pages.clone(),
         part: Part::First(first),
     };
     let pieces = futures::stream::unfold(Some(export), |export| async move {
@@ -181,6 +138,7 @@ pub(crate) async fn export(ask: Ask) -> Result<Response, Failure> {
 
 struct Export {
     kv: Arc<dyn Kv>,
+    pages: Arc<dyn AuditPages>,
     /// Events that there were when it began.
     size: u64,
     part: Part,
@@ -194,7 +152,8 @@ enum Part {
 }
 
 impl Export {
-    fn next(&mut self) -> Result<Option<String>, KvFault> {
+    /// The next lines; a page that no node has is one line, which verification names.
+    fn next(&mut self) -> Result<Option<String>, AuditFault> {
         loop {
             match &mut self.part {
                 Part::First(text) => {
@@ -203,23 +162,21 @@ impl Export {
                     return Ok(Some(text));
                 }
                 Part::Events(from) => {
-                    let limit = usize::try_from(CHUNK).unwrap_or(usize::MAX);
-                    let mut chunk = state::audit_bytes(self.kv.as_ref(), *from, limit)?;
-                    chunk.retain(|(seq, _)| *seq < self.size);
-                    match chunk.last() {
-                        Some((last, _)) => *from = last + 1,
-                        None => {
+                    let log = AuditLog::new(self.kv.as_ref(), self.pages.as_ref());
+                    let (lines, next) = match log.runs(*from..self.size, false)?.next(|_| true) {
+                        Ok(None) => {
                             self.part = Part::Heads(0);
                             continue;
                         }
-                    }
-                    let lines = chunk.into_iter().map(|(seq, bytes)| {
-                        line(&AuditExportLine::Event {
-                            seq,
-                            bytes: STANDARD.encode(bytes),
-                        })
-                    });
-                    return Ok(Some(lines.collect()));
+                        Ok(Some(run)) => event_lines(&run),
+                        Err(AuditFault::Lost { page, why }) => {
+                            tracing::error!(%page, %why, "the audit export lacks a page");
+                            (lost_line(&page, &why), page.end())
+                        }
+                        Err(fault) => return Err(fault),
+                    };
+                    *from = next;
+                    return Ok(Some(lines));
                 }
                 Part::Heads(from) => {
                     let mut heads = state::signed_heads(self.kv.as_ref(), *from, 256)?;
@@ -245,6 +202,26 @@ impl Export {
             }
         }
     }
+}
+
+/// A run's lines, and what comes after it.
+fn event_lines(run: &Run) -> (String, u64) {
+    let (mut lines, mut next) = (String::new(), 0);
+    for (seq, bytes) in run.iter() {
+        let bytes = STANDARD.encode(bytes);
+        lines.push_str(&line(&AuditExportLine::Event { seq, bytes }));
+        next = seq + 1;
+    }
+    (lines, next)
+}
+
+fn lost_line(page: &PageManifest, why: &PageLost) -> String {
+    line(&AuditExportLine::Lost {
+        first: page.first,
+        count: page.count,
+        file_sha256: page.file_sha256.clone(),
+        why: why.to_string(),
+    })
 }
 
 fn line(line: &AuditExportLine) -> String {

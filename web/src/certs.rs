@@ -130,11 +130,15 @@ impl Ask {
             .await?;
         if self.may_be_repeated() {
             // The entry may be that of an earlier, equal request: what is signed is what it says.
-            let mut found = issued::find_newest(self.kv().as_ref(), serial)?;
+            let mut found = self
+                .audit_log(move |log| issued::find_newest(log, serial))
+                .await?;
             if found.is_none() {
                 // It has committed, but is not applied here yet.
                 self.fresh(Fresh::Linear).await?;
-                found = issued::find_newest(self.kv().as_ref(), serial)?;
+                found = self
+                    .audit_log(move |log| issued::find_newest(log, serial))
+                    .await?;
             }
             terms = repeated(terms, found)?;
         }
@@ -271,7 +275,7 @@ pub(crate) async fn renew(
         ask.peer.addr,
         now,
     )?;
-    let Some(held) = ask.issued(&certified)? else {
+    let Some(held) = ask.issued(&certified).await? else {
         return Err(Failure::unauthenticated(
             "this certificate is too old to be renewed: run `pal login`",
         ));

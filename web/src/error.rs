@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use palisade_ca::AuthorityFault;
 use palisade_core::access::Refusal;
 use palisade_core::api::ApiError;
+use palisade_core::audit_log::AuditFault;
 use palisade_core::command::RefusedCommand;
 use palisade_core::kv::KvFault;
 use palisade_core::name::BadName;
@@ -182,6 +183,20 @@ impl From<Unavailable> for Failure {
 impl From<KvFault> for Failure {
     fn from(why: KvFault) -> Self {
         Failure::internal("state", &why)
+    }
+}
+
+impl From<AuditFault> for Failure {
+    fn from(why: AuditFault) -> Self {
+        match why {
+            AuditFault::State(fault) => fault.into(),
+            AuditFault::Lost { page, why } => {
+                tracing::error!(%page, %why, "an audit page cannot be read");
+                Failure::unavailable(format!(
+                    "audit {page} is on no node that answers: bring the other nodes back, or restore its file"
+                ))
+            }
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! What a certificate was issued to say, read back from the audit log by its serial. The log is the only place that
 //! knows: certificates are not stored, and an X.509 client certificate carries neither logins nor an address.
 
+use palisade_core::audit_log::{self, AuditFault, AuditLog};
 use palisade_core::command::CertTerms;
 use palisade_core::event::{Event, EventKind};
-use palisade_core::kv::{Kv, KvFault};
 use palisade_core::name::Login;
-use palisade_core::state;
+use palisade_core::page::PageManifest;
 use palisade_core::time::Timestamp;
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -16,7 +16,6 @@ pub(crate) const BACKDATED_MS: u64 = 60_000;
 const SKEW_MS: u64 = 5 * 60_000;
 /// Events looked at before giving up.
 const LOOKED_AT_MAX: usize = 200_000;
-const PAGE: usize = 512;
 
 /// What the log says about one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,24 +62,40 @@ fn place(event: &Event, serial: u64) -> Place {
 }
 
 /// Finds the certificate with this serial that begins at `not_before`: close to where clocks say, then further off.
-pub(crate) fn find(kv: &dyn Kv, serial: u64, not_before: Timestamp) -> Result<Option<Issued>, KvFault> {
+pub(crate) fn find(
+    log: AuditLog<'_>,
+    serial: u64,
+    not_before: Timestamp,
+) -> Result<Option<Issued>, AuditFault> {
     let at = not_before.plus_ms(BACKDATED_MS);
     for around_ms in [SKEW_MS / 50, SKEW_MS] {
-        if let Some(found) = find_near(kv, serial, at, around_ms)? {
+        if let Some(found) = find_near(log, serial, at, around_ms)? {
             return Ok(Some(found));
         }
     }
     Ok(None)
 }
 
-fn find_near(kv: &dyn Kv, serial: u64, at: Timestamp, around_ms: u64) -> Result<Option<Issued>, KvFault> {
+fn find_near(
+    log: AuditLog<'_>,
+    serial: u64,
+    at: Timestamp,
+    around_ms: u64,
+) -> Result<Option<Issued>, AuditFault> {
     let (begin, end) = (at.minus_ms(around_ms), at.plus_ms(around_ms));
-    let mut seq = first_since(kv, begin)?;
+    // If the state goes back that far, pages need not be looked at.
+    let first = log.recent_since(begin)?.unwrap_or(0);
+    let mut runs = log.runs(first..log.size()?, false)?;
+    let around = |page: &PageManifest| {
+        let page = &page.summary;
+        page.latest >= begin && page.earliest <= end && page.kinds.contains(&EventKind::CertIssue)
+    };
     let mut looked_at = 0;
-    while looked_at < LOOKED_AT_MAX {
-        let page = state::audit_bytes(kv, seq, PAGE)?;
-        for (_, bytes) in &page {
-            let event = read(bytes)?;
+    while looked_at < LOOKED_AT_MAX
+        && let Some(run) = runs.next(around)?
+    {
+        for (seq, bytes) in run.iter() {
+            let event = audit_log::read(seq, bytes)?;
             if event.time > end {
                 return Ok(None);
             }
@@ -89,49 +104,29 @@ fn find_near(kv: &dyn Kv, serial: u64, at: Timestamp, around_ms: u64) -> Result<
                 Place::After => return Ok(None),
                 Place::Before | Place::Unrelated => {}
             }
-        }
-        looked_at += page.len();
-        match page.last() {
-            Some((last, _)) => seq = last + 1,
-            None => return Ok(None),
+            looked_at += 1;
         }
     }
     Ok(None)
 }
 
 /// Finds a certificate that was issued a short while ago, from the end of the log backwards.
-pub(crate) fn find_newest(kv: &dyn Kv, serial: u64) -> Result<Option<Issued>, KvFault> {
-    let mut end = state::audit_frontier(kv)?.size();
-    let (mut page, mut looked_at) = (16, 0);
-    while end > 0 && looked_at < LOOKED_AT_MAX {
-        let from = end.saturating_sub(page as u64);
-        let events = state::audit_bytes(kv, from, page)?;
-        for (_, bytes) in events.iter().rev().filter(|(seq, _)| *seq < end) {
-            match place(&read(bytes)?, serial) {
+pub(crate) fn find_newest(log: AuditLog<'_>, serial: u64) -> Result<Option<Issued>, AuditFault> {
+    let mut runs = log.runs(0..log.size()?, true)?;
+    let mut looked_at = 0;
+    while looked_at < LOOKED_AT_MAX
+        && let Some(run) = runs.next(|page| page.summary.kinds.contains(&EventKind::CertIssue))?
+    {
+        for (seq, bytes) in run.iter().rev() {
+            looked_at += 1;
+            match place(&audit_log::read(seq, bytes)?, serial) {
                 Place::Here(issued) => return Ok(Some(issued)),
                 Place::Before => return Ok(None),
                 Place::After | Place::Unrelated => {}
             }
         }
-        looked_at += page;
-        (end, page) = (from, PAGE);
     }
     Ok(None)
-}
-
-/// The first event since a moment, by halving: the log is in the order of time but for the skew of clocks.
-fn first_since(kv: &dyn Kv, begin: Timestamp) -> Result<u64, KvFault> {
-    let (mut low, mut high) = (0, state::audit_frontier(kv)?.size());
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let before = state::audit_event(kv, middle)?.is_none_or(|event| event.time < begin);
-        if before {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    Ok(low)
 }
 
 fn issued(event: &Event) -> Issued {
@@ -145,11 +140,4 @@ fn issued(event: &Event) -> Issued {
         key_fingerprint: fact("key").to_owned(),
         source: fact("source_address").parse().ok(),
     }
-}
-
-fn read(bytes: &[u8]) -> Result<Event, KvFault> {
-    Event::from_bytes(bytes).map_err(|e| KvFault {
-        key: "a/".into(),
-        why: e.to_string(),
-    })
 }

@@ -7,18 +7,20 @@ use palisade_core::access::View;
 use palisade_core::api::{
     ClusterStatus, InitReply, InitRequest, JoinOrder, JoinReply, JoinRequest, LiveSession,
 };
-use palisade_core::command::{Actor, Command, Entry, Reply, Sealed};
+use palisade_core::command::{Actor, Command, Entry, Reply, Sealed, SealedPage};
 use palisade_core::event::Event;
 use palisade_core::kv::{Kv, KvFault, MemoryKv, Pair};
 use palisade_core::name::{ClusterId, Name, NodeId, RequestId, SessionId};
+use palisade_core::page::{PageEvents, PageManifest};
 use palisade_core::ports::{
-    Bootstrap, ByteSource, Consensus, OperationFailed, Operations, Pending, PlayFormat, Recordings, Sessions,
-    Unavailable,
+    AuditPages, Bootstrap, ByteSource, Consensus, OperationFailed, Operations, PageLost, Pending, PlayFormat,
+    Recordings, Sessions, Unavailable,
 };
 use palisade_core::record::{AnyRecord, AuthorityType, CertAuthoritySpec, NodeSpec, Record, parse_records};
 use palisade_core::state;
 use palisade_core::time::Timestamp;
 use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -105,7 +107,7 @@ impl MemoryNode {
         self.proposals.load(Ordering::SeqCst)
     }
 
-    /// Every audit event, oldest first.
+    /// Every audit event that is on no page, oldest first.
     pub fn events(&self) -> Vec<Event> {
         let stored = state::audit_bytes(&self.kv, 0, usize::MAX).expect("memory");
         stored
@@ -222,6 +224,16 @@ pub struct MemoryPorts {
     pub done: Mutex<Vec<String>>,
     /// Why the node is not ready.
     pub unready: Mutex<Option<String>>,
+    /// Sealed audit pages, by the hash of their file.
+    pub pages: Mutex<BTreeMap<String, Arc<PageEvents>>>,
+}
+
+impl AuditPages for MemoryPorts {
+    fn open(&self, page: &PageManifest) -> Result<Arc<PageEvents>, PageLost> {
+        let kept = self.pages.lock();
+        let found = kept.get(&page.file_sha256).cloned();
+        found.ok_or_else(|| PageLost("no such segment".into()))
+    }
 }
 
 struct Pieces(std::vec::IntoIter<Vec<u8>>);
@@ -385,10 +397,38 @@ impl MemoryCluster {
         Api {
             consensus: self.node.clone(),
             recordings: self.ports.clone(),
+            pages: self.ports.clone(),
             sessions: self.ports.clone(),
             operations: self.ports.clone(),
             seal: self.key.clone(),
             config: self.config.clone(),
+        }
+    }
+
+    /// Seals the oldest audit events into pages of so many, until at most `recent` are in the state.
+    pub fn seal_pages(&self, recent: u64, each: u64) {
+        let kv = self.node.kv();
+        let unsealed = || {
+            let size = state::audit_frontier(kv.as_ref()).expect("memory").size();
+            size - state::sealed_until(kv.as_ref()).expect("memory")
+        };
+        while unsealed() > recent {
+            let events = state::next_page(kv.as_ref(), each).expect("memory");
+            let (number, events) = events.expect("there are events");
+            let root = hex_text(&events.root());
+            let page = SealedPage {
+                number,
+                first: events.first,
+                count: u32::try_from(events.events.len()).expect("few"),
+                file_sha256: root.clone(),
+                root: root.clone(),
+                sealed_key: Sealed(Vec::new()),
+            };
+            self.ports.pages.lock().insert(root, Arc::new(events));
+            self.node
+                .apply("node:1", Command::SealAuditPage { page })
+                .done()
+                .expect("sealed");
         }
     }
 
@@ -461,6 +501,10 @@ fn authorities(key: &ca::ClusterKey, now: Timestamp) -> Vec<(CertAuthoritySpec, 
             (public, Sealed(made.sealed_private))
         })
         .collect()
+}
+
+fn hex_text(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
 }
 
 /// A record in YAML, as a value.

@@ -1,6 +1,6 @@
 //! One log entry, applied.
 
-use super::{Cluster, Invite, LocalAuth, STATE_VERSION, SignedHead, answers, keys};
+use super::{Cluster, Invite, LocalAuth, STATE_VERSION, SignedHead, answers, keys, pages};
 use crate::access::{View, lock_text};
 use crate::command::{Actor, CertPurpose, CertTerms, Command, Entry, Expect, RefusedCommand, Reply};
 use crate::event::{Event, EventKind};
@@ -230,6 +230,7 @@ impl Run<'_> {
                 node,
             } => self.join_node(&token, &secret_sha256, *node),
             Command::RemoveNode { id } => self.remove_node(id),
+            Command::SealAuditPage { page } => pages::seal(&mut self.state, page),
         }
     }
 

@@ -28,6 +28,11 @@ pub(super) fn audit_seq(key: &[u8]) -> Result<u64, KvFault> {
     number.map(u64::from_be_bytes).ok_or_else(|| odd(key))
 }
 
+/// The key of a page's manifest, by the sequence number of its first event.
+pub(super) fn page(first: u64) -> Vec<u8> {
+    [b"p/".as_slice(), &first.to_be_bytes()].concat()
+}
+
 pub(super) fn authority(authority: AuthorityType) -> Vec<u8> {
     format!("s/ca/{}", authority.as_str()).into_bytes()
 }

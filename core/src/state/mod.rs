@@ -8,7 +8,8 @@
 //! | `s/auth/<user>` | password hash, sealed TOTP secret, failures: never shown by any API |
 //! | `s/invite/<sha256>`, `s/invited/<user>` | open invites and resets |
 //! | `v/<user>` | up to which serial the user's certificates are void |
-//! | `a/<seq>` | audit events, in order |
+//! | `a/<seq>` | recent audit events, in order: those that are on no page yet |
+//! | `p/<first seq>` | manifests of audit pages |
 //! | `h/<size>` | signed heads of the audit tree |
 //! | `l/<user>/<session>` | sessions that have begun and not ended |
 //! | `k/<slot>` | answers kept for retries; `q/<id>` and `t/<time><id>` in states of earlier programs |
@@ -19,12 +20,14 @@ mod answers;
 mod apply;
 mod auth;
 mod keys;
+mod pages;
 
 pub use apply::{
     Applied, ENTRY_BYTES_MAX, FIRST_NODE, Fault, NOTIFY_MEMBERS, NOTIFY_POLICY, NOTIFY_SESSIONS, apply,
 };
 pub use auth::{Invite, LocalAuth};
 pub use keys::{audit_key, audit_range, record_key};
+pub use pages::{last_page, next_page, pages_before, pages_from, sealed_until};
 
 use crate::command::Sealed;
 use crate::event::Event;
@@ -185,7 +188,8 @@ pub fn audit_frontier(kv: &dyn Kv) -> Result<Frontier, KvFault> {
     }
 }
 
-/// Stored audit events as `(sequence number, stored bytes)`, from `from` on.
+/// Audit events that are on no page yet as `(sequence number, stored bytes)`, from `from` on. Whoever wants all events
+/// reads through [`AuditLog`](crate::audit_log::AuditLog).
 pub fn audit_bytes(kv: &dyn Kv, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, KvFault> {
     let (start, end) = audit_range(from, u64::MAX);
     let pairs = kv.scan(&start, Some(&end), limit, false)?;
@@ -195,7 +199,7 @@ pub fn audit_bytes(kv: &dyn Kv, from: u64, limit: usize) -> Result<Vec<(u64, Vec
         .collect()
 }
 
-/// One audit event.
+/// One audit event that is on no page yet.
 pub fn audit_event(kv: &dyn Kv, seq: u64) -> Result<Option<Event>, KvFault> {
     let key = audit_key(seq);
     let Some(bytes) = kv.get(&key)? else {

@@ -1,11 +1,11 @@
 //! The key of one recording.
 
-use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// A key that encrypts the chunks of one session and nothing else. Whoever keeps it seals it first; deleting the
+/// A key that encrypts the chunks of one session, or one file, and nothing else. Whoever keeps it seals it first; deleting the
 /// sealed key deletes the recording. Does not print, does not clone, wipes itself.
 pub struct DataKey(Zeroizing<[u8; 32]>);
 
@@ -19,6 +19,11 @@ pub enum DataKeyError {
     #[error("a recording's key has 32 bytes, not {0}")]
     Size(usize),
 }
+
+/// Bytes that were not sealed with this key and header, or were changed since.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("damaged: its seal does not open")]
+pub struct NotSealed;
 
 impl DataKey {
     /// A key for a new session.
@@ -43,6 +48,23 @@ impl DataKey {
     /// The key itself, for sealing.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// Encrypts the only thing that this key ever encrypts; `header` is vouched for and stays clear.
+    pub fn seal_only(&self, header: &[u8], mut plain: Vec<u8>) -> Result<Vec<u8>, NotSealed> {
+        self.aead()
+            .seal_in_place_append_tag(nonce(0), Aad::from(header), &mut plain)
+            .map_err(|_| NotSealed)?;
+        Ok(plain)
+    }
+
+    /// Decrypts what [`DataKey::seal_only`] made, with the same header.
+    pub fn open_only(&self, header: &[u8], sealed: &[u8]) -> Result<Vec<u8>, NotSealed> {
+        let mut plain = sealed.to_vec();
+        let opened = self.aead().open_in_place(nonce(0), Aad::from(header), &mut plain);
+        let size = opened.map_err(|_| NotSealed)?.len();
+        plain.truncate(size);
+        Ok(plain)
     }
 
     pub(super) fn aead(&self) -> LessSafeKey {
@@ -74,6 +96,22 @@ mod tests {
             format!("{:?}", DataKey::from_bytes(&[7; 32]).unwrap()),
             "DataKey { .. }"
         );
+    }
+
+    #[test]
+    fn what_was_sealed_opens_with_the_same_key_and_header_only() {
+        let key = DataKey::from_bytes(&[7; 32]).unwrap();
+        let sealed = key.seal_only(b"header", b"plain".to_vec()).unwrap();
+        assert_eq!(key.open_only(b"header", &sealed), Ok(b"plain".to_vec()));
+        assert_eq!(key.open_only(b"another", &sealed), Err(NotSealed));
+        let other = DataKey::from_bytes(&[8; 32]).unwrap();
+        assert_eq!(other.open_only(b"header", &sealed), Err(NotSealed));
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert_eq!(key.open_only(b"header", &changed), Err(NotSealed));
+            assert_eq!(key.open_only(b"header", &sealed[..at]), Err(NotSealed));
+        }
     }
 
     #[test]

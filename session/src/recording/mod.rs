@@ -29,7 +29,7 @@ pub use chunk::{
     CHUNK_BYTES_MAX, Chunk, ChunkError, ChunkFault, ChunkHash, Header, PLAIN_BYTES_MAX, SessionId,
 };
 pub use event::{Direction, Event, EventKind};
-pub use key::{DataKey, DataKeyError};
+pub use key::{DataKey, DataKeyError, NotSealed};
 pub use line::{LineError, event_line, read_line};
 pub use playback::{Chain, Completeness, Playback, Played, Stop};
 pub use player::{PlayError, PlayOptions, Player, Show, Step};

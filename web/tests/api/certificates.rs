@@ -2,6 +2,8 @@
 
 use crate::support::{Keys, PASSWORD, World, keys, nobody, operator};
 use palisade_core::api::{Certificates, HostCertificate};
+use palisade_core::command::Command as Entry;
+use palisade_core::event::{Event, EventKind};
 use palisade_web::Caller;
 use serde_json::{Value, json};
 use std::process::Command;
@@ -115,6 +117,45 @@ async fn a_pinned_certificate_works_from_its_address_alone() {
         .await
         .read();
     assert!(shown(&renewed.ssh_certificate).contains("source-address 192.0.2.7/32"));
+}
+
+/// A node that was restarted remembers nothing: it reads what a certificate says from the log, however old its entry is.
+#[tokio::test]
+async fn a_pinned_certificate_works_when_its_entry_has_left_the_state() {
+    let mut world = World::new();
+    world.cluster.node.write(
+        "kind: role\nmetadata: {name: pinned}\nspec: {options: {pin_source_ip: true}, allow: {logins: [dev]}}\n",
+    );
+    world.add_user("bob", "pinned", "x");
+    let secret = world.enrol("bob").await;
+    let (_, peer) = world.logged_in("bob", &secret).await;
+    for (later, recent) in [(0, 0), (1000, 40)] {
+        for n in 0..100 {
+            let event = Event::new(EventKind::Exec).message(format!("{n}"));
+            world
+                .cluster
+                .node
+                .apply("node:1", Entry::Audit { events: vec![event] });
+            world.cluster.node.pass(Duration::from_millis(later));
+        }
+        world.cluster.seal_pages(recent, 4);
+        world = World::of(world.cluster);
+        assert_eq!(world.call(&peer, "GET", "/v1/whoami", None).await.status, 200);
+        world = World::of(world.cluster);
+        let mut elsewhere = peer.clone();
+        elsewhere.addr = Some("192.0.2.8".parse().expect("an address"));
+        world
+            .call(&elsewhere, "GET", "/v1/whoami", None)
+            .await
+            .refused(401, "unauthenticated");
+    }
+    // With the page gone nobody knows what it says, and it is refused.
+    world.cluster.ports.pages.lock().clear();
+    world = World::of(world.cluster);
+    world
+        .call(&peer, "GET", "/v1/whoami", None)
+        .await
+        .refused(503, "unavailable");
 }
 
 #[tokio::test]

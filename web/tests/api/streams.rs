@@ -5,6 +5,7 @@ use palisade_core::api::{AuditExportLine, AuditPage, LiveSession};
 use palisade_core::command::Command;
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::{Login, Name, SessionId};
+use palisade_core::ports::Consensus;
 use palisade_core::record::{Completeness, Record, RecordingMode, RecordingSpec, SessionKind};
 use palisade_web::testing::START;
 use serde_json::json;
@@ -256,26 +257,30 @@ async fn the_audit_log_is_searched_with_filters_and_cursors() {
             .await
             .read()
     };
-    let all = get("event=session.exec&limit=1000").await;
-    assert_eq!(all.items.len(), 30);
-    assert_eq!(all.items[0].code, "PS110I");
-    assert!(all.items.is_sorted_by(|a, b| a.seq > b.seq));
-    assert_eq!(get("user=alice&event=session.").await.items.len(), 10);
-    assert_eq!(get("text=number%2017").await.items.len(), 1);
-    assert_eq!(get("host=other").await.items.len(), 0);
-    for order in ["", "&oldest_first=true"] {
-        let (mut seen, mut cursor) = (Vec::new(), String::new());
-        loop {
-            let page = get(&format!("event=session.exec&limit=7{order}&cursor={cursor}")).await;
-            seen.extend(page.items.iter().map(|item| item.seq));
-            cursor = page.cursor;
-            if cursor.is_empty() {
-                break;
+    // In the state, on pages and in the state, on pages alone: the answers are the same.
+    for recent in [1000, 20, 0] {
+        world.cluster.seal_pages(recent, 8);
+        let all = get("event=session.exec&limit=1000").await;
+        assert_eq!(all.items.len(), 30);
+        assert_eq!(all.items[0].code, "PS110I");
+        assert!(all.items.is_sorted_by(|a, b| a.seq > b.seq));
+        assert_eq!(get("user=alice&event=session.").await.items.len(), 10);
+        assert_eq!(get("text=number%2017").await.items.len(), 1);
+        assert_eq!(get("host=other").await.items.len(), 0);
+        for order in ["", "&oldest_first=true"] {
+            let (mut seen, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let page = get(&format!("event=session.exec&limit=7{order}&cursor={cursor}")).await;
+                seen.extend(page.items.iter().map(|item| item.seq));
+                cursor = page.cursor;
+                if cursor.is_empty() {
+                    break;
+                }
             }
+            assert_eq!(seen.len(), 30, "{order}");
+            seen.dedup();
+            assert_eq!(seen.len(), 30, "{order}");
         }
-        assert_eq!(seen.len(), 30, "{order}");
-        seen.dedup();
-        assert_eq!(seen.len(), 30, "{order}");
     }
     let first = get("event=session.exec&limit=7").await.cursor;
     for query in [
@@ -305,6 +310,7 @@ async fn the_export_holds_the_bytes_that_the_tree_hashes() {
             .apply("node:1", Command::Audit { events: vec![event] });
     }
     let size = world.cluster.node.events().len();
+    world.cluster.seal_pages(100, 256);
     world.cluster.node.apply(
         "node:1",
         Command::SignHead {
@@ -333,6 +339,46 @@ async fn the_export_holds_the_bytes_that_the_tree_hashes() {
         lines.last(),
         Some(AuditExportLine::Head { size: 5, .. })
     ));
+    let seqs = |line: &AuditExportLine| match line {
+        AuditExportLine::Event { seq, .. } => Some(*seq),
+        _ => None,
+    };
+    let seqs: Vec<u64> = lines.iter().filter_map(seqs).collect();
+    assert_eq!(seqs, (0..=size as u64).collect::<Vec<_>>());
+
+    // A lost page is a line of its own, and a search that needs it says so.
+    let kv = world.cluster.node.kv();
+    let lost = palisade_core::state::pages_from(kv.as_ref(), 256, 1)
+        .expect("memory")
+        .remove(0);
+    world.cluster.ports.pages.lock().remove(&lost.file_sha256);
+    let text = world
+        .call(&operator(), "GET", "/v1/audit/export", None)
+        .await
+        .text();
+    assert_eq!(text.lines().count(), lines.len() - 255);
+    let named = text
+        .lines()
+        .find(|line| line.contains("\"lost\""))
+        .expect("a line");
+    assert!(
+        named.contains(&lost.file_sha256) && named.contains("256"),
+        "{named}"
+    );
+    let needs = world
+        .call(
+            &operator(),
+            "GET",
+            "/v1/audit/events?oldest_first=true&limit=300",
+            None,
+        )
+        .await;
+    needs.refused(503, "unavailable");
+    assert!(needs.text().contains("page 1"), "{}", needs.text());
+    let needs_not = world
+        .call(&operator(), "GET", "/v1/audit/events?limit=300", None)
+        .await;
+    assert_eq!(needs_not.read::<AuditPage>().items.len(), 300);
 }
 
 #[tokio::test]

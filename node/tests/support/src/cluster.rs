@@ -10,7 +10,9 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -449,6 +451,23 @@ impl Cluster {
             .as_array()
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// A node's metrics, as its control socket gives them.
+    pub fn metrics(&self, i: usize) -> String {
+        retry("the metrics", PATIENCE, || {
+            let mut text = String::new();
+            let ask = b"GET /metrics HTTP/1.0\r\nhost: localhost\r\n\r\n";
+            let asked = UnixStream::connect(self.nodes[i].socket()).and_then(|mut socket| {
+                socket.write_all(ask)?;
+                socket.read_to_string(&mut text)
+            });
+            match asked {
+                Ok(_) if text.starts_with("HTTP/1.0 200") => Ok(text),
+                Ok(_) => Err(text),
+                Err(e) => Err(e.to_string()),
+            }
+        })
     }
 
     /// A scratch folder of this cluster.
