@@ -1,9 +1,9 @@
 //! Passwords: argon2id off the async threads, in a pool that is bounded in memory and in waiting.
 
 use crate::error::Failure;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::password_hash::{self, CustomizedPasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -25,15 +25,55 @@ pub(crate) struct Hasher {
 }
 
 /// OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
-fn argon2() -> Argon2<'static> {
-    let params = Params::new(19 * 1024, 2, 1, Some(32)).unwrap_or_default();
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+fn cost() -> Params {
+    Params::new(19 * 1024, 2, 1, Some(32)).unwrap_or_default()
 }
 
-fn hash(password: &[u8]) -> Result<String, argon2::password_hash::Error> {
-    argon2()
-        .hash_password(password)
-        .map(|hash: PasswordHash| hash.to_string())
+/// What is reserved for one hash; only what the cost asks for is touched. The C library never raises its threshold
+/// for memory of its own beyond 32 MiB (`DEFAULT_MMAP_THRESHOLD_MAX` of malloc), so this is given back to the system
+/// at once. A smaller piece would be kept, one for each thread that ever hashed.
+const APART_BLOCKS: usize = 33 * 1024;
+
+/// argon2 in memory that is given back.
+struct Apart;
+
+impl CustomizedPasswordHasher<PasswordHash> for Apart {
+    type Params = Params;
+
+    fn hash_password_customized(
+        &self,
+        password: &[u8],
+        salt: &[u8],
+        algorithm: Option<&str>,
+        version: Option<u32>,
+        params: Params,
+    ) -> Result<PasswordHash, password_hash::Error> {
+        let algorithm = algorithm.map_or(Ok(Algorithm::Argon2id), Algorithm::try_from)?;
+        let version = version.map_or(Ok(Version::V0x13), Version::try_from)?;
+        let mut memory = Vec::with_capacity(APART_BLOCKS.max(params.block_count()));
+        memory.resize(params.block_count(), Block::new());
+        let mut out = vec![0; params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN)];
+        let written = ParamsString::try_from(&params)?;
+        Argon2::new(algorithm, version, params).hash_password_into_with_memory(
+            password,
+            salt,
+            &mut out,
+            &mut memory[..],
+        )?;
+        Ok(PasswordHash {
+            algorithm: algorithm.ident(),
+            version: Some(version.into()),
+            params: written,
+            salt: Some(Salt::new(salt)?),
+            hash: Some(Output::new(&out)?),
+        })
+    }
+}
+
+fn hash(password: &[u8]) -> Result<String, password_hash::Error> {
+    let salt: [u8; 16] = rand::random();
+    let hash = Apart.hash_password_with_params(password, &salt, cost())?;
+    Ok(hash.to_string())
 }
 
 impl Hasher {
@@ -60,7 +100,7 @@ impl Hasher {
         let right = self
             .run(move || {
                 let hash = PasswordHash::new(&phc);
-                hash.is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok())
+                hash.is_ok_and(|hash| Apart.verify_password(password.as_bytes(), &hash).is_ok())
             })
             .await?;
         Ok(right && known)
@@ -119,6 +159,19 @@ mod tests {
         assert_eq!(hasher.verify(secret("wrong horse"), Some(&phc)).await, Ok(false));
         assert_eq!(hasher.verify(secret("x"), None).await, Ok(false));
         assert_eq!(hasher.verify(secret("x"), Some("no hash")).await, Ok(false));
+    }
+
+    #[test]
+    fn hashes_are_those_of_the_argon2_crate() {
+        use argon2::PasswordHasher as _;
+        let stock = Argon2::new(Algorithm::Argon2id, Version::V0x13, cost());
+        let theirs = stock
+            .hash_password_with_salt(b"correct horse", b"0123456789abcdef")
+            .expect("hashed");
+        let ours = Apart.hash_password_with_params(b"correct horse", b"0123456789abcdef", cost());
+        assert_eq!(ours.expect("hashed").to_string(), theirs.to_string());
+        assert!(Apart.verify_password(b"correct horse", &theirs).is_ok());
+        assert!(Apart.verify_password(b"correct hors", &theirs).is_err());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
