@@ -15,6 +15,7 @@ pub mod kv;
 pub mod merkle;
 pub mod name;
 pub mod pattern;
+pub mod peer;
 pub mod ports;
 pub mod predicate;
 pub mod record;

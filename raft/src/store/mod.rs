@@ -11,8 +11,8 @@ use std::io;
 use palisade_storage::{IncomingSnapshot, SnapshotFile};
 
 pub(crate) use log::Log;
-pub(crate) use state::StateMachine;
 pub use state::{Applied, AppliedAt, Apply, Fault, LogPosition, NOTIFY_BITS};
+pub(crate) use state::{StateMachine, read_markers};
 
 /// A snapshot: one of ours, or one that was received and is complete.
 pub(crate) enum SnapshotData {
