@@ -11,6 +11,7 @@ mod writes;
 
 use clap::{Parser, Subcommand};
 use palisade_testkit::Cluster;
+use std::time::Duration;
 
 #[derive(Debug, Parser)]
 #[command(name = "palisade-bench", about = "Measures Palisade beside etcd and OpenSSH")]
@@ -59,9 +60,15 @@ enum What {
     },
     /// Resident memory of an idle node, and of idle sessions
     Memory {
-        /// Idle sessions held open
+        /// Idle sessions held open at once, four times over
         #[arg(long, default_value_t = 50)]
         sessions: usize,
+        /// Records written
+        #[arg(long, default_value_t = 10_000)]
+        writes: u64,
+        /// Seconds of rest after all that
+        #[arg(long, default_value_t = 60)]
+        rest: u64,
     },
 }
 
@@ -73,7 +80,11 @@ fn main() -> anyhow::Result<()> {
         },
         What::Failover { tries: 20 },
         What::Ssh { times: 30, mib: 1024 },
-        What::Memory { sessions: 50 },
+        What::Memory {
+            sessions: 50,
+            writes: 10_000,
+            rest: 60,
+        },
     ];
     let wanted = Bench::parse().what.map_or_else(|| all.to_vec(), |one| vec![one]);
     println!("machine: {} cores, load {}", cores(), load_average());
@@ -87,7 +98,11 @@ fn main() -> anyhow::Result<()> {
             } => grow::measure(writes, etcd, clients)?,
             What::Failover { tries } => writes::failover(tries)?,
             What::Ssh { times, mib } => ssh::measure(times, mib)?,
-            What::Memory { sessions } => ssh::memory(sessions)?,
+            What::Memory {
+                sessions,
+                writes,
+                rest,
+            } => ssh::memory(sessions, writes, Duration::from_secs(rest))?,
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// One node, a host, and a stock sshd that serves as a jump host.
+/// Nodes, a host, and a stock sshd that serves as a jump host.
 struct Scene {
     cluster: Cluster,
     _host: Sshd,
@@ -19,8 +19,8 @@ struct Scene {
 }
 
 impl Scene {
-    fn start() -> anyhow::Result<Self> {
-        let cluster = Cluster::start(1);
+    fn start(nodes: usize) -> anyhow::Result<Self> {
+        let cluster = Cluster::start(nodes);
         let host = Sshd::start(&cluster, "web1");
         let jump = Sshd::start_apart(&cluster, "jump");
         let alice = cluster.person("alice", "access");
@@ -198,7 +198,7 @@ fn keystrokes(scene: &Scene, way: &Way, times: usize) -> anyhow::Result<Seen> {
 
 /// All of it, in turn.
 pub(crate) fn measure(times: usize, mib: u64) -> anyhow::Result<()> {
-    run_all(&Scene::start()?, times, mib)
+    run_all(&Scene::start(1)?, times, mib)
 }
 
 /// Resident memory of a node, in KiB.
@@ -211,25 +211,50 @@ pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
     Ok(line.split_whitespace().nth(1).context("a number")?.parse()?)
 }
 
-pub(crate) fn memory(sessions: usize) -> anyhow::Result<()> {
-    println!("\n== resident memory");
-    let scene = Scene::start()?;
-    let pid = scene.cluster.nodes[0].pid().context("the node runs")?;
-    let idle = resident(pid)?;
-    println!("idle node: {:.1} MiB", idle as f64 / 1024.0);
-    let mut open: Vec<Background> = Vec::new();
-    for _ in 0..sessions {
-        let mut ssh = scene.command("ssh", &Way::Node);
-        ssh.args(["-tt", &scene.target, "echo open-$((1+1)); exec cat"]);
-        let mut session = Background::start(&mut ssh);
-        session.expect_output("open-2", Duration::from_secs(60));
-        open.push(session);
+/// Resident memory of each node, in KiB; that of the first, which carries the sessions, in front.
+fn residents(cluster: &Cluster) -> anyhow::Result<Vec<u64>> {
+    let pids = cluster.nodes.iter().map(|n| n.pid().context("the node runs"));
+    pids.map(|pid| resident(pid?)).collect()
+}
+
+fn show(when: &str, kib: &[u64]) {
+    let mib: Vec<_> = kib.iter().map(|k| format!("{:.1}", *k as f64 / 1024.0)).collect();
+    println!("{when:>28}: {} MiB", mib.join(", "));
+}
+
+/// After the start, with idle sessions, after work, and when that has had time to be forgotten.
+pub(crate) fn memory(sessions: usize, writes: u64, rest: Duration) -> anyhow::Result<()> {
+    println!("\n== resident memory of three nodes; the first carries the sessions");
+    let scene = Scene::start(3)?;
+    let idle = residents(&scene.cluster)?;
+    show("idle", &idle);
+    for round in 0..4 {
+        let mut open: Vec<Background> = Vec::new();
+        for _ in 0..sessions {
+            let mut ssh = scene.command("ssh", &Way::Node);
+            ssh.args(["-tt", &scene.target, "echo open-$((1+1)); exec cat"]);
+            let mut session = Background::start(&mut ssh);
+            session.expect_output("open-2", Duration::from_secs(60));
+            open.push(session);
+        }
+        if round > 0 {
+            continue;
+        }
+        let full = residents(&scene.cluster)?;
+        show(&format!("{sessions} idle sessions"), &full);
+        println!(
+            "{:>28}: {:.0} KiB",
+            "each",
+            full[0].saturating_sub(idle[0]) as f64 / sessions.max(1) as f64
+        );
     }
-    let full = resident(pid)?;
-    println!(
-        "{sessions} idle sessions: {:.1} MiB, {:.0} KiB each",
-        full as f64 / 1024.0,
-        full.saturating_sub(idle) as f64 / sessions.max(1) as f64
+    show(
+        &format!("after {} sessions", 4 * sessions),
+        &residents(&scene.cluster)?,
     );
+    crate::writes::write_many(&scene.cluster, writes)?;
+    show(&format!("after {writes} writes"), &residents(&scene.cluster)?);
+    std::thread::sleep(rest);
+    show(&format!("{} s later", rest.as_secs()), &residents(&scene.cluster)?);
     Ok(())
 }

@@ -120,6 +120,29 @@ fn run_writes(cluster: &Cluster, clients: usize, seconds: u64, mark: &'static st
     })
 }
 
+/// Writes so many records, by 64 clients.
+pub(crate) fn write_many(cluster: &Cluster, count: u64) -> anyhow::Result<()> {
+    const CLIENTS: u64 = 64;
+    runtime()?.block_on(async {
+        let mut tasks = Vec::new();
+        for which in 0..CLIENTS {
+            let socket = cluster.nodes[which as usize % cluster.nodes.len()].socket();
+            let api = Api::connect(&socket).await?;
+            let mut writer = Writer { api, mark: "many" };
+            tasks.push(tokio::spawn(async move {
+                for n in 0..count.div_ceil(CLIENTS) {
+                    writer.once((which << 32) + n).await?;
+                }
+                anyhow::Ok(())
+            }));
+        }
+        for task in tasks {
+            task.await??;
+        }
+        Ok(())
+    })
+}
+
 fn run_signing(cluster: &Cluster, clients: usize, seconds: u64) -> anyhow::Result<Seen> {
     let key = cluster.folder("keys").join("k");
     run(Command::new("ssh-keygen")

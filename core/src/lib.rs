@@ -17,6 +17,7 @@ pub mod merkle;
 pub mod name;
 pub mod page;
 pub mod pattern;
+pub mod peer;
 pub mod ports;
 pub mod predicate;
 pub mod record;

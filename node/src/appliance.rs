@@ -269,7 +269,7 @@ impl Appliance {
             ..RaftConfig::new(
                 identity.cluster.as_str(),
                 identity.node,
-                &identity.incarnation.to_string(),
+                identity.incarnation,
                 self.config.cluster_listen,
             )
         };

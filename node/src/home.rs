@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
+/// The file of the peer key, the certificate and the peer authorities.
+const PEER: &str = "peer.pem";
+
 /// The data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
@@ -95,34 +98,36 @@ impl Home {
         }
     }
 
-    /// Writes the peer certificate and what belongs to it.
+    /// Writes the peer certificate and what belongs to it. All in one file: a crash between a new key and its
+    /// certificate would leave a node that cannot start.
     pub fn write_peer(&self, peer: &PeerFiles) -> Result<(), HomeError> {
-        self.write("peer.key", peer.private_key.as_bytes())?;
-        self.write("peer.crt", peer.certificate.as_bytes())?;
-        self.write("peer-ca.crt", peer.authorities.as_bytes())
+        let parts = [
+            peer.private_key.as_str(),
+            peer.certificate.as_str(),
+            peer.authorities.as_str(),
+        ];
+        let pem = Zeroizing::new(parts.join("\n"));
+        self.write(PEER, pem.as_bytes())
     }
 
     /// The peer certificate and key, as the Raft room takes them.
     pub fn peer_tls(&self) -> Result<PeerTls, HomeError> {
-        let certificates = |name: &str| {
-            let path = self.dir.join(name);
-            let pem = fs::read(&path).map_err(|e| file_error(&path, e))?;
-            let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-            found.map_err(|e| HomeError::Damaged {
-                path,
-                why: e.to_string(),
-            })
-        };
-        let path = self.dir.join("peer.key");
+        let path = self.dir.join(PEER);
         let pem = Zeroizing::new(fs::read(&path).map_err(|e| file_error(&path, e))?);
-        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|e| HomeError::Damaged {
-            path,
-            why: e.to_string(),
-        })?;
+        let damaged = |why: String| HomeError::Damaged {
+            path: path.clone(),
+            why,
+        };
+        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|e| damaged(e.to_string()))?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let mut certificates = certificates.map_err(|e| damaged(e.to_string()))?.into_iter();
+        let own = certificates
+            .next()
+            .ok_or_else(|| damaged("it holds no certificate".into()))?;
         Ok(PeerTls {
-            cert_chain: certificates("peer.crt")?,
+            cert_chain: vec![own],
             key: Arc::new(key),
-            authorities: certificates("peer-ca.crt")?,
+            authorities: certificates.collect(),
         })
     }
 
@@ -175,6 +180,34 @@ mod tests {
         let made = Identity::create(dir.path(), "c", 1, "a", 7).expect("made");
         assert_eq!(home.identity("a").expect("ours"), Some(made));
         assert!(matches!(home.identity("b"), Err(HomeError::OtherNode { .. })));
+    }
+
+    #[test]
+    fn a_renewed_certificate_replaces_key_and_certificate_at_once() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let home = Home::open(dir.path()).expect("a home");
+        let pem = |label: &str, bytes: &[u8]| {
+            let body = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes);
+            format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+        };
+        for life in [b"one".as_slice(), b"two"] {
+            let files = PeerFiles {
+                private_key: Zeroizing::new(pem("PRIVATE KEY", life)),
+                certificate: pem("CERTIFICATE", life),
+                authorities: pem("CERTIFICATE", b"ca") + &pem("CERTIFICATE", b"old ca"),
+            };
+            home.write_peer(&files).expect("written");
+            let tls = home.peer_tls().expect("read");
+            assert_eq!(tls.key.secret_der(), life);
+            assert_eq!(tls.cert_chain, [CertificateDer::from_slice(life)]);
+            let authorities = [b"ca".as_slice(), b"old ca"].map(CertificateDer::from_slice);
+            assert_eq!(tls.authorities, authorities);
+        }
+        assert_eq!(
+            fs::read_dir(dir.path()).expect("dir").count(),
+            1,
+            "one file holds all"
+        );
     }
 
     #[test]

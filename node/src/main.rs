@@ -87,7 +87,7 @@ fn repair(config: &Config, set_aside: bool) -> ExitCode {
     }
     if !set_aside {
         println!("To repair this node from the others:");
-        println!("  1. on another node:  palctl cluster leave {name}");
+        println!("  1. on another node:  palctl cluster leave {name} --yes");
         println!("  2. here:             palisade repair --set-aside, then start the node");
         println!("  3. on another node:  palctl tokens add");
         println!("  4. here:             palctl cluster join TOKEN ADDRESS");

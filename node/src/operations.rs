@@ -6,12 +6,11 @@ use crate::metrics;
 use crate::pages::NodePages;
 use crate::sessions::NodeSessions;
 use bytes::Bytes;
-use palisade_ca::{
-    Authorities, ClusterKey, PeerCertRequest, PeerIdentity, SubjectSpki, Window, sign_peer_cert,
-};
+use palisade_ca::{Authorities, ClusterKey, PeerCertRequest, SubjectSpki, Window, sign_peer_cert};
 use palisade_core::api::{ClusterStatus, JoinReply, JoinRequest, NodeStatus};
 use palisade_core::command::Command;
 use palisade_core::name::Name;
+use palisade_core::peer::PeerIdentity;
 use palisade_core::ports::{Consensus as _, OperationFailed, Operations, Pending};
 use palisade_core::record::{AuthorityType, HostAddr, NodeSpec, Record};
 use palisade_core::state;

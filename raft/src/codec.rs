@@ -93,9 +93,12 @@ pub(crate) fn log_id_parts(id: &LogId) -> (u64, u64, u64) {
     (leader.term, leader.node_id, id.index())
 }
 
+/// Bytes of an encoded log id.
+pub(crate) const LOG_ID_LEN: usize = 25;
+
 pub(crate) fn encode_log_id(id: &LogId) -> Vec<u8> {
     let (term, node, index) = log_id_parts(id);
-    let mut out = Vec::with_capacity(25);
+    let mut out = Vec::with_capacity(LOG_ID_LEN);
     out.push(V1);
     out.extend_from_slice(&term.to_le_bytes());
     out.extend_from_slice(&node.to_le_bytes());

@@ -7,8 +7,8 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use tonic::{Request, Status};
 
 use crate::shared::Shared;
-use crate::tls::PeerIdentity;
 use crate::types::Vote;
+use palisade_core::peer::PeerIdentity;
 
 /// No honest node is this many terms ahead: a term near the end of the number range would freeze the cluster.
 const MAX_TERM_STEP: u64 = 1 << 32;
@@ -44,7 +44,7 @@ fn standing(shared: &Shared, peer: &PeerIdentity) -> Result<(), &'static str> {
         return Err("the node was removed from this cluster");
     }
     match shared.member(peer.node_id) {
-        Some(known) if !known.incarnation.is_empty() && known.incarnation != peer.incarnation => {
+        Some(known) if !known.incarnation.is_empty() && known.incarnation.parse() != Ok(peer.incarnation) => {
             Err("the certificate is of another incarnation of the node")
         }
         // A node that was added after our last entry is not known yet; its certificate has to do.

@@ -11,9 +11,9 @@ use crate::codec;
 use crate::guard;
 use crate::shared::Shared;
 use crate::store::{SnapshotData, verify_received};
-use crate::tls::PeerIdentity;
 use crate::types::{Snapshot, Vote};
 use crate::wire::SnapshotChunk;
+use palisade_core::peer::PeerIdentity;
 
 /// A sender that is silent for this long has gone.
 const STALL: Duration = Duration::from_secs(10);

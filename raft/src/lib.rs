@@ -11,6 +11,7 @@ mod listen;
 mod members;
 mod network;
 mod node;
+mod past;
 mod peers;
 mod propose;
 mod read;
@@ -33,7 +34,7 @@ pub use read::{LeaseLost, LeaseView, ReadError};
 pub use segments::{MAX_SEGMENT, NoSegments, SegmentBackend, SegmentFault};
 pub use server::CallHandler;
 pub use store::{Applied, AppliedAt, Apply, Fault, LogPosition, NOTIFY_BITS};
-pub use tls::{PeerIdentity, PeerTls, TlsError};
+pub use tls::{PeerTls, Shown, TlsError, server_verifier};
 pub use types::{MAX_ENTRY, MAX_FRAME, Member, Reply};
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use tonic::transport::server::Connected;
 
 use crate::guard;
 use crate::shared::Shared;
-use crate::tls::PeerIdentity;
+use crate::tls::identity_in;
+use palisade_core::peer::PeerIdentity;
 
 /// A handshake takes milliseconds; who needs longer is no node.
 const HANDSHAKE: Duration = Duration::from_secs(3);
@@ -118,7 +119,7 @@ async fn handshake(shared: &Shared, tcp: TcpStream) -> io::Result<PeerIo> {
     let refused = |why: &str| io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned());
     let identity = {
         let certs = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        certs.first().and_then(|cert| PeerIdentity::of_certificate(cert))
+        certs.first().and_then(|cert| identity_in(cert))
     };
     let identity = identity.ok_or_else(|| refused("the certificate is not one of a node"))?;
     guard::admit(shared, &identity).map_err(refused)?;

@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 use tonic::transport::Channel;
 
+use crate::past;
 use crate::peers::Lane;
 use crate::shared::Shared;
 use crate::store::SnapshotData;
@@ -149,6 +150,8 @@ fn append_to_wire(
         entries,
         commit: rpc.leader_commit.as_ref().map(Into::into),
         quorum_age,
+        known: None,
+        durable: 0,
     })
 }
 
@@ -199,7 +202,10 @@ impl RaftNetworkV2<C> for Link {
         rpc: AppendEntriesRequest<C>,
         option: RPCOption,
     ) -> RpcResult<AppendEntriesResponse<C>> {
-        let request = append_to_wire(&self.shared, self.target, &rpc).ok_or_else(|| malformed("entry"))?;
+        let mut request =
+            append_to_wire(&self.shared, self.target, &rpc).ok_or_else(|| malformed("entry"))?;
+        request.known = past::known(&self.shared, self.target).as_ref().map(Into::into);
+        request.durable = past::following(&self.shared, self.shared.id()).map_or(0, |at| at.index());
         let mut client = self.client();
         let reply = self.ask(option.hard_ttl(), client.heartbeat(request)).await?;
         Ok(match stream_result(reply)? {
@@ -336,6 +342,9 @@ impl Link {
         let mut client = self.client();
         let reply = self.ask(option.hard_ttl(), client.vote(request)).await?;
         let vote = vote_of(reply.vote, "vote reply")?;
+        if reply.granted && !pre {
+            self.shared.past.heard(self.target, past::position(&vote, 0));
+        }
         Ok(VoteResponse {
             vote,
             vote_granted: reply.granted,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::{Config, ServerState, SnapshotPolicy};
+use palisade_core::peer::PeerIdentity;
 use palisade_storage::{LogStore, StateStore};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -23,14 +24,15 @@ use tokio_util::sync::CancellationToken;
 use crate::codec;
 use crate::members::{MemberError, Members, finish_joint};
 use crate::network::Factory;
+use crate::past::{self, Past};
 use crate::peers::Peers;
 use crate::propose::{ProposeError, Proposer};
 use crate::read::{self, Barriers, LeaseLost, LeaseView, ReadError};
 use crate::segments::SegmentBackend;
 use crate::server::{CallHandler, Handlers, PeerService};
 use crate::shared::{FatalHook, LeaseClock, Shared};
-use crate::store::{AppliedAt, Apply, Log, StateMachine};
-use crate::tls::{PeerIdentity, PeerTls, TlsError, TlsState};
+use crate::store::{AppliedAt, Apply, Log, StateMachine, read_markers};
+use crate::tls::{PeerTls, TlsError, TlsState};
 use crate::types::{MAX_FRAME, Member, Raft, Reply};
 use crate::wire::peer::peer_server::PeerServer;
 
@@ -76,7 +78,7 @@ pub struct RaftConfig {
     /// This node's id: given by the log once, never used for another.
     pub node_id: u64,
     /// The nonce of this node's data directory.
-    pub incarnation: String,
+    pub incarnation: u64,
     /// Where to listen for the other nodes.
     pub listen: SocketAddr,
     /// The address the other nodes reach it at; empty: the one it listens on.
@@ -100,11 +102,11 @@ pub struct RaftConfig {
 impl RaftConfig {
     /// The usual settings; nothing is tombstoned, and a fatal error aborts the process.
     #[must_use]
-    pub fn new(cluster_id: &str, node_id: u64, incarnation: &str, listen: SocketAddr) -> Self {
+    pub fn new(cluster_id: &str, node_id: u64, incarnation: u64, listen: SocketAddr) -> Self {
         Self {
             cluster_id: cluster_id.to_owned(),
             node_id,
-            incarnation: incarnation.to_owned(),
+            incarnation,
             listen,
             advertise: String::new(),
             timing: Timing::default(),
@@ -149,6 +151,11 @@ pub enum StartError {
     /// What is stored does not fit together. Repair the node from its peers.
     #[error("the stored log or state is damaged: {0}")]
     Damaged(String),
+    /// A copy of the data directory is in use elsewhere.
+    #[error(
+        "another process, at {0}, runs as this node: its data directory was copied. Stop one of the two, and give the other machine a data directory of its own"
+    )]
+    Twin(String),
 }
 
 /// A cluster could not be founded here.
@@ -305,12 +312,12 @@ impl RaftNode {
         if cfg.node_id == 0 {
             return Err(StartError::Config("node ids begin at 1".into()));
         }
-        check_stored(&log, &state)?;
+        let past = check_stored(&log, &state)?;
         let config = openraft_config(&cfg)?;
         let identity = PeerIdentity {
             cluster_id: cfg.cluster_id.clone(),
             node_id: cfg.node_id,
-            incarnation: cfg.incarnation.clone(),
+            incarnation: cfg.incarnation,
         };
         let listen_error = |source| StartError::Listen {
             addr: cfg.listen,
@@ -325,6 +332,7 @@ impl RaftNode {
             is_tombstoned: Arc::clone(&cfg.is_tombstoned),
             fatal: Arc::new(FatalHook::new(Arc::clone(&cfg.fatal))),
             lease: LeaseClock::default(),
+            past,
             peers: Peers::new(),
             log: log.clone(),
             state: state.clone(),
@@ -334,6 +342,12 @@ impl RaftNode {
             stop: CancellationToken::new(),
         });
         shared.peers.attach(&shared);
+        let advertise = if cfg.advertise.is_empty() {
+            local_addr.to_string()
+        } else {
+            cfg.advertise.clone()
+        };
+        refuse_twin(&shared, &advertise).await?;
         let (applied_tx, applied) = watch::channel(AppliedAt::default());
         let machine = StateMachine::new(state, apply, applied_tx, Arc::clone(&shared.fatal))
             .map_err(|e| StartError::Damaged(e.to_string()))?;
@@ -359,18 +373,17 @@ impl RaftNode {
             handlers: Arc::clone(&handlers),
             incoming: Arc::new(tokio::sync::Mutex::new(())),
         };
+        // Until it is known that this node has not forgotten anything; see `past`.
+        raft.runtime_config().elect(shared.past.gate().is_ok());
         raft.run();
         let tasks = vec![
+            tokio::spawn(past::ask(Arc::clone(&shared))),
+            tokio::spawn(past::keep(Arc::clone(&shared))),
             tokio::spawn(serve(Arc::clone(&shared), listener, service)),
             tokio::spawn(crate::watchdog::watch(Arc::clone(&shared))),
             tokio::spawn(crate::upkeep::keep(Arc::clone(&shared), cfg.snapshot_every)),
             tokio::spawn(finish_joint(Arc::clone(&members))),
         ];
-        let advertise = if cfg.advertise.is_empty() {
-            local_addr.to_string()
-        } else {
-            cfg.advertise
-        };
         Ok(Self {
             shared,
             raft,
@@ -403,7 +416,7 @@ impl RaftNode {
         }
         let member = Member {
             addr: self.advertise.clone(),
-            incarnation: self.shared.identity.incarnation.clone(),
+            incarnation: self.shared.identity.incarnation.to_string(),
         };
         let nodes = BTreeMap::from([(self.shared.id(), member)]);
         self.raft
@@ -604,8 +617,19 @@ impl fmt::Debug for RaftNode {
     }
 }
 
-/// What must hold of any log and state that belong together; openraft trusts it.
-fn check_stored(log: &LogStore, state: &StateStore) -> Result<(), StartError> {
+/// Looks whether another process runs as this node where the others reach it. Our own listener does not answer yet.
+async fn refuse_twin(shared: &Shared, advertise: &str) -> Result<(), StartError> {
+    let (_, membership) = read_markers(&shared.state).map_err(|e| StartError::Damaged(e.to_string()))?;
+    match membership.membership().get_node(&shared.id()) {
+        Some(known) if known.addr != advertise && shared.peers.proves(shared.id(), &known.addr).await => {
+            Err(StartError::Twin(known.addr.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What must hold of any log and state that belong together; openraft trusts it. Returns how far they go.
+fn check_stored(log: &LogStore, state: &StateStore) -> Result<Past, StartError> {
     let damaged = |e: &dyn fmt::Display| StartError::Damaged(e.to_string());
     let (applied, _) = state.applied().map_err(|e| damaged(&e))?;
     let applied = applied
@@ -628,7 +652,12 @@ fn check_stored(log: &LogStore, state: &StateStore) -> Result<(), StartError> {
     if vote.is_none() && (log.bounds().is_some() || applied > 0) {
         return Err(damaged(&"the vote is missing although there is a log or a state"));
     }
-    Ok(())
+    let vote = vote
+        .map(|vote| codec::decode_vote(&vote))
+        .transpose()
+        .map_err(|e| damaged(&e))?;
+    let last = past::last_index(log).max(applied).max(snapshot);
+    Ok(Past::new(log, vote, last))
 }
 
 fn millis(duration: Duration) -> u64 {

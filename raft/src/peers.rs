@@ -145,6 +145,13 @@ impl Peers {
             .connect_with_connector_lazy(connector)
     }
 
+    /// Whether something at `addr` proves to be this node, over a connection of its own.
+    pub(crate) async fn proves(&self, node: u64, addr: &str) -> bool {
+        let shared = self.shared.get().cloned().unwrap_or_default();
+        let dialled = tokio::time::timeout(CONNECT, dial(&shared, node, addr)).await;
+        matches!(dialled, Ok(Ok(_)))
+    }
+
     fn to(&self, node: u64, lane: Lane) -> Result<(PeerClient<Channel>, u64), PeerError> {
         let shared = self.shared().ok_or(PeerError::Unknown(node))?;
         let member = shared.member(node).ok_or(PeerError::Unknown(node))?;

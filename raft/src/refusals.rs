@@ -131,12 +131,12 @@ async fn a_caller_that_is_no_node_of_this_cluster_is_refused_before_any_message(
     let ours = &cluster.authority;
     refused(client(&cluster, None), "no certificate").await;
     refused(
-        client(&cluster, Some(Authority::new().tls(CLUSTER, 2, "inc2"))),
+        client(&cluster, Some(Authority::new().tls(CLUSTER, 2, incarnation(2)))),
         "another authority",
     )
     .await;
     refused(
-        client(&cluster, Some(ours.tls("other-cluster", 2, "inc2"))),
+        client(&cluster, Some(ours.tls("other-cluster", 2, incarnation(2)))),
         "another cluster",
     )
     .await;
@@ -153,14 +153,21 @@ async fn a_caller_that_is_no_node_of_this_cluster_is_refused_before_any_message(
         "no node name",
     )
     .await;
-    refused(client(&cluster, Some(ours.tls(CLUSTER, 1, "inc1"))), "our own id").await;
+    refused(
+        client(&cluster, Some(ours.tls(CLUSTER, 1, incarnation(1)))),
+        "our own id",
+    )
+    .await;
     cluster.tombstones.lock().push(2);
     refused(
-        client(&cluster, Some(ours.tls(CLUSTER, 2, "inc2"))),
+        client(&cluster, Some(ours.tls(CLUSTER, 2, incarnation(2)))),
         "a removed node",
     )
     .await;
-    let old = config(Some(ours.tls(CLUSTER, 3, "inc3")), &[&rustls::version::TLS12]);
+    let old = config(
+        Some(ours.tls(CLUSTER, 3, incarnation(3))),
+        &[&rustls::version::TLS12],
+    );
     refused(client_with(&cluster, old), "TLS 1.2").await;
     assert_eq!(cluster.nodes[&1].node.status().term, term, "nothing reached Raft");
 }
@@ -169,7 +176,7 @@ async fn a_caller_that_is_no_node_of_this_cluster_is_refused_before_any_message(
 async fn a_node_cannot_speak_for_another() {
     let cluster = Cluster::of(3).await;
     let term = cluster.nodes[&1].node.status().term;
-    let tls = cluster.authority.tls(CLUSTER, 2, &incarnation(2));
+    let tls = cluster.authority.tls(CLUSTER, 2, incarnation(2));
     let mut two = client(&cluster, Some(tls));
     let denied = |result: Result<(), tonic::Status>, what: &str| match result {
         Err(status) => assert_eq!(status.code(), Code::PermissionDenied, "{what}: {status:?}"),
@@ -231,7 +238,7 @@ async fn a_node_cannot_speak_for_another() {
         "a snapshot of another leader",
     );
 
-    let again = cluster.authority.tls(CLUSTER, 2, "restored");
+    let again = cluster.authority.tls(CLUSTER, 2, 999);
     refused(client(&cluster, Some(again)), "another incarnation").await;
     cluster.tombstones.lock().push(2);
     denied(
@@ -247,7 +254,7 @@ async fn a_node_cannot_speak_for_another() {
 async fn garbage_and_oversized_messages_are_refused() {
     let cluster = Cluster::of(1).await;
     let before = cluster.nodes[&1].node.status();
-    let mut two = client(&cluster, Some(cluster.authority.tls(CLUSTER, 2, "inc2")));
+    let mut two = client(&cluster, Some(cluster.authority.tls(CLUSTER, 2, incarnation(2))));
     let vote = Some(wire::WireVote {
         term: 50,
         node: 2,
@@ -308,7 +315,7 @@ async fn a_snapshot_that_is_not_whole_is_refused_and_the_state_stays() {
     let cluster = Cluster::of(1).await;
     cluster.put(1, "r", "k", b"v").await;
     let before = cluster.nodes[&1].node.status();
-    let mut two = client(&cluster, Some(cluster.authority.tls(CLUSTER, 2, "inc2")));
+    let mut two = client(&cluster, Some(cluster.authority.tls(CLUSTER, 2, incarnation(2))));
     let meta = crate::types::SnapshotMeta {
         last_log_id: Some(crate::codec::log_id(50, 2, 900)),
         ..Default::default()

@@ -18,12 +18,13 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::guard;
 use crate::members::Members;
+use crate::past;
 use crate::propose::Proposer;
 use crate::segments::{SegmentBackend, SegmentFault};
 use crate::shared::Shared;
-use crate::tls::PeerIdentity;
 use crate::types::{Raft, TypeConfig};
 use crate::wire;
+use palisade_core::peer::PeerIdentity;
 
 /// Answers `Call`s of one kind from other nodes.
 pub type CallHandler = Arc<dyn Fn(u64, Bytes) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
@@ -156,6 +157,7 @@ impl wire::peer::peer_server::Peer for PeerService {
     async fn append(&self, request: Request<Streaming<wire::AppendRequest>>) -> Reply<Self::AppendStream> {
         let peer = guard::identity(&request)?;
         let raft = self.raft()?.clone();
+        self.shared.past.opened().await?;
         let refused = Arc::new(Mutex::new(None::<Status>));
         let input = {
             let (shared, refused) = (Arc::clone(&self.shared), Arc::clone(&refused));
@@ -187,7 +189,14 @@ impl wire::peer::peer_server::Peer for PeerService {
 
     async fn heartbeat(&self, request: Request<wire::AppendRequest>) -> Reply<wire::AppendReply> {
         let peer = guard::identity(&request)?;
-        let rpc = append_from_wire(&self.shared, &peer, request.into_inner())?;
+        let mut body = request.into_inner();
+        let (known, durable) = (body.known.take(), body.durable);
+        let quorum = body.quorum_age.checked_sub(1).map(Duration::from_millis);
+        let rpc = append_from_wire(&self.shared, &peer, body)?;
+        past::led(&self.shared, peer.node_id, wire::opt_log_id(known), quorum)?;
+        self.shared
+            .past
+            .heard(peer.node_id, past::position(&rpc.vote, durable));
         let prev = rpc.prev_log_id;
         let last = rpc.entries.last().map(|entry| entry.log_id).or(prev);
         let reply = self.raft()?.append_entries(rpc).await.map_err(stopped)?;
@@ -213,6 +222,10 @@ impl wire::peer::peer_server::Peer for PeerService {
             leadership_transfer: body.transfer,
         };
         let raft = self.raft()?;
+        if !body.pre {
+            self.shared.past.heard(peer.node_id, past::position(&vote, 0));
+        }
+        self.shared.past.gate()?;
         let reply = if body.pre {
             raft.pre_vote(rpc).await
         } else {
@@ -233,6 +246,7 @@ impl wire::peer::peer_server::Peer for PeerService {
             .ok_or_else(|| malformed("transfer request"))?
             .into_vote();
         guard::check_leader(&peer, &vote)?;
+        self.shared.past.gate()?;
         let rpc = TransferLeaderRequest::new(vote, body.target, wire::opt_log_id(body.last));
         let reply = match self.raft()?.handle_transfer_leader(rpc).await.map_err(stopped)? {
             Ok(()) => wire::TransferReply {
@@ -259,6 +273,7 @@ impl wire::peer::peer_server::Peer for PeerService {
         let Ok(_one_at_a_time) = self.incoming.try_lock() else {
             return Err(Status::unavailable("another snapshot is being received"));
         };
+        self.shared.past.opened().await?;
         let received = crate::incoming::receive(&self.shared, &peer, request.into_inner()).await?;
         let reply = self
             .raft()?
@@ -294,6 +309,10 @@ impl wire::peer::peer_server::Peer for PeerService {
             return body
                 .map(|body| Response::new(wire::CallReply { body }))
                 .map_err(Status::failed_precondition);
+        }
+        if body.kind == past::CALL {
+            let body = past::answer(&self.shared, peer.node_id);
+            return Ok(Response::new(wire::CallReply { body }));
         }
         let handler = self
             .handlers

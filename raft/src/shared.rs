@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use palisade_core::peer::PeerIdentity;
 use palisade_storage::{LogStore, StateStore};
 
+use crate::past::Past;
 use crate::peers::Peers;
-use crate::tls::{PeerIdentity, TlsState};
+use crate::tls::TlsState;
 use crate::types::{Member, Raft};
 
 /// Stops the process, once: the node room's hook behind a latch.
@@ -74,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) is_tombstoned: Arc<dyn Fn(u64) -> bool + Send + Sync>,
     pub(crate) fatal: Arc<FatalHook>,
     pub(crate) lease: LeaseClock,
+    pub(crate) past: Past,
     pub(crate) peers: Peers,
     pub(crate) log: LogStore,
     pub(crate) state: StateStore,

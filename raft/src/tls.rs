@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use palisade_core::peer::PeerIdentity;
 use parking_lot::RwLock;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
@@ -10,8 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
 };
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
@@ -34,70 +35,22 @@ impl fmt::Debug for PeerTls {
     }
 }
 
-/// Who a peer certificate says its holder is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerIdentity {
-    /// The cluster.
-    pub cluster_id: String,
-    /// The node's id.
-    pub node_id: u64,
-    /// The nonce of the node's data directory.
-    pub incarnation: String,
-}
-
-impl PeerIdentity {
-    /// The URI that the certificate carries as its subject alternative name.
-    #[must_use]
-    pub fn uri(&self) -> String {
-        format!(
-            "palisade://{}/node/{}/{}",
-            self.cluster_id, self.node_id, self.incarnation
-        )
+/// Reads the identity in a certificate, which must carry exactly one. TLS has verified the certificate; this only
+/// reads it.
+pub(crate) fn identity_in(der: &[u8]) -> Option<PeerIdentity> {
+    let (rest, cert) = X509Certificate::from_der(der).ok()?;
+    if !rest.is_empty() {
+        return None;
     }
-
-    /// Reads the URI; anything but the exact form is refused.
-    #[must_use]
-    pub fn parse(uri: &str) -> Option<Self> {
-        let mut parts = uri.strip_prefix("palisade://")?.split('/');
-        let (cluster, kind, id, incarnation) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let plain = |s: &str| {
-            !s.is_empty()
-                && s.bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        };
-        if kind != "node" || parts.next().is_some() || !plain(cluster) || !plain(incarnation) {
-            return None;
-        }
-        let node_id: u64 = id.parse().ok()?;
-        // One id has one spelling: "+1" and "01" parse as well.
-        (node_id.to_string() == id).then(|| Self {
-            cluster_id: cluster.to_owned(),
-            node_id,
-            incarnation: incarnation.to_owned(),
-        })
-    }
-
-    /// Reads it from a certificate, which must carry exactly one such URI.
-    #[must_use]
-    pub fn of_certificate(der: &[u8]) -> Option<Self> {
-        let (rest, cert) = X509Certificate::from_der(der).ok()?;
-        if !rest.is_empty() {
-            return None;
-        }
-        let names = cert.subject_alternative_name().ok()??;
-        let mut found = None;
-        for name in &names.value.general_names {
-            if let GeneralName::URI(uri) = name
-                && uri.starts_with("palisade://")
-            {
-                if found.is_some() {
-                    return None;
-                }
-                found = Some(Self::parse(uri)?);
-            }
-        }
-        found
-    }
+    let names = cert.subject_alternative_name().ok()??;
+    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let (Some(uri), None) = (uris.next(), uris.next()) else {
+        return None;
+    };
+    uri.parse().ok()
 }
 
 /// The certificates given cannot be used.
@@ -157,16 +110,23 @@ impl TlsState {
     /// A client configuration that accepts exactly one node at the other end.
     pub(crate) fn client(&self, target: u64) -> Result<Arc<ClientConfig>, TlsError> {
         let tls = self.current.read().1.clone();
-        let verifier = NodeVerifier {
-            cluster_id: self.cluster_id.clone(),
-            node_id: target,
-            roots: roots(&tls.authorities)?,
-            provider: Arc::clone(&self.provider),
-        };
+        let (cluster_id, roots) = (self.cluster_id.clone(), roots(&tls.authorities)?);
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        // The certificate of one node of one cluster: names of machines mean nothing here.
+        let verifier = server_verifier(Arc::clone(&self.provider), move |chain, _, now| {
+            let cert = ParsedCertificate::try_from(chain.0)?;
+            rustls::client::verify_server_cert_signed_by_trust_anchor(
+                &cert, &roots, chain.1, now, algorithms,
+            )?;
+            match identity_in(chain.0) {
+                Some(id) if id.cluster_id == cluster_id && id.node_id == target => Ok(()),
+                _ => Err(Error::InvalidCertificate(CertificateError::NotValidForName)),
+            }
+        });
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_custom_certificate_verifier(verifier)
             .with_client_auth_cert(tls.cert_chain, tls.key.clone_key())?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         config.resumption = rustls::client::Resumption::disabled();
@@ -194,10 +154,7 @@ fn server_config(
     identity: &PeerIdentity,
     tls: &PeerTls,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let own = tls
-        .cert_chain
-        .first()
-        .and_then(|cert| PeerIdentity::of_certificate(cert));
+    let own = tls.cert_chain.first().and_then(|cert| identity_in(cert));
     if own.as_ref() != Some(identity) {
         return Err(TlsError::NotOurs {
             cluster_id: identity.cluster_id.clone(),
@@ -221,43 +178,43 @@ fn server_config(
     Ok(Arc::new(config))
 }
 
-/// Accepts the certificate of one node of one cluster: names of machines mean nothing here.
-struct NodeVerifier {
-    cluster_id: String,
-    node_id: u64,
-    roots: RootCertStore,
-    provider: Arc<CryptoProvider>,
+/// What a server showed: its own certificate, and those that lead to an authority.
+pub type Shown<'a> = (&'a CertificateDer<'a>, &'a [CertificateDer<'a>]);
+
+/// A verifier for TLS 1.3 that believes what `check` does not refuse. `check` is given what the server showed, the name
+/// that was dialled and the time; that the server holds the key of its certificate is verified by `provider`.
+pub fn server_verifier<F>(provider: Arc<CryptoProvider>, check: F) -> Arc<dyn ServerCertVerifier>
+where
+    F: Fn(Shown<'_>, &ServerName<'_>, UnixTime) -> Result<(), Error> + Send + Sync + 'static,
+{
+    Arc::new(CheckedBy { provider, check })
 }
 
-impl fmt::Debug for NodeVerifier {
+struct CheckedBy<F> {
+    provider: Arc<CryptoProvider>,
+    check: F,
+}
+
+impl<F> fmt::Debug for CheckedBy<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NodeVerifier({})", self.node_id)
+        f.write_str("CheckedBy")
     }
 }
 
-impl ServerCertVerifier for NodeVerifier {
+impl<F> ServerCertVerifier for CheckedBy<F>
+where
+    F: Fn(Shown<'_>, &ServerName<'_>, UnixTime) -> Result<(), Error> + Send + Sync,
+{
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
+        server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let cert = ParsedCertificate::try_from(end_entity)?;
-        rustls::client::verify_server_cert_signed_by_trust_anchor(
-            &cert,
-            &self.roots,
-            intermediates,
-            now,
-            self.provider.signature_verification_algorithms.all,
-        )?;
-        match PeerIdentity::of_certificate(end_entity) {
-            Some(id) if id.cluster_id == self.cluster_id && id.node_id == self.node_id => {
-                Ok(ServerCertVerified::assertion())
-            }
-            _ => Err(Error::InvalidCertificate(CertificateError::NotValidForName)),
-        }
+        (self.check)((end_entity, intermediates), server_name, now)?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -266,7 +223,7 @@ impl ServerCertVerifier for NodeVerifier {
         _cert: &CertificateDer<'_>,
         _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is not spoken between nodes".into()))
+        Err(Error::General("TLS 1.2 is not spoken here".into()))
     }
 
     fn verify_tls13_signature(
@@ -288,39 +245,39 @@ impl ServerCertVerifier for NodeVerifier {
             .signature_verification_algorithms
             .supported_schemes()
     }
-
-    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
-        None
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    fn certificate(uris: &[&str]) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec!["node-1.palisade.internal".into()]).expect("params");
+        let uris = uris
+            .iter()
+            .map(|uri| SanType::URI((*uri).try_into().expect("ascii")));
+        params.subject_alt_names.extend(uris);
+        let key = KeyPair::generate().expect("a key");
+        params.self_signed(&key).expect("a certificate").der().to_vec()
+    }
 
     #[test]
-    fn only_the_exact_form_of_the_uri_is_an_identity() {
-        let id = PeerIdentity {
-            cluster_id: "c-1".into(),
-            node_id: 12,
-            incarnation: "ab12".into(),
-        };
-        assert_eq!(PeerIdentity::parse(&id.uri()), Some(id));
+    fn a_certificate_is_a_nodes_if_it_carries_exactly_one_identity() {
+        let (one, two) = ("palisade://c-1/node/12/7", "palisade://c-1/node/13/7");
+        let good = certificate(&[one]);
+        assert_eq!(identity_in(&good), one.parse().ok());
+        let longer = [&good[..], &[0]].concat();
         for bad in [
-            "",
-            "palisade://c/node/1",
-            "palisade://c/node/1/",
-            "palisade://c/node/1/x/y",
-            "palisade:///node/1/x",
-            "palisade://c/user/1/x",
-            "palisade://c/node/+1/x",
-            "palisade://c/node/01/x",
-            "palisade://c/node/-1/x",
-            "palisade://c/node/18446744073709551616/x",
-            "palisade://c d/node/1/x",
-            "https://c/node/1/x",
+            certificate(&[]),
+            certificate(&[one, two]),
+            certificate(&[one, "https://c-1/"]),
+            certificate(&["palisade://c-1/user/alice/x"]),
+            good[..good.len() - 1].to_vec(),
+            longer,
+            Vec::new(),
         ] {
-            assert_eq!(PeerIdentity::parse(bad), None, "{bad}");
+            assert_eq!(identity_in(&bad), None);
         }
     }
 }

@@ -55,6 +55,10 @@ messages! {
         commit: Option<WireLogId> => [message, optional, tag = "6"],
         /// Milliseconds since a quorum last answered the sender, plus one; 0 when it does not know.
         quorum_age: u64 => [uint64, tag = "7"],
+        /// In heartbeats: how far the sender knows the receiver to have been. See `past`.
+        known: Option<WireLogId> => [message, optional, tag = "8"],
+        /// In heartbeats: the last entry that the sender has on its disk; 0 when it does not know.
+        durable: u64 => [uint64, tag = "9"],
     }
     /// `kind`: 1 stored up to `log_id`, 2 conflict at `log_id`, 3 a higher `vote` is known.
     AppendReply {

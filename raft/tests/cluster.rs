@@ -253,7 +253,7 @@ async fn nodes_are_removed_and_leave_and_their_ids_stay_dead() {
     let addr = cluster.addrs[&4].to_string();
     let founder = &cluster.nodes[&via].node;
     founder
-        .add_learner(4, &addr, &incarnation(4), soon(10))
+        .add_learner(4, &addr, &incarnation(4).to_string(), soon(10))
         .await
         .unwrap();
     let taken = founder.add_learner(4, &addr, "other", soon(5)).await;

@@ -39,6 +39,10 @@ impl Generations {
         self.parent.join(format!("{}.lock", self.prefix))
     }
 
+    pub(crate) fn notes_path(&self) -> PathBuf {
+        self.parent.join(format!("{}.notes", self.prefix))
+    }
+
     fn pointer(&self) -> PathBuf {
         self.parent.join(format!("{}.current", self.prefix))
     }

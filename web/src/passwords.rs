@@ -1,16 +1,10 @@
 //! Passwords: argon2id off the async threads, in a pool that is bounded in memory and in waiting.
-//!
-//! The pool has threads of its own. An allocator keeps what a thread has freed for that thread, and the runtime's pool
-//! has hundreds: a burst of logins left megabytes behind in each of them.
 
 use crate::error::Failure;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
-use parking_lot::Mutex;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::password_hash::{self, CustomizedPasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
@@ -27,45 +21,60 @@ pub(crate) struct Hasher {
     workers: Arc<Semaphore>,
     queue: Arc<Semaphore>,
     kib: u32,
-    jobs: Sender<Job>,
     /// The hash of nobody's password: a login of somebody who does not exist costs the same.
     dummy: Arc<str>,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
-
-/// Starts threads that take jobs until nobody can send any.
-fn pool(threads: usize) -> Sender<Job> {
-    let (jobs, waiting) = std::sync::mpsc::channel::<Job>();
-    let waiting = Arc::new(Mutex::new(waiting));
-    for _ in 0..threads {
-        let waiting = waiting.clone();
-        let work = move || {
-            loop {
-                // Let go before the work begins.
-                let job = waiting.lock().recv();
-                let Ok(job) = job else { return };
-                // What panicked has been printed by the panic hook; its request sees that no answer comes.
-                drop(catch_unwind(AssertUnwindSafe(job)));
-            }
-        };
-        if let Err(error) = std::thread::Builder::new().name("argon2".into()).spawn(work) {
-            tracing::error!(%error, "a thread for passwords could not be started");
-        }
-    }
-    jobs
-}
-
 /// argon2id with two passes and one lane. What a stored hash costs is written in it.
-fn argon2(kib: u32) -> Argon2<'static> {
-    let params = Params::new(kib, 2, 1, Some(32)).unwrap_or_default();
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+fn cost(kib: u32) -> Params {
+    Params::new(kib, 2, 1, Some(32)).unwrap_or_default()
 }
 
-fn hash(password: &[u8], kib: u32) -> Result<String, argon2::password_hash::Error> {
-    argon2(kib)
-        .hash_password(password)
-        .map(|hash: PasswordHash| hash.to_string())
+/// What is reserved for one hash; only what the cost asks for is touched. The C library never raises its threshold
+/// for memory of its own beyond 32 MiB (`DEFAULT_MMAP_THRESHOLD_MAX` of malloc), so this is given back to the system
+/// at once. A smaller piece would be kept, one for each thread that ever hashed.
+const APART_BLOCKS: usize = 33 * 1024;
+
+/// argon2 in memory that is given back.
+struct Apart;
+
+impl CustomizedPasswordHasher<PasswordHash> for Apart {
+    type Params = Params;
+
+    fn hash_password_customized(
+        &self,
+        password: &[u8],
+        salt: &[u8],
+        algorithm: Option<&str>,
+        version: Option<u32>,
+        params: Params,
+    ) -> Result<PasswordHash, password_hash::Error> {
+        let algorithm = algorithm.map_or(Ok(Algorithm::Argon2id), Algorithm::try_from)?;
+        let version = version.map_or(Ok(Version::V0x13), Version::try_from)?;
+        let mut memory = Vec::with_capacity(APART_BLOCKS.max(params.block_count()));
+        memory.resize(params.block_count(), Block::new());
+        let mut out = vec![0; params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN)];
+        let written = ParamsString::try_from(&params)?;
+        Argon2::new(algorithm, version, params).hash_password_into_with_memory(
+            password,
+            salt,
+            &mut out,
+            &mut memory[..],
+        )?;
+        Ok(PasswordHash {
+            algorithm: algorithm.ident(),
+            version: Some(version.into()),
+            params: written,
+            salt: Some(Salt::new(salt)?),
+            hash: Some(Output::new(&out)?),
+        })
+    }
+}
+
+fn hash(password: &[u8], kib: u32) -> Result<String, password_hash::Error> {
+    let salt: [u8; 16] = rand::random();
+    let hash = Apart.hash_password_with_params(password, &salt, cost(kib))?;
+    Ok(hash.to_string())
 }
 
 impl Hasher {
@@ -78,7 +87,6 @@ impl Hasher {
             workers: Arc::new(Semaphore::new(workers)),
             queue: Arc::new(Semaphore::new(workers + queue)),
             kib,
-            jobs: pool(workers),
             dummy: dummy.into(),
         }
     }
@@ -90,12 +98,11 @@ impl Hasher {
         phc: Option<&str>,
     ) -> Result<bool, Failure> {
         let known = phc.is_some();
-        let kib = self.kib;
         let phc: Arc<str> = phc.map_or_else(|| self.dummy.clone(), Arc::from);
         let right = self
             .run(move || {
                 let hash = PasswordHash::new(&phc);
-                hash.is_ok_and(|hash| argon2(kib).verify_password(password.as_bytes(), &hash).is_ok())
+                hash.is_ok_and(|hash| Apart.verify_password(password.as_bytes(), &hash).is_ok())
             })
             .await?;
         Ok(right && known)
@@ -114,13 +121,11 @@ impl Hasher {
         let _place = self.queue.clone().try_acquire_owned().map_err(|_| busy())?;
         let turn = tokio::time::timeout(TURN, self.workers.clone().acquire_owned()).await;
         let worker = turn.map_err(|_| busy())?.map_err(|_| busy())?;
-        let (answer, done) = tokio::sync::oneshot::channel();
         // A client that hangs up does not free its worker before the work is done: memory stays bounded.
-        let job = Box::new(move || {
+        let done = tokio::task::spawn_blocking(move || {
             let _worker = worker;
-            let _ = answer.send(work());
+            work()
         });
-        self.jobs.send(job).map_err(|_| busy())?;
         done.await.map_err(|e| Failure::internal("password pool", &e))
     }
 }
@@ -157,6 +162,19 @@ mod tests {
         assert_eq!(hasher.verify(secret("wrong horse"), Some(&phc)).await, Ok(false));
         assert_eq!(hasher.verify(secret("x"), None).await, Ok(false));
         assert_eq!(hasher.verify(secret("x"), Some("no hash")).await, Ok(false));
+    }
+
+    #[test]
+    fn hashes_are_those_of_the_argon2_crate() {
+        use argon2::PasswordHasher as _;
+        let stock = Argon2::new(Algorithm::Argon2id, Version::V0x13, cost(19 * 1024));
+        let theirs = stock
+            .hash_password_with_salt(b"correct horse", b"0123456789abcdef")
+            .expect("hashed");
+        let ours = Apart.hash_password_with_params(b"correct horse", b"0123456789abcdef", cost(19 * 1024));
+        assert_eq!(ours.expect("hashed").to_string(), theirs.to_string());
+        assert!(Apart.verify_password(b"correct horse", &theirs).is_ok());
+        assert!(Apart.verify_password(b"correct hors", &theirs).is_err());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,5 +10,5 @@ pub use issue::{
     ClientCertRequest, IssuedCert, ServerCertRequest, SubjectSpki, Window, X509Error, client_cert_user,
     not_after, sign_client_cert, sign_server_cert,
 };
-pub use peer::{PeerCertRequest, PeerIdentity, PeerIdentityError, sign_peer_cert};
+pub use peer::{PeerCertRequest, sign_peer_cert};
 pub use pin::{PinError, check_pin, pin_of_certificate, pin_of_spki};

@@ -12,7 +12,7 @@ use palisade_storage::{IncomingSnapshot, SnapshotFile};
 
 pub(crate) use log::Log;
 pub use state::{Applied, AppliedAt, Apply, Fault, LogPosition, NOTIFY_BITS};
-pub(crate) use state::{StateMachine, verify_received};
+pub(crate) use state::{StateMachine, read_markers, verify_received};
 
 /// A snapshot: one of ours, or one that was received and is complete.
 pub(crate) enum SnapshotData {

@@ -78,7 +78,8 @@ fn other(e: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::other(e)
 }
 
-fn read_markers(store: &StateStore) -> io::Result<(Option<LogId>, StoredMembership)> {
+/// The last entry applied, and the membership as of it.
+pub(crate) fn read_markers(store: &StateStore) -> io::Result<(Option<LogId>, StoredMembership)> {
     let (applied, membership) = store.applied().map_err(other)?;
     let applied = applied
         .map(|id| codec::decode_log_id(&id))

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use palisade_core::kv::{Change, Kv};
+use palisade_core::peer::PeerIdentity;
 use palisade_raft::{
-    Applied, Apply, Fault, LogPosition, NoSegments, PeerIdentity, PeerTls, RaftConfig, RaftNode, Role,
-    SegmentBackend, StartError, Timing,
+    Applied, Apply, Fault, LogPosition, NoSegments, PeerTls, RaftConfig, RaftNode, Role, SegmentBackend,
+    StartError, Timing,
 };
 use palisade_storage::{LogOptions, LogStore, OpenError, StateOptions, StateStore};
 use parking_lot::Mutex;
@@ -39,7 +40,15 @@ impl Authority {
     }
 
     pub fn tls_for_uri(&self, uri: &str) -> PeerTls {
+        self.tls_that_lives(uri, None)
+    }
+
+    /// Valid for so long from now.
+    fn tls_that_lives(&self, uri: &str, life: Option<Duration>) -> PeerTls {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        if let Some(life) = life {
+            params.not_after = (std::time::SystemTime::now() + life).into();
+        }
         params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
@@ -52,13 +61,17 @@ impl Authority {
         }
     }
 
-    pub fn tls(&self, cluster: &str, id: u64, incarnation: &str) -> PeerTls {
+    pub fn tls(&self, cluster: &str, id: u64, incarnation: u64) -> PeerTls {
+        self.tls_for_uri(&Self::uri(cluster, id, incarnation))
+    }
+
+    fn uri(cluster: &str, id: u64, incarnation: u64) -> String {
         let id = PeerIdentity {
             cluster_id: cluster.into(),
             node_id: id,
-            incarnation: incarnation.into(),
+            incarnation,
         };
-        self.tls_for_uri(&id.uri())
+        id.to_string()
     }
 }
 
@@ -132,6 +145,8 @@ pub struct Cluster {
     pub snapshot_every: u64,
     pub keep_logs: u64,
     pub tombstones: Arc<Mutex<Vec<u64>>>,
+    /// How long the certificates of nodes that are started are valid, from now on; `None`: for long.
+    pub certificates_live: Option<Duration>,
 }
 
 pub fn soon(seconds: u64) -> Instant {
@@ -161,6 +176,7 @@ impl Cluster {
             snapshot_every: 20_000,
             keep_logs: 5_000,
             tombstones: Arc::default(),
+            certificates_live: None,
         }
     }
 
@@ -185,7 +201,7 @@ impl Cluster {
         let founder = &self.nodes[&1].node;
         let addr = self.addrs[&id].to_string();
         founder
-            .add_learner(id, &addr, &incarnation(id), soon(20))
+            .add_learner(id, &addr, &incarnation(id).to_string(), soon(20))
             .await
             .unwrap();
         founder.promote(id, soon(20)).await.unwrap();
@@ -214,7 +230,7 @@ impl Cluster {
             .get(&id)
             .copied()
             .unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
-        let mut cfg = RaftConfig::new(CLUSTER, id, &incarnation(id), listen);
+        let mut cfg = RaftConfig::new(CLUSTER, id, incarnation(id), listen);
         cfg.timing = self.timing;
         cfg.snapshot_every = self.snapshot_every;
         cfg.keep_logs = self.keep_logs;
@@ -233,7 +249,8 @@ impl Cluster {
         let fatal = Arc::default();
         let cfg = self.config(id, &fatal);
         let (log, state) = open_stores(&self.node_dir(id)).await;
-        let tls = self.authority.tls(CLUSTER, id, &incarnation(id));
+        let uri = Authority::uri(CLUSTER, id, incarnation(id));
+        let tls = self.authority.tls_that_lives(&uri, self.certificates_live);
         let node = RaftNode::start(
             cfg,
             tls,
@@ -281,8 +298,8 @@ impl Cluster {
     }
 }
 
-pub fn incarnation(id: u64) -> String {
-    format!("inc{id}")
+pub fn incarnation(id: u64) -> u64 {
+    100 + id
 }
 
 include!("stores.rs");

@@ -7,6 +7,7 @@
 mod committer;
 mod compact;
 mod load;
+mod notes;
 mod record;
 mod view;
 
@@ -269,6 +270,17 @@ impl LogStore {
                 return Ok(Some(record));
             }
         }
+    }
+
+    /// Keeps a note beside the log, for the next run of this process. It replaces the last one, and may be lost
+    /// with the power.
+    pub fn keep_notes(&self, note: &[u8]) -> std::io::Result<()> {
+        notes::write(&self.shared().generations.notes_path(), note)
+    }
+
+    /// The note that was kept last, if it is whole.
+    pub fn notes(&self) -> Option<Vec<u8>> {
+        notes::read(&self.shared().generations.notes_path())
     }
 
     /// How the disk has been doing.
