@@ -42,7 +42,7 @@ pub fn for_user(profile: &Profile, pal: &Path, hosts: &[String], way: Way) -> St
     }
     out.push('\n');
     let _ = match way {
-        Way::ProxyCommand => writeln!(out, "    ProxyCommand {}", proxy_command(profile, pal)),
+        Way::ProxyCommand => writeln!(out, "    {}", proxy_command(profile, pal)),
         Way::ProxyJump => writeln!(out, "    ProxyJump palisade-{cluster}"),
     };
     identity(&mut out, profile);
@@ -53,15 +53,16 @@ pub fn for_user(profile: &Profile, pal: &Path, hosts: &[String], way: Way) -> St
 /// The whole configuration that `pal ssh` and `pal scp` give to ssh.
 pub fn for_one(profile: &Profile, pal: &Path) -> String {
     let mut out = "# Written by pal at each use\nHost \"!*'*\" *\n".to_owned();
-    let _ = writeln!(out, "    ProxyCommand {}", proxy_command(profile, pal));
+    let _ = writeln!(out, "    {}", proxy_command(profile, pal));
     identity(&mut out, profile);
     out
 }
 
 fn proxy_command(profile: &Profile, pal: &Path) -> String {
     let word = |text: &str| shell_word(text).replace('%', "%%");
+    // ssh gets the connection itself: one process and two copies less on the way of every byte.
     format!(
-        "{} proxy ssh --proxy={} --cluster={} '%r@%h:%p'",
+        "ProxyUseFdpass yes\n    ProxyCommand {} proxy ssh --pass-fd --proxy={} --cluster={} '%r@%h:%p'",
         word(&pal.to_string_lossy()),
         word(&profile.meta.proxy),
         word(&profile.meta.cluster)
@@ -163,7 +164,7 @@ mod tests {
             let said = asked(host);
             assert!(
                 said.contains(
-                    "proxycommand /opt/pal proxy ssh --proxy=node1.example --cluster=demo '%r@%h:%p'"
+                    "proxycommand /opt/pal proxy ssh --pass-fd --proxy=node1.example --cluster=demo '%r@%h:%p'"
                 ),
                 "{said}"
             );

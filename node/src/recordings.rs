@@ -62,16 +62,20 @@ impl NodeRecordings {
         }
     }
 
-    /// Where each chunk of a session can be had: on this node (`None`) or on another.
-    async fn locate(&self, session: &SessionId) -> Result<BTreeMap<SegmentName, Option<u64>>, Unavailable> {
+    /// Looks for a session's chunks on every node.
+    async fn locate(&self, session: &SessionId) -> Result<Located, Unavailable> {
         let local = self.segments.store().list(session.as_str()).map_err(fault)?;
-        let mut found: BTreeMap<_, _> = local.into_iter().map(|name| (name, None)).collect();
-        for (node, names) in self.segments.held_by_others(session.as_str()).await {
+        let (held, silent) = self.segments.held_by_others(session.as_str()).await;
+        let mut located = Located {
+            chunks: local.into_iter().map(|name| (name, None)).collect(),
+            silent,
+        };
+        for (node, names) in held {
             for name in names {
-                found.entry(name).or_insert(Some(node));
+                located.chunks.entry(name).or_insert(Some(node));
             }
         }
-        Ok(found)
+        Ok(located)
     }
 
     async fn fetch(&self, name: &SegmentName, node: Option<u64>) -> Result<Vec<u8>, Unavailable> {
@@ -84,7 +88,7 @@ impl NodeRecordings {
     /// The chunks of a session that form an unbroken row from the first on, with the hash of the last: what can be
     /// played after its node died.
     pub async fn gathered(&self, session: &SessionId) -> Result<(u32, String), Unavailable> {
-        let found = self.locate(session).await?;
+        let found = self.locate(session).await?.chunks;
         let (mut next, mut last) = (0u32, String::new());
         for name in found.keys() {
             if name.seq() == next {
@@ -118,7 +122,7 @@ impl NodeRecordings {
                 if row.spec.completeness == Completeness::Live || held >= row.spec.chunks as usize {
                     continue;
                 }
-                for (name, node) in self.locate(&row.spec.session).await? {
+                for (name, node) in self.locate(&row.spec.session).await?.chunks {
                     let Some(node) = node else { continue };
                     let bytes = self.fetch(&name, Some(node)).await?;
                     let stored = self
@@ -170,7 +174,8 @@ impl Recordings for NodeRecordings {
                 .map_err(fault)?;
             let key = DataKey::from_bytes(&key).map_err(fault)?;
             let mut found = BTreeMap::new();
-            for (name, node) in self.locate(session).await? {
+            let located = self.locate(session).await?;
+            for (name, node) in located.chunks {
                 found.entry(name.seq()).or_insert((name, node));
             }
             let (sender, receiver) = mpsc::channel(4);
@@ -179,6 +184,7 @@ impl Recordings for NodeRecordings {
                 row,
                 key,
                 found,
+                silent: located.silent,
                 format,
                 out: sender,
             };
@@ -190,12 +196,21 @@ impl Recordings for NodeRecordings {
     }
 }
 
+/// What the nodes have of a session.
+struct Located {
+    /// Where each chunk can be had: on this node (`None`) or on another.
+    chunks: BTreeMap<SegmentName, Option<u64>>,
+    /// Nodes that did not answer.
+    silent: BTreeSet<u64>,
+}
+
 /// A recording on its way out, on a thread of its own.
 struct Playing {
     recordings: Arc<NodeRecordings>,
     row: Record<RecordingSpec>,
     key: DataKey,
     found: BTreeMap<u32, (SegmentName, Option<u64>)>,
+    silent: BTreeSet<u64>,
     format: PlayFormat,
     out: mpsc::Sender<Result<Vec<u8>, Unavailable>>,
 }
@@ -254,6 +269,11 @@ impl Playing {
         let complete = chain.has_ended();
         let text = match (&self.row.spec.completeness, complete) {
             (_, true) => "complete".to_owned(),
+            // The row says so only once the cluster has given the node up.
+            (Completeness::Live, _) if self.silent.contains(&self.row.spec.node) => format!(
+                "node {} carries the session and does not answer: this is what the other nodes have",
+                self.row.spec.node
+            ),
             (Completeness::Live, _) => "the session still runs".to_owned(),
             (Completeness::Interrupted(why), _) => why.clone(),
             (Completeness::Complete, _) => chain.finish().to_string(),

@@ -118,8 +118,8 @@ impl Segments {
         )))
     }
 
-    /// What each other node holds of a group; nodes that do not answer are left out.
-    pub async fn held_by_others(&self, group: &str) -> Vec<(u64, Vec<SegmentName>)> {
+    /// What each other node holds of a group, and which nodes did not answer.
+    pub async fn held_by_others(&self, group: &str) -> (Vec<(u64, Vec<SegmentName>)>, BTreeSet<u64>) {
         let mut asked = JoinSet::new();
         for node in self.others() {
             let (consensus, group) = (self.consensus.clone(), group.to_owned());
@@ -128,14 +128,20 @@ impl Segments {
                 (node, peers.segment_list(node, &group, PEER_FOR).await)
             });
         }
-        let mut held = Vec::new();
+        let (mut held, mut silent) = (Vec::new(), BTreeSet::new());
         while let Some(answer) = asked.join_next().await {
-            if let Ok((node, Ok(names))) = answer {
-                let names = names.iter().filter_map(|name| SegmentName::parse(name).ok());
-                held.push((node, names.filter(|name| name.session() == group).collect()));
+            match answer {
+                Ok((node, Ok(names))) => {
+                    let names = names.iter().filter_map(|name| SegmentName::parse(name).ok());
+                    held.push((node, names.filter(|name| name.session() == group).collect()));
+                }
+                Ok((node, Err(_))) => {
+                    silent.insert(node);
+                }
+                Err(_) => {}
             }
         }
-        held
+        (held, silent)
     }
 
     /// A segment from another node.

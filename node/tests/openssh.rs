@@ -274,15 +274,10 @@ fn noise() -> Vec<u8> {
         .collect()
 }
 
-#[test]
-fn ports_are_forwarded_both_ways_where_the_role_allows() {
-    let house = House::with_role(
-        "forwarder",
-        "    port_forwarding: true\n    forward_agent: true\n",
-    );
-    // Behind the host there is a service that answers with what it was sent.
+/// A service behind the host that answers with what it was sent. Its port on loopback.
+fn echo_service() -> u16 {
     let service = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
-    let behind = service.local_addr().expect("it is bound").port();
+    let port = service.local_addr().expect("it is bound").port();
     std::thread::spawn(move || {
         for stream in service.incoming().flatten() {
             std::thread::spawn(move || {
@@ -293,27 +288,38 @@ fn ports_are_forwarded_both_ways_where_the_role_allows() {
             });
         }
     });
-    let echoes = |port: u16| -> Result<(), String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(|e| e.to_string())?;
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .map_err(|e| e.to_string())?;
-        let sent = noise();
-        let mut writer = stream.try_clone().map_err(|e| e.to_string())?;
-        let copy = sent.clone();
-        let sender = std::thread::spawn(move || {
-            let _ = writer.write_all(&copy);
-            let _ = writer.shutdown(std::net::Shutdown::Write);
-        });
-        let mut came = Vec::new();
-        stream.read_to_end(&mut came).map_err(|e| e.to_string())?;
-        let _ = sender.join();
-        if came == sent {
-            Ok(())
-        } else {
-            Err(format!("{} of {} bytes", came.len(), sent.len()))
-        }
-    };
+    port
+}
+
+/// Whether the service is at the other end of this stream.
+fn echoes(mut stream: TcpStream) -> Result<(), String> {
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .map_err(|e| e.to_string())?;
+    let sent = noise();
+    let mut writer = stream.try_clone().map_err(|e| e.to_string())?;
+    let copy = sent.clone();
+    let sender = std::thread::spawn(move || {
+        let _ = writer.write_all(&copy);
+        let _ = writer.shutdown(std::net::Shutdown::Write);
+    });
+    let mut came = Vec::new();
+    stream.read_to_end(&mut came).map_err(|e| e.to_string())?;
+    let _ = sender.join();
+    if came == sent {
+        Ok(())
+    } else {
+        Err(format!("{} of {} bytes", came.len(), sent.len()))
+    }
+}
+
+#[test]
+fn ports_are_forwarded_both_ways_where_the_role_allows() {
+    let house = House::with_role(
+        "forwarder",
+        "    port_forwarding: true\n    forward_agent: true\n",
+    );
+    let behind = echo_service();
     let (local, remote) = (free_port(), free_port());
     let session = palisade_testkit::Background::start(&mut house.alice.openssh(
         "ssh",
@@ -328,8 +334,9 @@ fn ports_are_forwarded_both_ways_where_the_role_allows() {
             &house.target,
         ],
     ));
-    retry("-L", BOUND, || echoes(local));
-    retry("-R", BOUND, || echoes(remote));
+    let connect = |port: u16| TcpStream::connect(("127.0.0.1", port)).map_err(|e| e.to_string());
+    retry("-L", BOUND, || echoes(connect(local)?));
+    retry("-R", BOUND, || echoes(connect(remote)?));
     drop(session);
     assert!(!house.cluster.events(0, "session.forward").is_empty());
 }
@@ -354,6 +361,201 @@ fn ports_are_not_forwarded_where_the_role_does_not_allow() {
     run(&mut ssh).refused();
     assert!(!house.cluster.events(0, "session.channel.refused").is_empty());
     assert!(!house.host.log().contains("direct-tcpip"), "{}", house.host.log());
+}
+
+/// Asks a SOCKS proxy on loopback for a port on the far loopback (RFC 1928).
+fn by_socks(proxy: u16, port: u16) -> Result<TcpStream, String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", proxy)).map_err(|e| e.to_string())?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .map_err(|e| e.to_string())?;
+    let mut talk = |asked: &[u8], answer: &mut [u8]| {
+        stream.write_all(asked).map_err(|e| e.to_string())?;
+        stream.read_exact(answer).map_err(|e| e.to_string())
+    };
+    // Version 5, one method: none.
+    talk(&[5, 1, 0], &mut [0; 2])?;
+    let [high, low] = port.to_be_bytes();
+    let mut answer = [0; 10];
+    talk(&[5, 1, 0, 1, 127, 0, 0, 1, high, low], &mut answer)?;
+    if answer[1] == 0 {
+        Ok(stream)
+    } else {
+        Err(format!("refused with {}", answer[1]))
+    }
+}
+
+#[test]
+fn a_socks_proxy_reaches_what_the_host_reaches_where_the_role_allows() {
+    let behind = echo_service();
+    for allowed in [true, false] {
+        let house = House::with_role("socks", &format!("    port_forwarding: {allowed}\n"));
+        let proxy = free_port();
+        let mut session = palisade_testkit::Background::start(&mut house.alice.openssh(
+            "ssh",
+            &[
+                "-tt",
+                "-D",
+                &format!("127.0.0.1:{proxy}"),
+                &house.target,
+                "echo open-$((1+1)); cat",
+            ],
+        ));
+        session.expect_output("open-2", BOUND);
+        if allowed {
+            echoes(by_socks(proxy, behind).expect("the proxy opens it")).expect("the service answers");
+            let forwards = house.cluster.events(0, "session.forward");
+            let target = format!("127.0.0.1:{behind}");
+            assert!(
+                forwards.iter().any(|e| e.to_string().contains(&target)),
+                "{forwards:?}"
+            );
+        } else {
+            by_socks(proxy, behind).expect_err("the role does not allow it");
+            assert!(!house.cluster.events(0, "session.channel.refused").is_empty());
+        }
+    }
+}
+
+/// The person's agent, with one key in it.
+struct Agent {
+    socket: PathBuf,
+    public: PathBuf,
+    process: std::process::Child,
+}
+
+impl Agent {
+    fn start(house: &House) -> Self {
+        let folder = house.cluster.folder("agent");
+        let (socket, key) = (folder.join("socket"), folder.join("key"));
+        let process = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "ssh-agent", "-D", "-a"])
+            .arg(&socket)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("ssh-agent is there");
+        run(Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(&key))
+        .ok();
+        retry("the agent to take a key", BOUND, || {
+            let added = run(Command::new("ssh-add").arg(&key).env("SSH_AUTH_SOCK", &socket));
+            if added.succeeded() {
+                Ok(())
+            } else {
+                Err(added.complaint())
+            }
+        });
+        Agent {
+            socket,
+            public: key.with_extension("pub"),
+            process,
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn an_agent_is_forwarded_where_it_is_asked_for_and_the_role_allows() {
+    for allowed in [true, false] {
+        let house = House::with_role("agent", &format!("    forward_agent: {allowed}\n"));
+        let agent = Agent::start(&house);
+        let on_the_host = |option: &str, command: &str| {
+            let mut ssh = house.alice.openssh("ssh", &[option, &house.target, command]);
+            run(ssh.env("SSH_AUTH_SOCK", &agent.socket))
+        };
+        let public = fs::read_to_string(&agent.public).expect("ssh-keygen wrote it");
+        let key = public.split(' ').nth(1).expect("a public key has three words");
+        if allowed {
+            assert!(
+                on_the_host("-A", "ssh-add -L").ok().contains(key),
+                "the host sees the key"
+            );
+            // It signs as well, and the signature is good.
+            on_the_host("-A", &format!("ssh-add -T {}", agent.public.display())).ok();
+        } else {
+            on_the_host("-A", "ssh-add -L").refused();
+            let refused = house.cluster.events(0, "session.channel.refused");
+            assert!(
+                refused.iter().any(|e| e.to_string().contains("agent")),
+                "{refused:?}"
+            );
+        }
+        on_the_host("-a", "ssh-add -L").refused();
+    }
+}
+
+/// Names are the host's business: what climbs, is absolute or holds control characters arrives under exactly that
+/// name, and the audit log shows it so that no terminal obeys it.
+#[test]
+fn names_that_climb_or_hold_control_characters_arrive_as_they_are_and_are_shown_escaped() {
+    let house = House::start();
+    let there = house.cluster.folder("there");
+    fs::create_dir(there.join("sub")).expect("the folder is writable");
+    let sent = house.file("sent", b"content");
+    let names = [
+        ("sub/../climbed", "climbed", "sub/../climbed"),
+        ("line\nbreak", "line\nbreak", "line\\nbreak"),
+        (
+            "esc\u{1b}]0;title\u{7}",
+            "esc\u{1b}]0;title\u{7}",
+            "esc\\u{1b}]0;title\\u{7}",
+        ),
+        ("right\u{202e}left", "right\u{202e}left", "right\\u{202e}left"),
+    ];
+    let local = sent.display().to_string();
+    for (named, lies, _) in names {
+        let remote = format!("{}:{}/{named}", house.target, there.display());
+        run(&mut house.alice.openssh("scp", &[&local, &remote])).ok();
+        assert_eq!(
+            fs::read(there.join(lies)).expect("it arrived"),
+            b"content",
+            "{named:?}"
+        );
+    }
+    // The old protocol names the file in a command.
+    let remote = format!("{}:'{}/old\u{1b}[31m'", house.target, there.display());
+    run(&mut house.alice.openssh("scp", &["-O", &local, &remote])).ok();
+    // Relative to the home folder on the host, as sftp says it.
+    let batch = house.file(
+        "batch",
+        format!("get ../../../../../../{local} /dev/null\n").as_bytes(),
+    );
+    run(&mut house
+        .alice
+        .openssh("sftp", &["-b", &batch.display().to_string(), &house.target]))
+    .ok();
+
+    let files = retry("all transfers to be audited", BOUND, || {
+        let files = house.cluster.events(0, "session.file");
+        if files.len() > names.len() {
+            Ok(files)
+        } else {
+            Err(format!("{files:?}"))
+        }
+    });
+    let targets: Vec<&str> = files.iter().filter_map(|e| e["target"].as_str()).collect();
+    for (_, _, shown) in names {
+        let shown = format!("{}/{shown}", there.display());
+        assert!(
+            targets.contains(&shown.as_str()),
+            "{shown} is not among {targets:?}"
+        );
+    }
+    assert!(targets.iter().any(|t| t.contains("../../../")), "{targets:?}");
+    let text = house.cluster.palctl(0, &["audit", "search"]).ok();
+    assert!(text.contains("old\\u{1b}[31m"), "{text:?}");
+    let obeyed: Vec<char> = text
+        .chars()
+        .filter(|c| c.is_control() && *c != '\n' || *c == '\u{202e}')
+        .collect();
+    assert!(obeyed.is_empty(), "a terminal would obey {obeyed:?}");
 }
 
 #[test]

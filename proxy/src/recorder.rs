@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -76,12 +77,13 @@ struct State {
 
 impl Recorder {
     /// Makes a key for the session and seals it; the hex of the sealed key belongs into the index row. Nothing is
-    /// shipped before something is recorded.
+    /// shipped before something is recorded. Chunks are made and shipped on `home`.
     pub(crate) fn begin(
         consensus: Arc<dyn Consensus>,
         recordings: Arc<dyn Recordings>,
         session: &SessionId,
         mode: RecordingMode,
+        home: &Handle,
     ) -> Result<(Self, String), Unavailable> {
         let key = DataKey::generate().map_err(|e| Unavailable::Fault(e.to_string()))?;
         let sealed = recordings.seal_key(session, key.expose())?;
@@ -106,7 +108,7 @@ impl Recorder {
             work: Notify::new(),
             acknowledged: Notify::new(),
         });
-        let task = tokio::spawn(Arc::clone(&shared).ship());
+        let task = home.spawn(Arc::clone(&shared).ship());
         Ok((
             Recorder {
                 shared,

@@ -128,6 +128,77 @@ async fn a_direct_stream_through_the_client_library_serves_stock_ssh() {
     world.stop().await;
 }
 
+/// As `pal proxy ssh` goes: the connection to the node is itself the way to the host, and no second SSH layer is on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_becomes_the_way_to_the_host() {
+    use palisade_session::ssh::client::{ConnectError, Identity, NodeCheck, Nothing, dial, handshake_on};
+    use palisade_session::ssh::stream::Transport;
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new().await;
+    let authority =
+        palisade_ca::ssh_key::PublicKey::from_openssh(&support::Cas::line(&world.cas.host)).unwrap();
+    let read = |name: &str| std::fs::read_to_string(world.path(name)).unwrap();
+    let identity = Identity {
+        key: Arc::new(palisade_ca::ssh_key::PrivateKey::from_openssh(read("id_alice")).unwrap()),
+        certificate: palisade_ca::ssh_key::Certificate::from_openssh(read("id_alice-cert.pub").trim())
+            .unwrap(),
+    };
+    let way = async |host: &str| -> Result<tokio::net::TcpStream, ConnectError> {
+        let check = Arc::new(NodeCheck::new(vec![authority.clone()], vec!["node1".into()]));
+        let stream = dial(world.addr, std::time::Duration::from_secs(5)).await?;
+        let (transport, back) = Transport::lending(stream);
+        let mut connection = handshake_on(transport, "node1", check, Nothing).await?;
+        connection.login(identity.certificate.key_id(), &identity).await?;
+        connection.way(back, host, 22).await
+    };
+
+    // What follows on the stream is the host's SSH, from its first byte on, in clear.
+    let mut stream = way("web1").await.unwrap();
+    let mut hello = [0; 16];
+    stream.read_exact(&mut hello).await.unwrap();
+    assert_eq!(&hello, b"SSH-2.0-Palisade");
+    drop(stream);
+
+    let bridge = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = bridge.local_addr().unwrap().port().to_string();
+    let copy = async {
+        let (mut near, _) = bridge.accept().await.unwrap();
+        let mut far = way("web1").await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    };
+    let to = [
+        "-o",
+        "ProxyJump=none",
+        "-o",
+        "HostName=127.0.0.1",
+        "-o",
+        "HostKeyAlias=web1",
+        "-p",
+        &port,
+    ];
+    let mut ssh = world.ssh(&to);
+    ssh.args(["web1", "head -c 20000000 /dev/zero | md5sum"]);
+    let ((), out) = tokio::join!(copy, ssh.output());
+    let out = out.unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(world.recordings.all().len(), 1, "it is recorded as any other");
+
+    let refused = way("nowhere").await.unwrap_err();
+    assert!(
+        refused.to_string().contains("no access to a host nowhere:22"),
+        "{refused}"
+    );
+
+    // The stream is no more than a stream: what is not SSH ends it.
+    let mut stream = way("web1").await.unwrap();
+    stream.write_all(b"not SSH at all\r\n").await.unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).await.ok();
+    assert!(all.starts_with(b"SSH-2.0-Palisade"), "{all:?}");
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn environment_that_sshd_accepts_arrives() {
     let world = World::new().await;

@@ -1,21 +1,25 @@
 //! `pal proxy ssh`: what OpenSSH runs as its ProxyCommand. Goes through whichever node answers first.
+//!
+//! Once the node knows who we are, our TCP connection to it becomes the way to the host. With `ProxyUseFdpass` ssh gets
+//! that connection itself and we are gone; otherwise we copy.
 
 use super::ssh::Target;
 use crate::errors::Failure;
 use crate::profile::Profile;
 use crate::race::{STAGGER, first_ok};
 use palisade_core::record::HostAddr;
-use palisade_session::ssh::channel_io::ChannelIo;
 use palisade_session::ssh::client::{
-    ConnectError, Connection, Identity, NodeCheck, Nothing, dial, handshake,
+    ConnectError, Connection, Identity, NodeCheck, Nothing, dial, handshake_on,
 };
 use palisade_session::ssh::keys::ssh_key::{Certificate, PrivateKey, PublicKey};
-use palisade_session::ssh::russh::{self, client::Msg};
-use std::os::fd::AsFd;
+use palisade_session::ssh::stream::{Back, Transport};
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 
 /// How long one address may take to accept a connection; the next node is tried long before.
@@ -30,6 +34,9 @@ pub(super) struct ProxySshArgs {
     /// The cluster that the host is in
     #[arg(long)]
     cluster: Option<String>,
+    /// Hand the connection over on standard output and end: what ssh expects with `ProxyUseFdpass yes`
+    #[arg(long)]
+    pass_fd: bool,
     /// Where to; the login is decided inside
     #[arg(value_name = "[LOGIN@]HOST:PORT")]
     target: String,
@@ -55,7 +62,15 @@ pub(super) async fn proxy_ssh(profile: &Profile, args: &ProxySshArgs) -> Result<
     let suffix = format!(".{}", profile.meta.cluster);
     let host = target.host.strip_suffix(&suffix).unwrap_or(&target.host);
     let stream = open(profile, host, target.port.unwrap_or(22)).await?;
-    let (from_node, to_node) = tokio::io::split(stream);
+    if args.pass_fd {
+        return pass(&stream).map_err(|e| {
+            Failure::new(
+                format!("the connection could not be handed to ssh: {e}"),
+                "--pass-fd is for ssh with `ProxyUseFdpass yes`: use what `pal config` prints",
+            )
+        });
+    }
+    let (from_node, to_node) = stream.into_split();
     let broken = |e: std::io::Error| {
         Failure::new(
             format!("the connection broke: {e}"),
@@ -86,6 +101,21 @@ pub(super) async fn proxy_ssh(profile: &Profile, args: &ProxySshArgs) -> Result<
     }
 }
 
+/// Sends a descriptor over standard output, which ssh has made a socket.
+fn pass(stream: &TcpStream) -> std::io::Result<()> {
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    let passed = [stream.as_raw_fd()];
+    // The descriptor has to come with a byte of data.
+    sendmsg::<()>(
+        std::io::stdout().as_raw_fd(),
+        &[IoSlice::new(&[0])],
+        &[ControlMessage::ScmRights(&passed)],
+        MsgFlags::empty(),
+        None,
+    )?;
+    Ok(())
+}
+
 fn own_pipe<F: AsFd, P>(fd: F, make: impl Fn(std::os::fd::OwnedFd) -> std::io::Result<P>) -> Option<P> {
     make(fd.as_fd().try_clone_to_owned().ok()?).ok()
 }
@@ -104,7 +134,7 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin)
 }
 
 /// A way to `host:port` through the first node that answers; the next is tried if that one fails before it says no.
-async fn open(profile: &Profile, host: &str, port: u16) -> Result<ChannelIo<Msg>, Failure> {
+async fn open(profile: &Profile, host: &str, port: u16) -> Result<TcpStream, Failure> {
     let identity = identity(profile)?;
     let authorities = host_authorities(profile)?;
     let mut nodes: Vec<HostAddr> = profile
@@ -119,14 +149,14 @@ async fn open(profile: &Profile, host: &str, port: u16) -> Result<ChannelIo<Msg>
             reach(nodes[i].clone(), authorities.clone())
         })
         .await;
-        let (i, connection) = match ready {
+        let (i, (connection, back)) = match ready {
             Ok(won) => won,
             Err(failed) => {
                 reasons.extend(failed.into_iter().map(|(_, reason)| reason));
                 break;
             }
         };
-        let opened = tokio::time::timeout(GRACE, enter(connection, &identity, host, port)).await;
+        let opened = tokio::time::timeout(GRACE, enter(connection, back, &identity, host, port)).await;
         match opened {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(ConnectError::Refused(said))) => {
@@ -147,7 +177,10 @@ async fn open(profile: &Profile, host: &str, port: u16) -> Result<ChannelIo<Msg>
 }
 
 /// Connects to a node and lets it prove that it is one. No credential of ours goes out yet.
-async fn reach(node: HostAddr, authorities: Vec<PublicKey>) -> Result<Connection<Nothing>, String> {
+async fn reach(
+    node: HostAddr,
+    authorities: Vec<PublicKey>,
+) -> Result<(Connection<Nothing>, Back<TcpStream>), String> {
     let shown = node.to_string();
     let found = tokio::net::lookup_host((node.host(), node.port())).await;
     let found: Vec<_> = found.map_err(|e| format!("{shown}: {e}"))?.collect();
@@ -155,11 +188,12 @@ async fn reach(node: HostAddr, authorities: Vec<PublicKey>) -> Result<Connection
     for addr in found {
         let check = Arc::new(NodeCheck::new(authorities.clone(), vec![node.host().to_owned()]));
         let connected = async {
-            let stream = dial(addr, CONNECT).await?;
-            handshake(stream, &shown, check, Nothing).await
+            let (transport, back) = Transport::lending(dial(addr, CONNECT).await?);
+            let connection = handshake_on(transport, &shown, check, Nothing).await?;
+            Ok::<_, ConnectError>((connection, back))
         };
         match tokio::time::timeout(GRACE, connected).await {
-            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Ok(reached)) => return Ok(reached),
             Ok(Err(e)) => last = e.to_string(),
             Err(_) => last = format!("{shown} did not answer in time"),
         }
@@ -169,28 +203,13 @@ async fn reach(node: HostAddr, authorities: Vec<PublicKey>) -> Result<Connection
 
 async fn enter(
     mut connection: Connection<Nothing>,
+    back: Back<TcpStream>,
     identity: &Identity,
     host: &str,
     port: u16,
-) -> Result<ChannelIo<Msg>, ConnectError> {
+) -> Result<TcpStream, ConnectError> {
     connection.login(identity.certificate.key_id(), identity).await?;
-    match connection
-        .handle()
-        .channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0)
-        .await
-    {
-        Ok(channel) => {
-            let egress = connection.egress();
-            Ok(ChannelIo::new(channel, egress).keeping(Arc::new(connection)))
-        }
-        Err(russh::Error::ChannelOpenFailure(failure)) => {
-            Err(ConnectError::Refused(failure.description().to_owned()))
-        }
-        Err(source) => Err(ConnectError::Ssh {
-            addr: format!("{host}:{port}"),
-            source,
-        }),
-    }
+    connection.way(back, host, port).await
 }
 
 fn identity(profile: &Profile) -> Result<Identity, Failure> {

@@ -94,11 +94,11 @@ impl Door {
             name: String::new(),
             addr: self.peer.to_string(),
         };
-        let (consensus, peer) = (Arc::clone(&self.node.consensus), self.peer);
+        let (node, peer) = (Arc::clone(&self.node), self.peer);
         // Not waited for: a stranger's refusal must not be slower than the log.
         self.node.tasks.spawn(async move {
             let command = Command::Audit { events: vec![event] };
-            if let Err(error) = consensus.propose(actor, consensus.new_id(), command).await {
+            if let Err(error) = node.commit(actor, node.consensus.new_id(), command).await {
                 tracing::warn!(client.addr = %peer, error = %error, "a refusal could not be audited");
             }
         });

@@ -2,7 +2,9 @@
 
 use crate::ports::Authorities;
 use crate::ssh::auth::Door;
-use crate::ssh::limits::{Limits, Place};
+use crate::ssh::inner;
+use crate::ssh::lanes::Lanes;
+use crate::ssh::limits::Limits;
 use crate::ssh::live::{Live, Stop};
 use crate::ssh::node::{Config, HostIdentities, Node};
 use crate::ssh::outer::Outer;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
@@ -31,13 +34,15 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy over the node's ports. Nothing runs until [`Proxy::serve`].
+    /// A proxy over the node's ports, which are used on the runtime that this is called on. Nothing is served until
+    /// [`Proxy::serve`].
     pub fn new(
         consensus: Arc<dyn Consensus>,
         authorities: Arc<dyn Authorities>,
         recordings: Arc<dyn Recordings>,
         config: Config,
     ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let limits = Limits::new(
             config.unauthenticated_per_address,
             config.unauthenticated,
@@ -53,6 +58,8 @@ impl Proxy {
                 live: Arc::default(),
                 identities: HostIdentities::default(),
                 tasks: TaskTracker::new(),
+                lanes: Lanes::start(cores),
+                home: Handle::current(),
             }),
         }
     }
@@ -74,7 +81,13 @@ impl Proxy {
                 taken = listener.accept() => match taken {
                     Ok((stream, peer)) => {
                         let Some(place) = self.node.limits.connection() else { continue };
-                        connections.spawn(connection(Arc::clone(&self.node), stream, peer, place, stop.clone()));
+                        let (lane, busy) = self.node.lanes.pick();
+                        let (node, stop) = (Arc::clone(&self.node), stop.clone());
+                        let serve = async move {
+                            connection(node, stream, peer, stop).await;
+                            drop((place, busy));
+                        };
+                        connections.spawn_on(serve, &lane);
                     }
                     Err(error) => {
                         // Out of descriptors, most likely: others finish, so this passes.
@@ -105,15 +118,18 @@ impl Proxy {
     }
 }
 
-async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, _place: Place, stop: Stop) {
+async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, stop: Stop) {
     let Some(waiting) = node.limits.unauthenticated(peer.ip()) else {
         tracing::debug!(client.addr = %peer, "too many unauthenticated connections");
         return;
     };
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(client.addr = %peer, error = %error, "connection lost before it began");
-        return;
-    }
+    let stream = match here(stream) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(client.addr = %peer, error = %error, "connection lost before it began");
+            return;
+        }
+    };
     let identity = node.host_identity(&node.config.names).await;
     let (key, certificate) = match identity {
         Ok(identity) => identity,
@@ -124,9 +140,10 @@ async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, _place
     };
     let door = Door::new(Arc::clone(&node), peer, Some(waiting));
     let passed = door.passed();
-    let transport = Transport::new(stream);
+    let (transport, back) = Transport::lending(stream);
     let egress = transport.egress();
     let handler = Outer::new(Arc::clone(&node), door, Arc::clone(&egress), stop.clone());
+    let way = handler.way();
     run(
         config::server(key, certificate),
         transport,
@@ -137,6 +154,21 @@ async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, _place
         &stop,
     )
     .await;
+    let asked = way.lock().take();
+    if let Some((who, host)) = asked
+        && let Some(stream) = back.stream().await
+    {
+        let serve = inner::serve(Arc::clone(&node), who, host, stream, stop);
+        // Tracked with those that come through channels: a stopping node waits for their ends to be written.
+        let _ = node.tasks.spawn(serve).await;
+    }
+}
+
+/// Moves a stream to the runtime of the lane that this runs on.
+fn here(stream: TcpStream) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::from_std(stream.into_std()?)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Runs one served connection to its end, within the login grace until somebody has authenticated.

@@ -1,12 +1,13 @@
 //! What every connection at this node shares: ports, limits, live sessions; and the one way to a decision.
 
 use crate::ports::{Authorities, Holder};
+use crate::ssh::lanes::Lanes;
 use crate::ssh::limits::Limits;
 use crate::ssh::live::Live;
 use palisade_core::access::{self, Ability, Ask, Permit, Refusal, View};
 use palisade_core::command::{Actor, Command, RefusedCommand, Reply};
 use palisade_core::event::{Event, EventKind};
-use palisade_core::name::Login;
+use palisade_core::name::{Login, Name, RequestId};
 use palisade_core::ports::{Consensus, Recordings, Unavailable};
 use palisade_core::record::{HostSpec, Record};
 use palisade_core::state;
@@ -16,6 +17,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 /// A presented certificate is renewed when it has less than this left.
@@ -62,6 +64,10 @@ pub(crate) struct Node {
     pub(crate) identities: HostIdentities,
     /// Everything that runs for a connection: a stopping node waits for it.
     pub(crate) tasks: TaskTracker,
+    /// What connections run on.
+    pub(crate) lanes: Lanes,
+    /// What the ports run on: whatever they start must outlive a connection, and must not delay one.
+    pub(crate) home: Handle,
 }
 
 /// Who is at the other end.
@@ -148,16 +154,22 @@ impl Node {
         }
         view.check_serial(who.holder.credential.serial)?;
         let kv = self.consensus.kv();
-        let hosts = state::records::<HostSpec>(&*kv).map_err(|e| Unavailable::Fault(e.to_string()))?;
+        let fault = |e: palisade_core::kv::KvFault| Unavailable::Fault(e.to_string());
         let wanted = name.trim_matches(['[', ']']).to_ascii_lowercase();
-        let by_name = |h: &&Record<HostSpec>| {
-            h.metadata.name.as_str() == wanted && (port == 22 || port == u32::from(h.spec.addr.port()))
+        let named = match Name::parse(&wanted) {
+            Ok(name) => state::record::<HostSpec>(&*kv, &name).map_err(fault)?,
+            Err(_) => None,
         };
-        let by_addr =
-            |h: &&Record<HostSpec>| h.spec.addr.host() == wanted && u32::from(h.spec.addr.port()) == port;
-        let found = hosts.iter().find(by_name).or_else(|| hosts.iter().find(by_addr));
+        let found = match named.filter(|h| port == 22 || port == u32::from(h.spec.addr.port())) {
+            Some(host) => Some(host),
+            // Only who asks by address pays for looking at every host.
+            None => state::records::<HostSpec>(&*kv)
+                .map_err(fault)?
+                .into_iter()
+                .find(|h| h.spec.addr.host() == wanted && u32::from(h.spec.addr.port()) == port),
+        };
         let allowed = found.filter(|host| !view.logins_on(host, self.consensus.now()).is_empty());
-        allowed.cloned().ok_or_else(|| {
+        allowed.ok_or_else(|| {
             let shown: String = wanted.chars().filter(|c| c.is_ascii_graphic()).take(80).collect();
             Refused::Other(format!(
                 "you have no access to a host {shown}:{port}: `pal ls` shows yours"
@@ -165,12 +177,25 @@ impl Node {
         })
     }
 
+    /// Proposes a command, from whatever thread.
+    pub(crate) async fn commit(
+        &self,
+        actor: Actor,
+        id: RequestId,
+        command: Command,
+    ) -> Result<Reply, Unavailable> {
+        let consensus = Arc::clone(&self.consensus);
+        let proposed = self
+            .home
+            .spawn(async move { consensus.propose(actor, id, command).await });
+        proposed
+            .await
+            .unwrap_or_else(|_| Err(Unavailable::Unknown("this node is stopping".into())))
+    }
+
     /// Proposes a command for a user; a refusal by the state machine is an error here.
     pub(crate) async fn propose(&self, who: &Who, command: Command) -> Result<u64, Refused> {
-        let reply: Reply = self
-            .consensus
-            .propose(who.actor(), self.consensus.new_id(), command)
-            .await?;
+        let reply = self.commit(who.actor(), self.consensus.new_id(), command).await?;
         Ok(reply.done()?)
     }
 
@@ -220,12 +245,9 @@ impl Node {
             .with("principals", names.join(","))
             .with("serial", identity.1.serial());
         let actor = Actor::node(self.consensus.node_id());
-        let reply = self.consensus.propose(
-            actor,
-            self.consensus.new_id(),
-            Command::Audit { events: vec![event] },
-        );
-        reply.await?.done()?;
+        let command = Command::Audit { events: vec![event] };
+        let reply = self.commit(actor, self.consensus.new_id(), command).await?;
+        reply.done()?;
         kept.insert(first, identity.clone());
         Ok(identity)
     }

@@ -5,14 +5,20 @@ use crate::ssh::inner;
 use crate::ssh::live::Stop;
 use crate::ssh::node::{Node, Refused, Who};
 use palisade_core::event::EventKind;
+use palisade_core::record::{HostSpec, Record};
 use palisade_session::ssh::channel_io::ChannelIo;
+use palisade_session::ssh::client::{WAY_OPEN, WAY_ORIGIN};
 use palisade_session::ssh::config::MAX_CHANNELS;
 use palisade_session::ssh::keys::ssh_key::Certificate;
 use palisade_session::ssh::russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Session};
-use palisade_session::ssh::russh::{Channel, ChannelOpenFailure, Error};
+use palisade_session::ssh::russh::{Channel, ChannelOpenFailure, Disconnect, Error};
 use palisade_session::ssh::stream::Egress;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Where the connection itself leads once its SSH session is over, if the client asked for that.
+pub(crate) type Way = Arc<Mutex<Option<(Who, Record<HostSpec>)>>>;
 
 pub(crate) struct Outer {
     node: Arc<Node>,
@@ -21,6 +27,7 @@ pub(crate) struct Outer {
     stop: Stop,
     who: Option<Who>,
     channels: Arc<AtomicUsize>,
+    way: Way,
 }
 
 impl Outer {
@@ -32,7 +39,13 @@ impl Outer {
             stop,
             who: None,
             channels: Arc::default(),
+            way: Way::default(),
         }
+    }
+
+    /// Where the connection leads when this session is over.
+    pub(crate) fn way(&self) -> Way {
+        Arc::clone(&self.way)
     }
 
     async fn refuse(&self, kind: &str, reply: ChannelOpenHandle) -> Result<(), Error> {
@@ -100,10 +113,10 @@ impl Handler for Outer {
         channel: Channel<Msg>,
         host: &str,
         port: u32,
-        _: &str,
+        origin: &str,
         _: u32,
         reply: ChannelOpenHandle,
-        _: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Error> {
         let Some(who) = self.who.clone() else {
             return Ok(());
@@ -120,6 +133,18 @@ impl Handler for Outer {
                 return Ok(());
             }
         };
+        if origin == WAY_ORIGIN {
+            if self.channels.load(Ordering::Relaxed) > 1 {
+                reply
+                    .reject(prohibited("this connection carries channels already"))
+                    .await;
+                return Ok(());
+            }
+            *self.way.lock() = Some((who, record));
+            // The end of the session is the answer; the next byte is the host's.
+            self.egress.hand_over();
+            return session.disconnect(Disconnect::ByApplication, WAY_OPEN, "");
+        }
         reply.accept().await;
         let (node, stop) = (Arc::clone(&self.node), self.stop.clone());
         let stream = ChannelIo::new(channel, Arc::clone(&self.egress));

@@ -135,6 +135,7 @@ impl Session {
             Arc::clone(&link.node.recordings),
             &id,
             mode,
+            &link.node.home,
         )?;
         let started = consensus.now();
         let row = RecordingSpec {
@@ -491,8 +492,7 @@ async fn commit(link: &Link, id: RequestId, command: Command) {
         // The same id each time: what was committed unseen is not committed twice.
         match link
             .node
-            .consensus
-            .propose(link.who.actor(), id.clone(), command.clone())
+            .commit(link.who.actor(), id.clone(), command.clone())
             .await
         {
             Ok(_) => return,

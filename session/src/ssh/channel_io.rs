@@ -1,4 +1,4 @@
-//! One SSH channel as a byte stream: what an inner SSH connection runs on, and what `pal proxy ssh` copies.
+//! One SSH channel as a byte stream: what an inner SSH connection runs on when it comes by `ssh -J`.
 
 use super::config::WINDOW;
 use super::stream::{Boxed, Egress};

@@ -2,8 +2,8 @@
 
 use super::channel_io::ChannelIo;
 use super::config;
-use super::stream::{Egress, Transport};
-use russh::client::{Handle, Handler, Msg};
+use super::stream::{Back, Egress, Transport};
+use russh::client::{DisconnectReason, Handle, Handler, Msg};
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::ssh_key::{Certificate, HashAlg};
 use russh::keys::{PrivateKey, PublicKey};
@@ -15,6 +15,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 pub use russh::keys::PublicKeyOrCertificate as HostKey;
+
+/// The originator that a client names when it wants the way to a host on its own TCP connection instead of a channel
+/// of it: see [`Connection::way`]. No program that forwards a connection names this.
+pub const WAY_ORIGIN: &str = "way@palisade/1";
+
+/// The last words of a node on a connection that becomes the way to a host.
+pub const WAY_OPEN: &str = "palisade: the way is open";
 
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +167,8 @@ impl Incoming for Nothing {}
 pub struct ClientHandler<I> {
     check: Arc<dyn CheckHostKey>,
     complaint: Arc<Mutex<Option<String>>>,
+    /// What the other end said when it ended the connection.
+    farewell: Arc<Mutex<Option<String>>>,
     incoming: I,
 }
 
@@ -173,6 +182,16 @@ impl<I: Incoming> Handler for ClientHandler<I> {
                 *self.complaint.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
                 Ok(false)
             }
+        }
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
+        match reason {
+            DisconnectReason::ReceivedDisconnect(said) => {
+                *self.farewell.lock().unwrap_or_else(PoisonError::into_inner) = Some(said.message);
+                Ok(())
+            }
+            DisconnectReason::Error(error) => Err(error),
         }
     }
 
@@ -266,6 +285,7 @@ async fn refuse(reply: russh::client::ChannelOpenHandle) -> Result<(), russh::Er
 pub struct Connection<I: Incoming> {
     handle: Handle<ClientHandler<I>>,
     egress: Arc<Egress>,
+    farewell: Arc<Mutex<Option<String>>>,
     shown: String,
 }
 
@@ -288,6 +308,40 @@ impl<I: Incoming> Connection<I> {
             addr: self.shown.clone(),
             user: user.to_owned(),
         })
+    }
+
+    /// Makes the connection itself the way to `host:port`: the node ends this SSH session, which said who we are, and
+    /// goes on as the host on the same stream. So nothing is encrypted twice and nobody copies in between. `back` is
+    /// of the transport under this connection.
+    pub async fn way<S>(self, back: Back<S>, host: &str, port: u16) -> Result<S, ConnectError> {
+        self.egress.lend();
+        let asked = self
+            .handle
+            .channel_open_direct_tcpip(host, port.into(), WAY_ORIGIN, 0)
+            .await;
+        let ssh = |source| ConnectError::Ssh {
+            addr: self.shown.clone(),
+            source,
+        };
+        match asked {
+            Err(russh::Error::ChannelOpenFailure(failure)) => {
+                return Err(ConnectError::Refused(failure.description().to_owned()));
+            }
+            // A channel is not what was asked for.
+            Ok(_) => return Err(ssh(russh::Error::Inconsistent)),
+            // The session ends, which is the answer.
+            Err(_) => {}
+        }
+        let stream = back.stream().await;
+        let said = self
+            .farewell
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match stream {
+            Some(stream) if said.as_deref() == Some(WAY_OPEN) => Ok(stream),
+            _ => Err(ssh(russh::Error::Disconnect)),
+        }
     }
 
     /// To open channels with.
@@ -339,12 +393,26 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     I: Incoming,
 {
-    let transport = Transport::new(stream);
+    handshake_on(Transport::new(stream), shown, check, incoming).await
+}
+
+/// As [`handshake`], over a transport of the caller's.
+pub async fn handshake_on<S, I>(
+    transport: Transport<S>,
+    shown: &str,
+    check: Arc<dyn CheckHostKey>,
+    incoming: I,
+) -> Result<Connection<I>, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I: Incoming,
+{
     let egress = transport.egress();
-    let complaint = Arc::default();
+    let (complaint, farewell) = (Arc::default(), Arc::default());
     let handler = ClientHandler {
         check,
         complaint: Arc::clone(&complaint),
+        farewell: Arc::clone(&farewell),
         incoming,
     };
     let config = Arc::new(config::client(true));
@@ -364,11 +432,12 @@ where
     Ok(Connection {
         handle,
         egress,
+        farewell,
         shown: shown.to_owned(),
     })
 }
 
-/// Goes through a node to `host:port`: what `ssh -J` does, and the stream of `pal proxy ssh`.
+/// Goes through a node to `host:port` in a channel of the connection to it: what `ssh -J` does.
 ///
 /// `within` bounds only the TCP connection, so that a caller with several nodes can try the next one soon; the rest has
 /// the login grace.

@@ -3,6 +3,8 @@
 //! A session loop that waits for a full socket does not read, and what it does not read may be the very thing that
 //! the other end waits to be rid of. So writes that the socket does not take are kept here and sent while the loop
 //! reads. What is kept stays small because whoever sends in bulk first waits at the [`Egress`] gate.
+//!
+//! A transport can also outlive its session: see [`Back`].
 
 use bytes::{Buf, BytesMut};
 use std::future::Future;
@@ -13,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 /// Above this much kept output, bulk senders wait.
 const GATE: usize = 256 << 10;
@@ -30,6 +32,10 @@ pub struct Egress {
     kept: AtomicUsize,
     room: Notify,
     dead: AtomicBool,
+    /// The stream goes on after the session: see [`Back`].
+    lent: AtomicBool,
+    /// What comes from now on is no longer for the session.
+    over: AtomicBool,
     reader: Mutex<Option<Waker>>,
 }
 
@@ -63,6 +69,17 @@ impl Egress {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// The stream is given [`Back`] when the session ends, instead of being shut down.
+    pub fn lend(&self) {
+        self.lent.store(true, Ordering::SeqCst);
+    }
+
+    /// As [`Egress::lend`], and the session reads nothing more: what comes from now on is for whoever gets the stream.
+    pub fn hand_over(&self) {
+        self.lend();
+        self.over.store(true, Ordering::SeqCst);
     }
 
     /// Bytes written by the session that the transport has not taken.
@@ -99,22 +116,47 @@ impl Egress {
 /// A transport whose writes never wait.
 #[derive(Debug)]
 pub struct Transport<S> {
-    inner: S,
+    /// There until it is dropped.
+    inner: Option<S>,
+    back: Option<oneshot::Sender<S>>,
     out: BytesMut,
     /// Something was handed to the stream since it was last flushed.
     unflushed: bool,
     egress: Arc<Egress>,
 }
 
+/// Gives a stream back after the SSH session on it has ended.
+///
+/// The session must have been told by [`Egress::lend`] or [`Egress::hand_over`] while it ran. SSH packets are read to
+/// their last byte and no further, so the stream continues exactly behind the last packet.
+#[derive(Debug)]
+pub struct Back<S>(oneshot::Receiver<S>);
+
+impl<S> Back<S> {
+    /// Waits for the end of the session. `None` if it was not lent, or did not get rid of its last packet.
+    pub async fn stream(self) -> Option<S> {
+        self.0.await.ok()
+    }
+}
+
 impl<S> Transport<S> {
     /// Wraps a stream.
     pub fn new(inner: S) -> Self {
         Transport {
-            inner,
+            inner: Some(inner),
+            back: None,
             out: BytesMut::new(),
             unflushed: false,
             egress: Arc::default(),
         }
+    }
+
+    /// Wraps a stream that may be wanted back.
+    pub fn lending(inner: S) -> (Self, Back<S>) {
+        let (back, got) = oneshot::channel();
+        let mut transport = Self::new(inner);
+        transport.back = Some(back);
+        (transport, Back(got))
     }
 
     /// The gate for those who send over it.
@@ -132,7 +174,7 @@ impl<S: AsyncWrite + Unpin> Transport<S> {
             ready!(result)?;
         }
         if self.unflushed {
-            ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+            ready!(inner(&mut self.inner)?.poll_flush(cx))?;
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
@@ -140,7 +182,7 @@ impl<S: AsyncWrite + Unpin> Transport<S> {
 
     fn write_kept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
-            let n = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.out))?;
+            let n = ready!(inner(&mut self.inner)?.poll_write(cx, &self.out))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -162,7 +204,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<S> {
         if let Poll::Ready(Err(e)) = this.drain(cx) {
             return Poll::Ready(Err(e));
         }
-        Pin::new(&mut this.inner).poll_read(cx, buf)
+        if this.egress.over.load(Ordering::SeqCst) {
+            return Poll::Ready(Ok(()));
+        }
+        inner(&mut this.inner)?.poll_read(cx, buf)
     }
 }
 
@@ -174,7 +219,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
             return Poll::Ready(Err(e));
         }
         if this.out.is_empty()
-            && let Poll::Ready(result) = Pin::new(&mut this.inner).poll_write(cx, buf)
+            && let Poll::Ready(result) = inner(&mut this.inner)?.poll_write(cx, buf)
         {
             this.unflushed = true;
             return Poll::Ready(result);
@@ -201,7 +246,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
         let this = self.get_mut();
         this.egress.alive(cx)?;
         ready!(this.drain(cx))?;
-        Pin::new(&mut this.inner).poll_shutdown(cx)
+        if this.egress.lent.load(Ordering::SeqCst) {
+            return Poll::Ready(Ok(()));
+        }
+        inner(&mut this.inner)?.poll_shutdown(cx)
     }
 }
 
@@ -210,7 +258,22 @@ impl<S> Drop for Transport<S> {
         // Senders that wait at the gate find out by their next send.
         self.egress.dead.store(true, Ordering::SeqCst);
         self.egress.room.notify_waiters();
+        // Half a packet that was not sent would be half a packet in the middle of what follows.
+        if self.egress.lent.load(Ordering::SeqCst)
+            && self.out.is_empty()
+            && let (Some(inner), Some(back)) = (self.inner.take(), self.back.take())
+        {
+            // Nobody wants it back: it is closed.
+            let _ = back.send(inner);
+        }
     }
+}
+
+fn inner<S: Unpin>(inner: &mut Option<S>) -> io::Result<Pin<&mut S>> {
+    inner
+        .as_mut()
+        .map(Pin::new)
+        .ok_or_else(|| io::ErrorKind::NotConnected.into())
 }
 
 /// A boxed future that may cross threads.
@@ -263,6 +326,44 @@ mod tests {
             sent += chunk.len();
             assert!(sent <= LIMIT);
         }
+    }
+
+    #[tokio::test]
+    async fn a_lent_stream_comes_back_open_and_nothing_of_it_is_lost() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let (mut near, back) = Transport::lending(near);
+        let egress = near.egress();
+        far.write_all(b"for the session, and after")
+            .await
+            .expect("written");
+        let mut first = [0; 15];
+        near.read_exact(&mut first).await.expect("read");
+        egress.hand_over();
+        assert_eq!(
+            near.read(&mut first).await.expect("no error"),
+            0,
+            "the session reads no more"
+        );
+        near.write_all(b"last words").await.expect("written");
+        near.shutdown().await.expect("not really shut down");
+        drop(near);
+        let mut stream = back.stream().await.expect("it comes back");
+        let mut rest = [0; 11];
+        stream.read_exact(&mut rest).await.expect("read");
+        assert_eq!(&rest, b", and after");
+        stream.write_all(b" and more").await.expect("still open");
+        let mut heard = [0; 19];
+        far.read_exact(&mut heard).await.expect("read");
+        assert_eq!(&heard, b"last words and more");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_was_not_lent_is_closed() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let (near, back) = Transport::lending(near);
+        drop(near);
+        assert!(back.stream().await.is_none());
+        assert_eq!(far.read(&mut [0; 1]).await.expect("no error"), 0);
     }
 
     #[tokio::test]

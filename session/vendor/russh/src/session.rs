@@ -29,7 +29,7 @@ use crate::cipher::OpeningKey;
 use crate::client::GexParams;
 use crate::kex::dh::groups::DhGroup;
 use crate::kex::{KexAlgorithm, KexAlgorithmImplementor};
-use crate::sshbuffer::PacketWriter;
+use crate::sshbuffer::{PacketWriter, SSHBuffer};
 use crate::{
     ChannelId, ChannelParams, CryptoVec, Disconnect, Limits, auth, cipher, mac, msg, negotiation,
 };
@@ -147,6 +147,37 @@ impl<C> CommonSession<C> {
             .as_ref()
             .and_then(|enc| enc.channels.get(&channel))
             .is_some_and(|channel| channel.confirmed)
+    }
+
+    /// Palisade: the channel and the data of a packet of channel data, in the buffer that it was
+    /// read into. `None` for everything else. For sessions in relay mode with no key exchange
+    /// going on.
+    pub(crate) fn take_channel_data(
+        &mut self,
+        buffer: &mut SSHBuffer,
+    ) -> Result<Option<(ChannelId, Bytes)>, crate::Error> {
+        // Length, padding length, message type, channel, length of the data.
+        const HEAD: usize = 4 + 1 + 1 + 4 + 4;
+        let Some((head, data)) = buffer.buffer.split_first_chunk::<HEAD>() else {
+            return Ok(None);
+        };
+        let [_, _, _, _, _, kind, c0, c1, c2, c3, l0, l1, l2, l3] = *head;
+        let channel = ChannelId(u32::from_be_bytes([c0, c1, c2, c3]));
+        if kind != msg::CHANNEL_DATA
+            || data.len() != u32::from_be_bytes([l0, l1, l2, l3]) as usize
+            || !self.is_established_channel(channel)
+        {
+            return Ok(None);
+        }
+        let Some(enc) = self.encrypted.as_mut().filter(|enc| {
+            matches!(enc.state, EncryptedState::Authenticated)
+                && matches!(enc.decompress, crate::compression::Decompress::None)
+        }) else {
+            return Ok(None);
+        };
+        enc.adjust_window_size(channel, data, 0, true)?;
+        let packet = Bytes::from(std::mem::take(&mut buffer.buffer));
+        Ok(Some((channel, packet.slice(HEAD..))))
     }
 
     pub fn newkeys(&mut self, newkeys: NewKeys) {

@@ -740,6 +740,18 @@ impl Session {
                         break
                     }
 
+                    // Palisade: data goes on in the buffer that it was read into.
+                    if self.common.config.relay
+                        && !self.kex.active()
+                        && let Some((channel, data)) = self.common.take_channel_data(&mut buffer)?
+                    {
+                        self.common.received_data = true;
+                        if let Some(chan) = self.channels.get(&channel) {
+                            let _ = chan.send(ChannelMsg::Data { data }).await;
+                        }
+                        self.rekey_after_reading(buffer.bytes);
+                    } else {
+
                     let mut pkt = self.maybe_decompress(&buffer)?;
 
                     match pkt.buffer.first() {
@@ -763,18 +775,13 @@ impl Session {
 
                             if kex_was_active && !self.kex.active() {
                                 buffer.bytes = 0;
-                            } else if self.automatic_rekey_allowed()
-                                && buffer.bytes >= self.common.config.limits.rekey_read_limit
-                            {
-                                debug!("rekey read limit reached after {} inbound bytes", buffer.bytes);
-                                if let Some(enc) = self.common.encrypted.as_mut() {
-                                    // flush checks this
-                                    enc.rekey_wanted = true;
-                                }
+                            } else {
+                                self.rekey_after_reading(buffer.bytes);
                             }
 
                             std::mem::swap(&mut opening_cipher, &mut self.common.remote_to_local);
                         }
+                    }
                     }
                     reading.set(start_reading(stream_read, buffer, opening_cipher));
                 }
@@ -969,6 +976,17 @@ impl Session {
                 .encrypted
                 .as_ref()
                 .is_some_and(|enc| Self::automatic_rekey_eligible(&enc.state))
+    }
+
+    /// Is a re-key due after this many inbound bytes?
+    fn rekey_after_reading(&mut self, bytes: usize) {
+        if self.automatic_rekey_allowed() && bytes >= self.common.config.limits.rekey_read_limit {
+            debug!("rekey read limit reached after {bytes} inbound bytes");
+            if let Some(enc) = self.common.encrypted.as_mut() {
+                // flush checks this
+                enc.rekey_wanted = true;
+            }
+        }
     }
 
     fn rekey_time_remaining(&self) -> Option<Duration> {
