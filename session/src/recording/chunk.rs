@@ -219,6 +219,11 @@ fn number(header: &[u8; HEADER_BYTES], at: usize) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
+/// The hash by which a chunk is named and chained.
+pub fn chunk_hash(bytes: &[u8]) -> ChunkHash {
+    sha256(bytes)
+}
+
 pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data).as_ref());

@@ -26,7 +26,7 @@ mod writer;
 pub use capture::{CAPTURE_BYTES_MAX, CappedCapture};
 pub use cast::{CastHeader, CastWriter, write_asciicast};
 pub use chunk::{
-    CHUNK_BYTES_MAX, Chunk, ChunkError, ChunkFault, ChunkHash, Header, PLAIN_BYTES_MAX, SessionId,
+    CHUNK_BYTES_MAX, Chunk, ChunkError, ChunkFault, ChunkHash, Header, PLAIN_BYTES_MAX, SessionId, chunk_hash,
 };
 pub use event::{Direction, Event, EventKind};
 pub use key::{DataKey, DataKeyError, NotSealed};

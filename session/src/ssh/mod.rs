@@ -5,8 +5,9 @@
 pub mod channel_io;
 pub mod client;
 pub mod config;
-mod queue;
+pub mod queue;
 pub mod relay;
+pub mod serve;
 pub mod stream;
 
 pub use russh;

@@ -6,6 +6,7 @@
 use super::relay::Chunk;
 use bytes::{Bytes, BytesMut};
 use russh::ChannelMsg;
+use russh::ChannelReadHalf;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
@@ -31,8 +32,10 @@ enum Held {
 
 /// What comes out.
 #[derive(Debug)]
-pub(super) enum Item {
+pub enum Item {
+    /// Data.
     Data(Chunk),
+    /// A request or another message.
     Msg(ChannelMsg),
     /// More requests than may wait.
     Overflow,
@@ -48,8 +51,9 @@ struct State {
     ended: bool,
 }
 
+/// Messages of one direction, in the order of arrival.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub struct Queue {
     state: Mutex<State>,
     news: Notify,
 }
@@ -59,8 +63,20 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes every message at once until the channel is over, so that the connection never waits for a consumer.
+    pub async fn fill(&self, read: &mut ChannelReadHalf) {
+        while let Some(msg) = read.wait().await {
+            let last = matches!(msg, ChannelMsg::Close);
+            self.push(msg);
+            if last {
+                break;
+            }
+        }
+        self.end();
+    }
+
     /// Takes a message; never waits.
-    pub(super) fn push(&self, msg: ChannelMsg) {
+    pub fn push(&self, msg: ChannelMsg) {
         let mut state = self.state();
         match msg {
             ChannelMsg::Data { data } => state.data(None, data),
@@ -85,13 +101,13 @@ impl Queue {
     }
 
     /// Nothing more will come.
-    pub(super) fn end(&self) {
+    pub fn end(&self) {
         self.state().ended = true;
         self.news.notify_one();
     }
 
     /// The next item, in the order of arrival.
-    pub(super) async fn pop(&self) -> Item {
+    pub async fn pop(&self) -> Item {
         loop {
             if let Some(item) = self.state().pop() {
                 return item;
@@ -101,7 +117,7 @@ impl Queue {
     }
 
     /// `first` and the data that directly follows it, up to a batch.
-    pub(super) fn pop_data(&self, first: Chunk) -> Vec<Chunk> {
+    pub fn pop_data(&self, first: Chunk) -> Vec<Chunk> {
         let mut size = first.data.len();
         let mut batch = vec![first];
         let mut state = self.state();

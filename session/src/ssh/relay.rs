@@ -13,7 +13,7 @@ use super::config::WINDOW;
 use super::queue::{Item, Queue};
 use super::stream::Egress;
 use bytes::Bytes;
-use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelWriteHalf};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -134,7 +134,7 @@ where
             biased;
             reason = stop => Some(reason),
             // The intakes never finish before their outlets have worked through what they left.
-            () = async { tokio::join!(intake(&mut user_read, &up), intake(&mut host_read, &down)); std::future::pending().await } => None,
+            () = async { tokio::join!(up.fill(&mut user_read), down.fill(&mut host_read)); std::future::pending().await } => None,
             broken = downward => broken,
             // The user is gone or broke a rule; what the host still has to say has no reader.
             broken = upward => broken,
@@ -153,17 +153,6 @@ where
     outcome.output_bytes = progress.output.load(Ordering::Relaxed);
     outcome.broken = ended;
     (outcome, inspect)
-}
-
-async fn intake(read: &mut ChannelReadHalf, queue: &Queue) {
-    while let Some(msg) = read.wait().await {
-        let last = matches!(msg, ChannelMsg::Close);
-        queue.push(msg);
-        if last {
-            break;
-        }
-    }
-    queue.end();
 }
 
 impl<U: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Shared<'_, U> {

@@ -1,0 +1,193 @@
+//! A tunnel over QUIC, by quinn.
+
+use super::{ALPN, BEAT, Carrier, DEATH, Limits, Tunnel};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+use rustls::pki_types::CertificateDer;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, Semaphore, mpsc};
+
+/// Said to the peer when this end closes.
+pub(super) const CODE_CLOSED: VarInt = VarInt::from_u32(0);
+
+/// Handshakes that run at once at a listener; more are turned away, and come again.
+const HANDSHAKES: usize = 512;
+
+/// A handshake takes no longer than this.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// Kept for handshakes that nobody has looked at yet, in bytes, for each and for all of them.
+const EARLY: u64 = 64 << 10;
+const EARLY_TOTAL: u64 = 8 << 20;
+
+/// What this end buffers of its own to be sent, over all streams of a tunnel, in bytes.
+const SEND: u64 = 8 << 20;
+
+fn transport(limits: Limits, dials: bool) -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    let all = u64::from(limits.window) * u64::from(limits.inbound + limits.outbound);
+    config
+        .max_concurrent_bidi_streams(limits.inbound.into())
+        .max_concurrent_uni_streams(0u32.into())
+        .stream_receive_window(limits.window.into())
+        // As much as all streams may have: with less, streams that nobody reads would stop the others.
+        .receive_window(VarInt::from_u64(all).unwrap_or(VarInt::MAX))
+        .send_window(SEND)
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(IdleTimeout::try_from(DEATH).ok())
+        // One end's questions keep both ends awake.
+        .keep_alive_interval(dials.then_some(BEAT));
+    Arc::new(config)
+}
+
+/// A client configuration for tunnels out of one for TLS.
+pub(super) fn client(mut tls: rustls::ClientConfig, limits: Limits) -> io::Result<quinn::ClientConfig> {
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    tls.enable_early_data = false;
+    let crypto = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(transport(limits, true));
+    Ok(config)
+}
+
+fn server(mut tls: rustls::ServerConfig, limits: Limits) -> io::Result<quinn::ServerConfig> {
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    tls.max_early_data_size = 0;
+    let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    config
+        .transport_config(transport(limits, false))
+        .max_incoming(HANDSHAKES)
+        .incoming_buffer_size(EARLY)
+        .incoming_buffer_size_total(EARLY_TOTAL);
+    Ok(config)
+}
+
+/// An endpoint that dials, over IPv6 and IPv4 where the machine has both.
+pub(super) fn dialling() -> io::Result<Endpoint> {
+    Endpoint::client((std::net::Ipv6Addr::UNSPECIFIED, 0).into())
+        .or_else(|_| Endpoint::client((std::net::Ipv4Addr::UNSPECIFIED, 0).into()))
+}
+
+pub(super) fn tunnel(connection: quinn::Connection) -> Tunnel {
+    Tunnel::new(Carrier::Quic(connection))
+}
+
+/// A peer that came in over QUIC.
+#[derive(Debug)]
+pub struct QuicPeer {
+    /// The certificates that it proved to hold, its own first; the TLS configuration says what they are worth. Empty
+    /// only if that asks for none.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// Where it came from.
+    pub remote: SocketAddr,
+    /// The tunnel.
+    pub tunnel: Tunnel,
+}
+
+/// Accepts tunnels over QUIC on one UDP port.
+#[derive(Debug)]
+pub struct QuicListener {
+    endpoint: Endpoint,
+    limits: Limits,
+    peers: Mutex<mpsc::Receiver<QuicPeer>>,
+}
+
+impl QuicListener {
+    /// Listens. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// The port is not to be had, or the TLS configuration is not one for TLS 1.3.
+    pub fn bind(address: SocketAddr, tls: rustls::ServerConfig, limits: Limits) -> io::Result<Self> {
+        let config = server(tls, limits)?;
+        let socket = UdpSocket::bind(address)?;
+        let endpoint = Endpoint::new(
+            EndpointConfig::default(),
+            Some(config),
+            socket,
+            Arc::new(TokioRuntime),
+        )?;
+        let (ready, peers) = mpsc::channel(16);
+        tokio::spawn(accept(endpoint.clone(), ready));
+        Ok(QuicListener {
+            endpoint,
+            limits,
+            peers: Mutex::new(peers),
+        })
+    }
+
+    /// The next peer whose handshake is done; nothing once the listener is closed.
+    pub async fn accept(&self) -> Option<QuicPeer> {
+        self.peers.lock().await.recv().await
+    }
+
+    /// Takes another TLS configuration for those who come from now on.
+    ///
+    /// # Errors
+    /// It is not one for TLS 1.3.
+    pub fn renew(&self, tls: rustls::ServerConfig) -> io::Result<()> {
+        let config = server(tls, self.limits)?;
+        self.endpoint.set_server_config(Some(config));
+        Ok(())
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Stops listening and closes all its tunnels; waits until the peers were told, a second at most.
+    pub async fn close(&self) {
+        self.endpoint.close(CODE_CLOSED, b"closing");
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
+    }
+}
+
+impl Drop for QuicListener {
+    fn drop(&mut self) {
+        self.endpoint.close(CODE_CLOSED, b"closing");
+    }
+}
+
+async fn accept(endpoint: Endpoint, ready: mpsc::Sender<QuicPeer>) {
+    let slots = Arc::new(Semaphore::new(HANDSHAKES));
+    while let Some(incoming) = endpoint.accept().await {
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        // Half of the slots are for those who have shown that they can be reached where they claim to be.
+        if slots.available_permits() < HANDSHAKES / 2 && !incoming.remote_address_validated() {
+            let _ = incoming.retry();
+            continue;
+        }
+        let ready = ready.clone();
+        tokio::spawn(async move {
+            let _slot = slot;
+            let Ok(connecting) = incoming.accept() else {
+                return;
+            };
+            // What fails here came from someone who is no peer.
+            let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE, connecting).await else {
+                return;
+            };
+            let certificates = connection
+                .peer_identity()
+                .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
+                .map(|certificates| *certificates)
+                .unwrap_or_default();
+            let peer = QuicPeer {
+                certificates,
+                remote: connection.remote_address(),
+                tunnel: tunnel(connection),
+            };
+            let _ = ready.send(peer).await;
+        });
+    }
+}
