@@ -45,7 +45,7 @@ pub use ssh::{
 pub use ssh_key;
 pub use text::TextError;
 pub use x509::{
-    ClientCertRequest, IssuedCert, PeerCertRequest, PinError, ServerCertRequest, SubjectSpki, Window,
-    X509Error, check_pin, client_cert_user, not_after, pin_of_certificate, pin_of_spki, sign_client_cert,
-    sign_peer_cert, sign_server_cert,
+    AgentCertRequest, AgentIdentity, ClientCertRequest, IssuedCert, PeerCertRequest, PinError,
+    ServerCertRequest, SubjectSpki, Window, X509Error, check_pin, client_cert_user, not_after,
+    pin_of_certificate, pin_of_spki, sign_agent_cert, sign_client_cert, sign_peer_cert, sign_server_cert,
 };

@@ -14,6 +14,7 @@ use crate::record::{
 };
 use crate::state;
 use crate::time::{Timestamp, Ttl};
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// What is known about one user at one moment: read from the state, or made by a test.
@@ -163,6 +164,8 @@ impl View {
 /// | `disconnect_expired_cert` | yes if any says yes | no |
 /// | `port_forwarding` | no if any says no | no |
 /// | `forward_agent` | no if any says no | no |
+/// | `x11_forwarding` | no if any says no | no |
+/// | `file_copy` | no if any says no | yes |
 /// | `max_sessions` | the smallest that is not 0 | no limit |
 /// | `record_session` | `strict` if any says strict | the cluster's `session_recording_config` |
 /// | `pin_source_ip` | yes if any says yes | no |
@@ -178,6 +181,10 @@ pub struct Options {
     pub port_forwarding: bool,
     /// Carries the SSH agent.
     pub forward_agent: bool,
+    /// Carries X11 from hosts that run an agent.
+    pub x11_forwarding: bool,
+    /// Lets files be copied: by SFTP, SCP and rsync alike.
+    pub file_copy: bool,
     /// Limit of sessions at a time.
     pub max_sessions: Option<u32>,
     /// How sessions are recorded.
@@ -209,6 +216,8 @@ impl Options {
             disconnect_expired_cert: any(|o| o.disconnect_expired_cert),
             port_forwarding: none_refuses(|o| o.port_forwarding),
             forward_agent: none_refuses(|o| o.forward_agent),
+            x11_forwarding: none_refuses(|o| o.x11_forwarding),
+            file_copy: !all.iter().any(|o| o.file_copy == Some(false)),
             max_sessions: all
                 .iter()
                 .filter_map(|o| o.max_sessions)
@@ -221,7 +230,8 @@ impl Options {
 }
 
 /// What a user wants on a host. Every SSH channel type and request has its ability; there is no other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ability {
     /// To connect at all.
     Connect,
@@ -277,8 +287,22 @@ impl Ability {
     }
 }
 
+impl Ability {
+    /// OpenSSH's extension that a certificate must carry for it, if there is one (PROTOCOL.certkeys).
+    pub const fn extension(self) -> Option<&'static str> {
+        match self {
+            Ability::LocalForward | Ability::RemoteForward | Ability::StreamLocal => {
+                Some("permit-port-forwarding")
+            }
+            Ability::AgentForward => Some("permit-agent-forwarding"),
+            Ability::X11 => Some("permit-X11-forwarding"),
+            Ability::Connect | Ability::Shell | Ability::Exec | Ability::Sftp | Ability::Subsystem => None,
+        }
+    }
+}
+
 /// What a checked certificate says about who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
     /// The logins it names.
     pub principals: Vec<Login>,
@@ -388,6 +412,12 @@ pub enum Refusal {
         /// The resource.
         resource: String,
     },
+    /// An agent asked for what people do.
+    #[error("an agent's certificate is for its tunnel and its own renewal")]
+    AgentHere,
+    /// Somebody who is no agent asked for what agents do.
+    #[error("this is for agents alone, with the certificate that they joined by")]
+    NotAnAgent,
     /// A change would give away more than the one who makes it holds.
     #[error("you cannot grant what you do not hold: {0}")]
     GrantAboveOwn(String),
@@ -424,11 +454,14 @@ pub fn decide(ask: &Ask<'_>, view: &View, now: Timestamp) -> Result<Permit, Refu
         });
     }
     let permitted = match ask.ability {
-        Ability::Connect | Ability::Shell | Ability::Exec | Ability::Sftp => true,
+        Ability::Connect | Ability::Shell | Ability::Exec => true,
+        Ability::Sftp => options.file_copy,
         Ability::LocalForward | Ability::RemoteForward | Ability::StreamLocal => options.port_forwarding,
         Ability::AgentForward => options.forward_agent,
-        // Nothing records these yet, so nothing carries them.
-        Ability::Subsystem | Ability::X11 => false,
+        // A plain OpenSSH server is not asked for it: the relay at the nodes does not carry X11.
+        Ability::X11 => options.x11_forwarding && host.spec.agent.is_some(),
+        // Nothing records what an unknown subsystem does, so nothing carries it.
+        Ability::Subsystem => false,
     };
     if !permitted {
         return Err(Refusal::AbilityOff(ask.ability.as_str()));

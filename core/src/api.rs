@@ -30,6 +30,10 @@ pub mod path {
     pub const TOKENS: &str = "/v1/tokens";
     /// POST [`super::JoinRequest`] -> [`super::JoinReply`]; the token is the credential.
     pub const JOIN: &str = "/v1/join";
+    /// POST [`super::HostJoinRequest`] -> [`super::HostJoinReply`]: an agent joins; the token is the credential.
+    pub const HOST_JOIN: &str = "/v1/hosts/join";
+    /// POST [`super::HostRenewRequest`] -> [`super::HostJoinReply`]: for agents alone, with their certificate.
+    pub const HOST_RENEW: &str = "/v1/hosts/renew";
     /// GET -> hosts that the caller may reach, with logins.
     pub const HOSTS: &str = "/v1/hosts";
     /// GET -> [`super::LiveSession`]s.
@@ -240,6 +244,68 @@ wire_types! {
         /// How long it may be used, in seconds; 0 for 30 minutes.
         #[serde(default)]
         pub ttl_secs: u64,
+        /// For an agent instead of a node: what it may join as.
+        #[serde(default)]
+        pub host: Option<crate::record::HostToken>,
+    }
+
+    /// An agent asks to be let in.
+    pub struct HostJoinRequest {
+        /// The token record's name.
+        pub token: String,
+        /// The token's secret.
+        pub secret: String,
+        /// The cluster id that the token names.
+        pub cluster_id: String,
+        /// The host's name.
+        pub name: String,
+        /// Its SSH host key, one OpenSSH line.
+        pub ssh_public_key: String,
+        /// Its TLS public key, PEM (SubjectPublicKeyInfo).
+        pub tls_public_key: String,
+        /// Its clock, to notice a wrong one.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub now: Timestamp,
+        /// Its program's version.
+        pub version: String,
+    }
+
+    /// New certificates for an agent, for new keys or the ones it has.
+    #[derive(Debug)]
+    pub struct HostRenewRequest {
+        /// As in a join.
+        pub ssh_public_key: String,
+        /// As in a join.
+        pub tls_public_key: String,
+    }
+
+    /// What an agent gets.
+    #[derive(Debug)]
+    pub struct HostJoinReply {
+        /// The host's name.
+        pub host: String,
+        /// The agent's id.
+        pub agent: u64,
+        /// The cluster's name.
+        pub cluster: String,
+        /// The cluster's id.
+        pub cluster_id: String,
+        /// OpenSSH host certificate, one line.
+        pub ssh_certificate: String,
+        /// X.509 identity, PEM.
+        pub tls_certificate: String,
+        /// TLS authority certificates, PEM.
+        pub tls_authorities: Vec<String>,
+        /// User authorities, OpenSSH public key lines: whose certificates the agent accepts.
+        pub user_authorities: Vec<String>,
+        /// HTTPS addresses of all nodes.
+        pub web_addrs: Vec<String>,
+        /// When the certificates begin to be valid.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub valid_after: Timestamp,
+        /// Their last moment.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub valid_before: Timestamp,
     }
 
     /// A join token: shown once.
@@ -309,8 +375,11 @@ wire_types! {
     pub struct HostView {
         /// Its name.
         pub name: String,
-        /// Its address.
+        /// Its address, or that an agent serves it.
         pub addr: String,
+        /// Whether its agent is connected; not known of plain OpenSSH servers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub online: Option<bool>,
         /// Its labels.
         pub labels: Labels,
         /// The logins allowed there.

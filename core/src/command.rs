@@ -279,11 +279,45 @@ pub enum Command {
         /// Which.
         id: NodeId,
     },
+    /// An agent joins: uses up the token, writes the host's record, allows the agent's certificates. The index of
+    /// this entry is the agent's id and the serial of both.
+    JoinHost {
+        /// The token's record name.
+        token: Name,
+        /// Hex SHA-256 of the token's secret.
+        secret_sha256: String,
+        /// The host's name.
+        host: Name,
+        /// What the certificates will say.
+        terms: AgentTerms,
+    },
+    /// New certificates for an agent, from valid ones.
+    RenewHost {
+        /// The host's name.
+        host: Name,
+        /// The agent's id; must be the one in force.
+        agent: u64,
+        /// What the certificates will say.
+        terms: AgentTerms,
+    },
     /// The oldest audit events in the state are on a page that a majority of nodes has on disk.
     SealAuditPage {
         /// The page.
         page: SealedPage,
     },
+}
+
+/// What an agent's two certificates will say beside its name: a host certificate and an X.509 identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentTerms {
+    /// SHA-256 of the SSH host key, as `ssh-keygen -l` shows it.
+    pub ssh_key: String,
+    /// Hex SHA-256 of the TLS public key.
+    pub tls_key: String,
+    /// First moment.
+    pub valid_after: Timestamp,
+    /// Last moment.
+    pub valid_before: Timestamp,
 }
 
 impl Command {
@@ -304,6 +338,8 @@ impl Command {
             Command::SignHead { .. } => "sign_head",
             Command::JoinNode { .. } => "join_node",
             Command::RemoveNode { .. } => "remove_node",
+            Command::JoinHost { .. } => "join_host",
+            Command::RenewHost { .. } => "renew_host",
             Command::SealAuditPage { .. } => "seal_audit_page",
         }
     }

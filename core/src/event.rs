@@ -87,10 +87,20 @@ event_kinds! {
     Exec = "session.exec", "PS110I";
     /// A file was transferred.
     FileTransfer = "session.file", "PS120I";
+    /// What all file transfers of a session come to.
+    FileSummary = "session.files", "PS121I";
     /// A connection was forwarded.
     Forward = "session.forward", "PS130I";
     /// A channel or request inside a session was refused.
     ChannelRefused = "session.channel.refused", "PS131W";
+    /// An agent joined: a host was added.
+    HostJoin = "host.join", "PH100I";
+    /// An agent's join was refused.
+    HostJoinRefused = "host.join.refused", "PH102W";
+    /// An agent's certificates were renewed.
+    HostRenew = "host.renew", "PH103I";
+    /// What an agent asked for was refused.
+    AgentRefused = "agent.refused", "PH104W";
     /// A connection to a host failed, for example because its key was not the expected one.
     HostRefused = "host.refused", "PH101W";
     /// A call of the HTTP API was refused.

@@ -9,6 +9,7 @@ use crate::kv::Kv;
 use crate::name::{Name, NodeId, RequestId, SessionId};
 use crate::page::{PageEvents, PageManifest};
 use crate::time::Timestamp;
+use crate::tunnel::AgentPresence;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -114,6 +115,12 @@ pub trait Sessions: Send + Sync + 'static {
     fn list(&self) -> Pending<'_, Vec<LiveSession>>;
     /// Ends one, wherever it runs; false if it does not run.
     fn end<'a>(&'a self, session: &'a SessionId, why: &'a str) -> Pending<'a, Result<bool, Unavailable>>;
+}
+
+/// Agents that are online, on any node, as far as this one knows.
+pub trait Agents: Send + Sync + 'static {
+    /// What is known of a host's agent; `None` while it is offline.
+    fn agent(&self, host: &Name) -> Option<AgentPresence>;
 }
 
 /// A failed operation on the cluster, with what to do about it.

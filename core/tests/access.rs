@@ -6,8 +6,8 @@ use palisade_core::access::{
 };
 use palisade_core::name::{Login, Name};
 use palisade_core::record::{
-    AnyRecord, AuthPreferenceSpec, Grant, HostSpec, LockSpec, Record, RecordingConfigSpec, RecordingMode,
-    RoleSpec, Spec, UserSpec, Verb, parse_records,
+    AnyRecord, AuthPreferenceSpec, Grant, HostAgent, HostSpec, LockSpec, Record, RecordingConfigSpec,
+    RecordingMode, RoleSpec, Spec, UserSpec, Verb, parse_records,
 };
 use palisade_core::time::{Timestamp, Ttl};
 
@@ -135,48 +135,75 @@ fn a_trait_never_widens_what_a_template_grants() {
     assert!(asks(&view, "root", &host("{}"), Ability::Connect).is_err());
 }
 
-/// The matrix fails to compile, or here, when an ability has no row.
+/// What an ability hangs on, beside a role that allows the login.
+enum Hangs {
+    OnNothing,
+    OnOption(&'static str),
+    OnOptionAndAgent(&'static str),
+    Never,
+}
+
+/// The matrix fails to compile when an ability has no row.
 #[test]
 fn every_ability_has_its_row() {
-    let options = |forwarding, agent| {
-        let spec = format!("{OPEN}  options: {{port_forwarding: {forwarding}, forward_agent: {agent}}}\n");
-        view(vec![role("r", &spec)])
-    };
+    const OPTIONS: [&str; 4] = ["port_forwarding", "forward_agent", "x11_forwarding", "file_copy"];
+    let plain = host("{env: prod}");
+    let mut served = plain.clone();
+    served.spec.addr = None;
+    served.spec.agent = Some(HostAgent {
+        id: 9,
+        joined: Timestamp::ZERO,
+    });
     for ability in Ability::ALL {
-        let (forwarding, agent) = match ability {
-            Ability::Connect | Ability::Shell | Ability::Exec | Ability::Sftp => ([true, true], [true, true]),
+        let row = match ability {
+            Ability::Connect | Ability::Shell | Ability::Exec => Hangs::OnNothing,
+            Ability::Sftp => Hangs::OnOption("file_copy"),
             Ability::LocalForward | Ability::RemoteForward | Ability::StreamLocal => {
-                ([false, true], [false, true])
+                Hangs::OnOption("port_forwarding")
             }
-            Ability::AgentForward => ([false, false], [true, true]),
-            Ability::Subsystem | Ability::X11 => ([false, false], [false, false]),
+            Ability::AgentForward => Hangs::OnOption("forward_agent"),
+            Ability::X11 => Hangs::OnOptionAndAgent("x11_forwarding"),
+            Ability::Subsystem => Hangs::Never,
         };
-        let prod = host("{env: prod}");
-        for (f, a, want) in [
-            (false, false, forwarding[0] && (ability != Ability::AgentForward)),
-            (true, false, forwarding[1] && (ability != Ability::AgentForward)),
-            (
-                false,
-                true,
-                if ability == Ability::AgentForward {
-                    agent[0]
-                } else {
-                    forwarding[0]
-                },
-            ),
-        ] {
-            let got = asks(&options(f, a), "alice", &prod, ability);
-            assert_eq!(
-                got.is_ok(),
-                want,
-                "{ability:?} with forwarding {f} and agent {a}: {got:?}"
-            );
+        // One option differs from all others, either way.
+        for odd in OPTIONS {
+            for value in [false, true] {
+                let options: Vec<_> = OPTIONS
+                    .iter()
+                    .map(|name| format!("{name}: {}", if *name == odd { value } else { !value }))
+                    .collect();
+                let spec = format!("{OPEN}  options: {{{}}}\n", options.join(", "));
+                let view = view(vec![role("r", &spec)]);
+                let on = |name: &str| if name == odd { value } else { !value };
+                for host in [&plain, &served] {
+                    let want = match row {
+                        Hangs::OnNothing => true,
+                        Hangs::OnOption(name) => on(name),
+                        Hangs::OnOptionAndAgent(name) => on(name) && host.spec.agent.is_some(),
+                        Hangs::Never => false,
+                    };
+                    let got = asks(&view, "alice", host, ability);
+                    assert_eq!(
+                        got.is_ok(),
+                        want,
+                        "{ability:?} with {options:?} on {}: {got:?}",
+                        host.spec.shown_addr()
+                    );
+                }
+            }
         }
         assert!(
-            asks(&view(vec![]), "alice", &prod, ability).is_err(),
+            asks(&view(vec![]), "alice", &plain, ability).is_err(),
             "{ability:?} without a role"
         );
     }
+}
+
+#[test]
+fn an_option_that_no_role_names_forwards_nothing_and_lets_files_be_copied() {
+    let options = view(vec![role("a", OPEN)]).options(NOW);
+    assert!(!options.x11_forwarding && !options.port_forwarding && !options.forward_agent);
+    assert!(options.file_copy);
 }
 
 #[test]

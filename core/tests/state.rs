@@ -3,15 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use palisade_core::command::{
-    Actor, CertPurpose, CertTerms, Command, Entry, Expect, InvitePurpose, RefusedCommand, Reply, Sealed,
+    Actor, AgentTerms, CertPurpose, CertTerms, Command, Entry, Expect, InvitePurpose, RefusedCommand, Reply,
+    Sealed,
 };
 use palisade_core::event::EventKind;
 use palisade_core::kv::{Kv, MemoryKv};
 use palisade_core::merkle;
 use palisade_core::name::{Login, Name, RequestId, SessionId};
 use palisade_core::record::{
-    AuthorityType, CertAuthoritySpec, Completeness, Kind, NodeSpec, Record, RecordingMode, RecordingSpec,
-    SessionKind, TokenSpec, parse_records,
+    AuthorityType, CertAuthoritySpec, Completeness, HostAddr, HostSpec, HostToken, Kind, Labels, NodeSpec,
+    Record, RecordingMode, RecordingSpec, SessionKind, TokenSpec, parse_records,
 };
 use palisade_core::state::{self, Fault, apply};
 use palisade_core::time::Timestamp;
@@ -407,6 +408,7 @@ fn a_join_token_admits_one_node_whose_id_is_never_used_again() {
     let mut token = Record::new(
         name("t"),
         TokenSpec {
+            host: None,
             secret_sha256: "good".into(),
         },
     );
@@ -444,6 +446,7 @@ fn a_join_token_admits_one_node_whose_id_is_never_used_again() {
 fn session(n: u64, now: Timestamp) -> Record<RecordingSpec> {
     let id = uuid(1000 + n);
     let spec = RecordingSpec {
+        at_agent: false,
         session: SessionId::parse(&id).unwrap(),
         session_kind: SessionKind::Interactive,
         user: name("alice"),
@@ -667,4 +670,116 @@ fn entries_and_events_of_the_first_version_are_read() {
         bytes,
         "the written form changed: raise ENTRY_VERSION and read both"
     );
+}
+
+fn host_token(log: &mut Log, secret: &str, host: HostToken) {
+    let spec = TokenSpec {
+        host: Some(host),
+        secret_sha256: secret.into(),
+    };
+    log.done(Command::PutRecord {
+        record: Box::new(Record::new(name("h"), spec).into()),
+        expect: Expect::Any,
+    });
+}
+
+fn join_host(log: &Log, secret: &str, host: &str) -> Command {
+    Command::JoinHost {
+        token: name("h"),
+        secret_sha256: secret.into(),
+        host: name(host),
+        terms: agent_terms(log.now),
+    }
+}
+
+fn agent_terms(now: Timestamp) -> AgentTerms {
+    AgentTerms {
+        ssh_key: "SHA256:x".into(),
+        tls_key: "00".into(),
+        valid_after: now,
+        valid_before: now.plus_ms(1000),
+    }
+}
+
+fn agent_of(log: &Log, host: &str) -> Option<u64> {
+    let host = state::record::<HostSpec>(&log.kv, &name(host)).unwrap()?;
+    host.spec.agent.map(|agent| agent.id)
+}
+
+#[test]
+fn a_host_token_admits_one_agent_as_what_it_says_and_no_node() {
+    let mut log = Log::new();
+    let labels: Labels = [("env".to_owned(), "prod".to_owned())].into();
+    let for_web1 = HostToken {
+        name: Some(name("web1")),
+        labels: labels.clone(),
+    };
+    host_token(&mut log, "s", for_web1.clone());
+    for (secret, host) in [("wrong", "web1"), ("s", "web2")] {
+        let refused = log.say(join_host(&log, secret, host));
+        assert_eq!(refused, Err(RefusedCommand::BadToken), "{secret} {host}");
+    }
+    let as_node = Command::JoinNode {
+        token: name("h"),
+        secret_sha256: "s".into(),
+        node: Box::new(Record::new(name("n9"), node_spec())),
+    };
+    assert_eq!(log.say(as_node), Err(RefusedCommand::BadToken));
+    let first = log.done(join_host(&log, "s", "web1"));
+    assert_eq!(agent_of(&log, "web1"), Some(first));
+    assert_eq!(
+        log.say(join_host(&log, "s", "web1")),
+        Err(RefusedCommand::BadToken),
+        "used"
+    );
+    let kept = state::record::<HostSpec>(&log.kv, &name("web1"))
+        .unwrap()
+        .unwrap();
+    assert_eq!(kept.metadata.labels, labels);
+
+    // A token that names no host takes nobody's place; one that names it does, and voids the older certificates.
+    host_token(&mut log, "any", HostToken::default());
+    assert!(matches!(
+        log.say(join_host(&log, "any", "web1")),
+        Err(RefusedCommand::Exists { .. })
+    ));
+    host_token(&mut log, "again", for_web1);
+    let second = log.done(join_host(&log, "again", "web1"));
+    let renew = |agent| Command::RenewHost {
+        host: name("web1"),
+        agent,
+        terms: agent_terms(START),
+    };
+    assert!(matches!(
+        log.say(renew(first)),
+        Err(RefusedCommand::NotFound { .. })
+    ));
+    log.done(renew(second));
+    assert_eq!(log.events(EventKind::HostJoin), 2);
+    assert_eq!(log.events(EventKind::AgentRefused), 1);
+}
+
+#[test]
+fn nobody_makes_a_host_an_agents_or_takes_its_agent_away_by_writing_its_record() {
+    let mut log = Log::new();
+    host_token(&mut log, "s", HostToken::default());
+    log.done(join_host(&log, "s", "web1"));
+    let mut record = state::record::<HostSpec>(&log.kv, &name("web1"))
+        .unwrap()
+        .unwrap();
+    let put = |record: &Record<HostSpec>| Command::PutRecord {
+        record: Box::new(record.clone().into()),
+        expect: Expect::Any,
+    };
+    // Labels are the operator's.
+    record.metadata.labels.insert("env".into(), "dev".into());
+    log.done(put(&record));
+    if let Some(agent) = &mut record.spec.agent {
+        agent.id += 1;
+    }
+    assert!(matches!(log.say(put(&record)), Err(RefusedCommand::Invalid(_))));
+    record.spec = HostSpec::at(HostAddr::parse("10.0.0.7:22").unwrap());
+    assert!(matches!(log.say(put(&record)), Err(RefusedCommand::Invalid(_))));
+    let both = "kind: host\nmetadata: {name: x}\nspec: {addr: '10.0.0.7:22', agent: {id: 4, joined: '2026-01-01T00:00:00Z'}}\n";
+    assert!(palisade_core::record::parse_records(both).is_err());
 }

@@ -141,6 +141,11 @@ impl SubjectSpki {
         Ok(Self(key))
     }
 
+    /// As DER.
+    pub fn der(&self) -> Vec<u8> {
+        self.0.subject_public_key_info()
+    }
+
     /// From PEM (`PUBLIC KEY`).
     pub fn from_pem(pem: &str) -> Result<Self, X509Error> {
         use rustls_pki_types::pem::PemObject as _;

@@ -1,10 +1,12 @@
 //! X.509: the TLS and peer authorities, what they sign, and pins.
 
+mod agent;
 mod authority;
 mod issue;
 mod peer;
 mod pin;
 
+pub use agent::{AgentCertRequest, AgentIdentity, sign_agent_cert};
 pub(crate) use authority::self_signed_authority;
 pub use issue::{
     ClientCertRequest, IssuedCert, ServerCertRequest, SubjectSpki, Window, X509Error, client_cert_user,

@@ -1,6 +1,7 @@
 //! `token` and `node`: how the cluster grows and what it is made of.
 
-use crate::name::NodeId;
+use crate::name::{Name, NodeId};
+use crate::record::Labels;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,24 @@ use serde::{Deserialize, Serialize};
 pub struct TokenSpec {
     /// SHA-256 of the secret, in hex.
     pub secret_sha256: String,
+    /// For an agent: what it joins as. A token without this is for a node; neither passes for the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostToken>,
+}
+
+/// What the agent that uses a token may join as.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HostToken {
+    /// The host's name; any free one if there is none. With a name, an agent may also take the place of the one that
+    /// served the host before: its certificates are void from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub name: Option<Name>,
+    /// The labels of the host's record. What the agent says of itself never overrules them.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 /// A member of the cluster.

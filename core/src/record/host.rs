@@ -1,18 +1,86 @@
-//! `host`: a plain OpenSSH server. Its labels, in the metadata, decide which roles reach it.
+//! `host`: a machine that people log in to: a plain OpenSSH server, or one that runs an agent. Its labels, in the
+//! metadata, decide which roles reach it.
 
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A plain OpenSSH server.
+/// How a host is reached: at its address, or through the tunnel that its agent holds. Exactly one of both is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HostSpec {
-    /// Where its SSH server listens, `address:port` or `[v6]:port`.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub addr: HostAddr,
+    /// Where a plain OpenSSH server listens, `address:port` or `[v6]:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub addr: Option<HostAddr>,
     /// Its own public key in OpenSSH form, if it has no certificate of our host authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
+    /// The agent that serves it. Written by the cluster when an agent joins, and by nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<HostAgent>,
+}
+
+/// The fields as they are written, before it is known that they make sense together.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    addr: Option<HostAddr>,
+    public_key: Option<String>,
+    agent: Option<HostAgent>,
+}
+
+impl TryFrom<Written> for HostSpec {
+    type Error = &'static str;
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let Written {
+            addr,
+            public_key,
+            agent,
+        } = written;
+        match (&addr, &agent) {
+            (None, None) => Err("missing field `addr`: where does the host's SSH server listen?"),
+            (Some(_), Some(_)) => Err("a host has an address or an agent, not both"),
+            _ => Ok(HostSpec {
+                addr,
+                public_key,
+                agent,
+            }),
+        }
+    }
+}
+
+/// The agent of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HostAgent {
+    /// The log index of the entry by which it joined: part of its certificates, so that an agent that joins anew
+    /// under the name makes the older one's void.
+    pub id: u64,
+    /// When it joined.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub joined: Timestamp,
+}
+
+impl HostSpec {
+    /// A plain OpenSSH server at an address.
+    pub fn at(addr: HostAddr) -> Self {
+        HostSpec {
+            addr: Some(addr),
+            public_key: None,
+            agent: None,
+        }
+    }
+
+    /// How people see where it is: its address, or that an agent serves it.
+    pub fn shown_addr(&self) -> String {
+        match (&self.addr, &self.agent) {
+            (Some(addr), _) => addr.to_string(),
+            (None, Some(_)) => "(agent)".into(),
+            (None, None) => String::new(),
+        }
+    }
 }
 
 /// `host:port`, checked.

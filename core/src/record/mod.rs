@@ -10,8 +10,8 @@ mod role;
 mod user;
 
 pub use auth::{AuthPreferenceSpec, AuthorityType, CertAuthoritySpec, SecondFactor};
-pub use cluster::{NodeSpec, TokenSpec};
-pub use host::{BadAddr, HostAddr, HostSpec};
+pub use cluster::{HostToken, NodeSpec, TokenSpec};
+pub use host::{BadAddr, HostAddr, HostAgent, HostSpec};
 pub use lock::{LockSpec, LockTarget};
 pub use recording::{Completeness, RecordingConfigSpec, RecordingMode, RecordingSpec, SessionKind};
 pub use role::{Conditions, Grant, RoleOptions, RoleSpec, Rule, Verb};
@@ -147,7 +147,7 @@ kinds! {
     Role(RoleSpec) = "role", "roles";
     /// A join token.
     Token(TokenSpec) = "token", "tokens";
-    /// A plain OpenSSH server.
+    /// A machine that people log in to.
     Host(HostSpec) = "host", "hosts";
     /// A refusal that overrules every role.
     Lock(LockSpec) = "lock", "locks";

@@ -85,9 +85,12 @@ pub struct RecordingSpec {
     pub login: Login,
     /// On which host.
     pub host: Name,
-    /// Which node carries and records it.
+    /// Which node carries and records it; for a session that its agent records, the one that committed its start.
     #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub node: NodeId,
+    /// Whether the host's agent records it: then it outlives the nodes that carry it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_agent: bool,
     /// Where the user came from.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub client_addr: String,

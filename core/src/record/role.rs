@@ -173,6 +173,12 @@ pub struct RoleOptions {
     /// Whether the user's SSH agent is carried to hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward_agent: Option<bool>,
+    /// Whether X11 is carried from hosts that run an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x11_forwarding: Option<bool>,
+    /// Whether files may be copied, by SFTP, SCP and rsync alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_copy: Option<bool>,
     /// How many sessions one user may have at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,

@@ -97,15 +97,15 @@ pub fn apply(kv: &dyn Kv, index: u64, bytes: &[u8]) -> Result<Applied, Fault> {
 }
 
 /// A command's own verdict: done, or refused with nothing changed but the audit log.
-type Verdict = Result<(), RefusedCommand>;
+pub(super) type Verdict = Result<(), RefusedCommand>;
 
-struct Run<'a> {
-    state: Overlay<'a>,
-    index: u64,
-    now: Timestamp,
+pub(super) struct Run<'a> {
+    pub(super) state: Overlay<'a>,
+    pub(super) index: u64,
+    pub(super) now: Timestamp,
     node: NodeId,
     actor: Actor,
-    notify: u32,
+    pub(super) notify: u32,
     events: Vec<Event>,
 }
 
@@ -230,6 +230,13 @@ impl Run<'_> {
                 node,
             } => self.join_node(&token, &secret_sha256, *node),
             Command::RemoveNode { id } => self.remove_node(id),
+            Command::JoinHost {
+                token,
+                secret_sha256,
+                host,
+                terms,
+            } => self.join_host(&token, &secret_sha256, &host, &terms),
+            Command::RenewHost { host, agent, terms } => self.renew_host(&host, agent, &terms),
             Command::SealAuditPage { page } => pages::seal(&mut self.state, page),
         }
     }
@@ -240,13 +247,13 @@ impl Run<'_> {
         self.state.put(key, wire::encode(STATE_VERSION, value));
     }
 
-    fn write_record(&mut self, mut record: AnyRecord) {
+    pub(super) fn write_record(&mut self, mut record: AnyRecord) {
         record.metadata_mut().revision = self.index;
         let key = keys::record_key(record.kind(), record.metadata().name.as_str());
         self.put(key, &record);
     }
 
-    fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, event: Event) {
         let who = if event.user.is_empty() {
             self.actor.name.clone()
         } else {
@@ -261,7 +268,7 @@ impl Run<'_> {
     }
 
     /// Adds the event of a refusal.
-    fn audited(&mut self, verdict: Verdict, refused: EventKind, target: &str) -> Verdict {
+    pub(super) fn audited(&mut self, verdict: Verdict, refused: EventKind, target: &str) -> Verdict {
         if let Err(why) = &verdict {
             self.event(Event::new(refused).target(target).message(why.to_string()));
         }
@@ -355,7 +362,18 @@ impl Run<'_> {
             AnyRecord::CertAuthority(_) | AnyRecord::Recording(_) | AnyRecord::Node(_) => {
                 return invalid(format!("a {kind} is made by the cluster itself"));
             }
-            AnyRecord::Role(_) | AnyRecord::Token(_) | AnyRecord::Host(_) | AnyRecord::Lock(_) => {}
+            AnyRecord::Host(host) => {
+                let agent_before = match &before {
+                    Some(AnyRecord::Host(before)) => before.spec.agent.clone(),
+                    _ => None,
+                };
+                if host.spec.agent != agent_before {
+                    return invalid(
+                        "the agent of a host is written when it joins: remove the host to make it a plain one".into(),
+                    );
+                }
+            }
+            AnyRecord::Role(_) | AnyRecord::Token(_) | AnyRecord::Lock(_) => {}
             AnyRecord::AuthPreference(_) | AnyRecord::RecordingConfig(_) => {}
         }
         let event = if before.is_some() {
@@ -732,7 +750,9 @@ impl Run<'_> {
     ) -> Result<Verdict, KvFault> {
         let name = node.metadata.name.clone();
         let found = super::record::<TokenSpec>(&self.state, token)?;
-        let good = found.is_some_and(|t| !t.expired(self.now) && t.spec.secret_sha256 == secret_sha256);
+        let good = found.is_some_and(|t| {
+            !t.expired(self.now) && t.spec.secret_sha256 == secret_sha256 && t.spec.host.is_none()
+        });
         let verdict = if !good {
             Err(RefusedCommand::BadToken)
         } else if super::any_record(&self.state, Kind::Node, name.as_str())?.is_some() {
@@ -779,7 +799,7 @@ impl Run<'_> {
 /// The id of the node that made the cluster; later ones are log indices, which are greater.
 pub const FIRST_NODE: NodeId = 1;
 
-fn not_found(kind: Kind, name: &str) -> RefusedCommand {
+pub(super) fn not_found(kind: Kind, name: &str) -> RefusedCommand {
     RefusedCommand::NotFound {
         kind,
         name: name.chars().take(80).collect(),

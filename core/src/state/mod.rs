@@ -16,6 +16,7 @@
 //! | `x/<id>` | ids of nodes that left, never to be used again |
 //! | `m/...` | cluster, audit frontier, clock |
 
+mod agents;
 mod answers;
 mod apply;
 mod auth;
