@@ -6,6 +6,7 @@
 
 mod codec;
 mod guard;
+mod hop;
 mod incoming;
 mod listen;
 mod members;
@@ -26,6 +27,7 @@ mod upkeep;
 mod watchdog;
 mod wire;
 
+pub use hop::{Hop, HopHandler};
 pub use members::MemberError;
 pub use node::{BootstrapError, PeerStatus, RaftConfig, RaftNode, RaftStatus, Role, StartError, Timing};
 pub use peers::{PeerError, Peers};

@@ -14,6 +14,7 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use crate::guard;
+use crate::hop;
 use crate::shared::Shared;
 use crate::tls::identity_in;
 use palisade_core::peer::PeerIdentity;
@@ -103,6 +104,11 @@ pub(crate) async fn accept(
         tokio::spawn(async move {
             let _permit = permit;
             match tokio::time::timeout(HANDSHAKE, handshake(&shared, tcp)).await {
+                Ok(Ok(io)) if io.stream.get_ref().1.alpn_protocol() == Some(hop::ALPN) => {
+                    shared
+                        .hops
+                        .take(io.identity.node_id, tokio_rustls::TlsStream::Server(io.stream));
+                }
                 Ok(Ok(io)) => {
                     let _ = out.send(Ok(io)).await;
                 }

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::codec;
+use crate::hop::HopHandler;
 use crate::members::{MemberError, Members, finish_joint};
 use crate::network::Factory;
 use crate::past::{self, Past};
@@ -334,6 +335,7 @@ impl RaftNode {
             lease: LeaseClock::default(),
             past,
             peers: Peers::new(),
+            hops: crate::hop::Taker::default(),
             log: log.clone(),
             state: state.clone(),
             draining: AtomicBool::new(false),
@@ -505,6 +507,11 @@ impl RaftNode {
     {
         let handler: CallHandler = Arc::new(handler);
         self.handlers.insert(kind, handler);
+    }
+
+    /// Registers what takes the byte streams that other nodes open; only the first one counts.
+    pub fn on_hop(&self, handler: HopHandler) {
+        self.shared.hops.set(handler);
     }
 
     /// Takes a renewed peer certificate into use for new connections, and makes the outgoing ones anew.

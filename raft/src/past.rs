@@ -289,13 +289,13 @@ async fn until_led(stage: &mut watch::Receiver<Stage>) {
     let _ = stage.wait_for(|s| *s == Stage::Led).await;
 }
 
-/// Whether these nodes make a quorum of the voters; of both sets of them, while the membership is in transition.
+/// Whether these nodes make a quorum of the voters; of both sets of them, while the membership is in transition. We
+/// need not be one of them: a change that made us a voter, and that we have not heard of, may wait for our vote.
 fn is_quorum(shared: &Shared, nodes: &BTreeSet<u64>) -> bool {
     let Some(raft) = shared.raft() else { return false };
     let membership = Arc::clone(&raft.server_metrics().borrow_watched().membership_config);
     let configs = membership.membership().get_joint_config();
-    // Without a voter among us there is nothing to take part in.
-    configs.iter().any(|voters| voters.contains(&shared.id()))
+    !configs.is_empty()
         && configs
             .iter()
             .all(|voters| voters.intersection(nodes).count() > voters.len() / 2)

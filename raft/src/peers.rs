@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
+use crate::hop::{self, Hop};
 use crate::shared::Shared;
 use crate::types::{MAX_ENTRY, MAX_FRAME};
 use crate::wire::{self, peer::peer_client::PeerClient};
@@ -124,7 +125,11 @@ impl Peers {
             let (shared, addr, gate) = (shared.clone(), addr.clone(), Arc::clone(&gate));
             async move {
                 gate.lock().enter()?;
-                let result = match tokio::time::timeout(CONNECT, dial(&shared, node, &addr)).await {
+                let dialled = async {
+                    let gone = || std::io::Error::other("this node has stopped");
+                    dial(&*shared.upgrade().ok_or_else(gone)?, node, &addr, hop::ALPN_RPC).await
+                };
+                let result = match tokio::time::timeout(CONNECT, dialled).await {
                     Ok(result) => result,
                     Err(_) => Err(std::io::Error::new(
                         std::io::ErrorKind::TimedOut,
@@ -147,8 +152,8 @@ impl Peers {
 
     /// Whether something at `addr` proves to be this node, over a connection of its own.
     pub(crate) async fn proves(&self, node: u64, addr: &str) -> bool {
-        let shared = self.shared.get().cloned().unwrap_or_default();
-        let dialled = tokio::time::timeout(CONNECT, dial(&shared, node, addr)).await;
+        let Some(shared) = self.shared() else { return false };
+        let dialled = tokio::time::timeout(CONNECT, dial(&shared, node, addr, hop::ALPN_RPC)).await;
         matches!(dialled, Ok(Ok(_)))
     }
 
@@ -188,6 +193,13 @@ impl Peers {
         };
         let reply = within(node, limit, client.call(request)).await?;
         Ok(reply.body)
+    }
+
+    /// A byte stream to another node, of its own connection: [`RaftNode::on_hop`](crate::RaftNode::on_hop) takes it
+    /// there.
+    pub async fn hop(&self, node: u64) -> Result<Hop, PeerError> {
+        let shared = self.shared().ok_or(PeerError::Unknown(node))?;
+        hop::open(&shared, node).await
     }
 
     /// Stores a segment at another node; when this returns it is on that node's disk. Returns its name there.
@@ -281,17 +293,13 @@ pub(crate) async fn within<T>(
     }
 }
 
-async fn dial(
-    shared: &Weak<Shared>,
+pub(crate) async fn dial(
+    shared: &Shared,
     node: u64,
     addr: &str,
+    alpn: &[u8],
 ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let config = {
-        let shared = shared
-            .upgrade()
-            .ok_or_else(|| std::io::Error::other("this node has stopped"))?;
-        shared.tls.client(node).map_err(std::io::Error::other)?
-    };
+    let config = shared.tls.client(node, alpn).map_err(std::io::Error::other)?;
     let tcp = TcpStream::connect(addr).await?;
     tcp.set_nodelay(true)?;
     let name = ServerName::try_from("palisade.node").map_err(std::io::Error::other)?;

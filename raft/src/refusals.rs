@@ -418,7 +418,7 @@ async fn a_snapshot_whose_content_is_wrong_is_refused_though_its_transfer_is_rig
     let cluster = Cluster::of(1).await;
     cluster.put(1, "r", "k", b"v").await;
     let before = cluster.nodes[&1].node.status();
-    let mut two = client(&cluster, Some(cluster.authority.tls(CLUSTER, 2, "inc2")));
+    let mut two = client(&cluster, Some(cluster.authority.tls(CLUSTER, 2, incarnation(2))));
     let announced = crate::types::SnapshotMeta {
         last_log_id: Some(crate::codec::log_id(50, 2, 900)),
         ..Default::default()

@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) lease: LeaseClock,
     pub(crate) past: Past,
     pub(crate) peers: Peers,
+    /// Who takes byte streams of other nodes.
+    pub(crate) hops: crate::hop::Taker,
     pub(crate) log: LogStore,
     pub(crate) state: StateStore,
     pub(crate) draining: AtomicBool,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::hop;
 use palisade_core::peer::PeerIdentity;
 use parking_lot::RwLock;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -108,7 +109,7 @@ impl TlsState {
     }
 
     /// A client configuration that accepts exactly one node at the other end.
-    pub(crate) fn client(&self, target: u64) -> Result<Arc<ClientConfig>, TlsError> {
+    pub(crate) fn client(&self, target: u64, alpn: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
         let tls = self.current.read().1.clone();
         let (cluster_id, roots) = (self.cluster_id.clone(), roots(&tls.authorities)?);
         let algorithms = self.provider.signature_verification_algorithms.all;
@@ -128,7 +129,7 @@ impl TlsState {
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_client_auth_cert(tls.cert_chain, tls.key.clone_key())?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         config.resumption = rustls::client::Resumption::disabled();
         config.enable_early_data = false;
         config.time_provider = Arc::clone(&self.time);
@@ -169,7 +170,7 @@ fn server_config(
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(tls.cert_chain.clone(), tls.key.clone_key())?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![hop::ALPN_RPC.to_vec(), hop::ALPN.to_vec()];
     // A resumed session would skip the certificate check: a removed node could come back with an old ticket.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use palisade_core::kv::{Change, Kv};
 use palisade_core::peer::PeerIdentity;
@@ -40,14 +40,14 @@ impl Authority {
     }
 
     pub fn tls_for_uri(&self, uri: &str) -> PeerTls {
-        self.tls_that_lives(uri, None)
+        self.tls_until(uri, None)
     }
 
-    /// Valid for so long from now.
-    fn tls_that_lives(&self, uri: &str, life: Option<Duration>) -> PeerTls {
+    /// Valid until then.
+    fn tls_until(&self, uri: &str, end: Option<SystemTime>) -> PeerTls {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        if let Some(life) = life {
-            params.not_after = (std::time::SystemTime::now() + life).into();
+        if let Some(end) = end {
+            params.not_after = end.into();
         }
         params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
         let key = KeyPair::generate().unwrap();
@@ -145,8 +145,8 @@ pub struct Cluster {
     pub snapshot_every: u64,
     pub keep_logs: u64,
     pub tombstones: Arc<Mutex<Vec<u64>>>,
-    /// How long the certificates of nodes that are started are valid, from now on; `None`: for long.
-    pub certificates_live: Option<Duration>,
+    /// When the certificates of nodes that are started end; `None`: not soon.
+    pub certificates_end: Option<SystemTime>,
 }
 
 pub fn soon(seconds: u64) -> Instant {
@@ -176,7 +176,7 @@ impl Cluster {
             snapshot_every: 20_000,
             keep_logs: 5_000,
             tombstones: Arc::default(),
-            certificates_live: None,
+            certificates_end: None,
         }
     }
 
@@ -250,7 +250,7 @@ impl Cluster {
         let cfg = self.config(id, &fatal);
         let (log, state) = open_stores(&self.node_dir(id)).await;
         let uri = Authority::uri(CLUSTER, id, incarnation(id));
-        let tls = self.authority.tls_that_lives(&uri, self.certificates_live);
+        let tls = self.authority.tls_until(&uri, self.certificates_end);
         let node = RaftNode::start(
             cfg,
             tls,
