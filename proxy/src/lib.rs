@@ -6,3 +6,4 @@ pub mod authorities;
 pub mod ports;
 mod recorder;
 pub mod ssh;
+pub mod tunnels;

@@ -9,6 +9,7 @@
 mod support;
 
 use palisade_core::event::EventKind;
+use palisade_testkit::free_port;
 use std::process::Stdio;
 use support::World;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -44,14 +45,6 @@ async fn shout(mut stream: TcpStream) -> String {
         .await
         .expect("an answer or an end");
     answer
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 async fn connect(port: u16) -> TcpStream {

@@ -49,9 +49,10 @@ pub(crate) async fn dial<I: Incoming>(
     incoming: I,
 ) -> Result<Connection<I>, ConnectError> {
     let host: &Record<HostSpec> = permit.host();
-    let addr = &host.spec.addr;
     let shown = host.metadata.name.as_str();
     let refused = |reason: String| ConnectError::Refused(reason);
+    let addr = host.spec.addr.as_ref();
+    let addr = addr.ok_or_else(|| refused(format!("{shown} is served by its agent")))?;
     let now = node.consensus.now();
     let pinned = match &host.spec.public_key {
         Some(line) => Some(

@@ -30,7 +30,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // The user found the host by one of these, so the certificate holds the name that they typed.
-    let names = [host.metadata.name.to_string(), host.spec.addr.host().to_owned()];
+    let mut names = vec![host.metadata.name.to_string()];
+    names.extend(host.spec.addr.as_ref().map(|addr| addr.host().to_owned()));
     let (key, certificate) = match node.host_identity(&names).await {
         Ok(identity) => identity,
         Err(error) => {

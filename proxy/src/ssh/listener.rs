@@ -13,8 +13,8 @@ use palisade_session::ssh::config;
 use palisade_session::ssh::russh;
 use palisade_session::ssh::stream::{Egress, Transport};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -57,11 +57,16 @@ impl Proxy {
                 limits,
                 live: Arc::default(),
                 identities: HostIdentities::default(),
+                tunnels: OnceLock::new(),
                 tasks: TaskTracker::new(),
                 lanes: Lanes::start(cores),
                 home: Handle::current(),
             }),
         }
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     /// Sessions that run here now: to list and to end.

@@ -16,7 +16,7 @@ mod limits;
 mod link;
 mod listener;
 mod live;
-mod node;
+pub(crate) mod node;
 mod outer;
 mod session;
 mod sftp;

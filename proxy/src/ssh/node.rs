@@ -4,18 +4,20 @@ use crate::ports::{Authorities, Holder};
 use crate::ssh::lanes::Lanes;
 use crate::ssh::limits::Limits;
 use crate::ssh::live::Live;
+use crate::tunnels::Tunnels;
 use palisade_core::access::{self, Ability, Ask, Permit, Refusal, View};
 use palisade_core::command::{Actor, Command, RefusedCommand, Reply};
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::{Login, Name, RequestId};
-use palisade_core::ports::{Consensus, Recordings, Unavailable};
+use palisade_core::ports::{Agents as _, Consensus, Recordings, Unavailable};
 use palisade_core::record::{HostSpec, Record};
 use palisade_core::state;
+use palisade_core::tunnel::with_presence;
 use palisade_session::ssh::keys::PrivateKey;
 use palisade_session::ssh::keys::ssh_key::Certificate;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -62,6 +64,8 @@ pub(crate) struct Node {
     pub(crate) limits: Arc<Limits>,
     pub(crate) live: Arc<Live>,
     pub(crate) identities: HostIdentities,
+    /// Agents of hosts; set once, where there are any.
+    pub(crate) tunnels: OnceLock<Weak<Tunnels>>,
     /// Everything that runs for a connection: a stopping node waits for it.
     pub(crate) tasks: TaskTracker,
     /// What connections run on.
@@ -131,11 +135,12 @@ impl Node {
             .map_err(|e| Unavailable::Fault(e.to_string()))?
             .filter(|now| now.spec == host.spec)
             .ok_or_else(|| Refused::Other(format!("host {} was removed or changed", host.metadata.name)))?;
-        if let Some(needed) = extension_for(ability)
+        if let Some(needed) = ability.extension()
             && !who.holder.extensions.iter().any(|e| e == needed)
         {
             return Err(Refused::Extension(needed));
         }
+        let current = self.with_presence(current);
         let ask = Ask {
             credential: &who.holder.credential,
             client: Some(who.peer.ip()),
@@ -160,14 +165,16 @@ impl Node {
             Ok(name) => state::record::<HostSpec>(&*kv, &name).map_err(fault)?,
             Err(_) => None,
         };
-        let found = match named.filter(|h| port == 22 || port == u32::from(h.spec.addr.port())) {
+        let at = |h: &Record<HostSpec>| h.spec.addr.as_ref().map(|addr| u32::from(addr.port()));
+        let found = match named.filter(|h| port == 22 || at(h) == Some(port)) {
             Some(host) => Some(host),
             // Only who asks by address pays for looking at every host.
             None => state::records::<HostSpec>(&*kv)
                 .map_err(fault)?
                 .into_iter()
-                .find(|h| h.spec.addr.host() == wanted && u32::from(h.spec.addr.port()) == port),
+                .find(|h| at(h) == Some(port) && h.spec.addr.as_ref().is_some_and(|a| a.host() == wanted)),
         };
+        let found = found.map(|host| self.with_presence(host));
         let allowed = found.filter(|host| !view.logins_on(host, self.consensus.now()).is_empty());
         allowed.ok_or_else(|| {
             let shown: String = wanted.chars().filter(|c| c.is_ascii_graphic()).take(80).collect();
@@ -175,6 +182,21 @@ impl Node {
                 "you have no access to a host {shown}:{port}: `pal ls` shows yours"
             ))
         })
+    }
+
+    /// A host as decisions see it: with its agent's own labels.
+    pub(crate) fn with_presence(&self, host: Record<HostSpec>) -> Record<HostSpec> {
+        if host.spec.agent.is_none() {
+            return host;
+        }
+        let presence = self
+            .tunnels()
+            .and_then(|tunnels| tunnels.agent(&host.metadata.name));
+        with_presence(host, presence.as_ref())
+    }
+
+    pub(crate) fn tunnels(&self) -> Option<Arc<Tunnels>> {
+        self.tunnels.get()?.upgrade()
     }
 
     /// Proposes a command, from whatever thread.
@@ -250,17 +272,5 @@ impl Node {
         reply.done()?;
         kept.insert(first, identity.clone());
         Ok(identity)
-    }
-}
-
-/// OpenSSH's extensions that a certificate must carry for an ability.
-fn extension_for(ability: Ability) -> Option<&'static str> {
-    match ability {
-        Ability::LocalForward | Ability::RemoteForward | Ability::StreamLocal => {
-            Some("permit-port-forwarding")
-        }
-        Ability::AgentForward => Some("permit-agent-forwarding"),
-        Ability::X11 => Some("permit-X11-forwarding"),
-        Ability::Connect | Ability::Shell | Ability::Exec | Ability::Sftp | Ability::Subsystem => None,
     }
 }

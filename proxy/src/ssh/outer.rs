@@ -4,6 +4,7 @@ use crate::ssh::auth::Door;
 use crate::ssh::inner;
 use crate::ssh::live::Stop;
 use crate::ssh::node::{Node, Refused, Who};
+use crate::tunnels::splice;
 use palisade_core::event::EventKind;
 use palisade_core::record::{HostSpec, Record};
 use palisade_session::ssh::channel_io::ChannelIo;
@@ -62,6 +63,48 @@ impl Outer {
                 .await;
         }
         reply.reject(prohibited(&reason)).await;
+        Ok(())
+    }
+}
+
+impl Outer {
+    /// To a host with an agent: the user's SSH ends there, and this node passes on what it cannot read.
+    async fn to_agent(
+        &self,
+        who: Who,
+        record: Record<HostSpec>,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        place: ChannelPlace,
+    ) -> Result<(), Error> {
+        let Some(tunnels) = self.node.tunnels() else {
+            reply.reject(ChannelOpenFailure::ConnectFailed).await;
+            return Ok(());
+        };
+        let connection = uuid::Uuid::new_v4().simple().to_string();
+        let pass = match tunnels.pass(&who, &record, &connection) {
+            Ok(pass) => pass,
+            Err(refused) => {
+                let port = 22;
+                refuse_host(&self.node, &who, record.metadata.name.as_str(), port, &refused).await;
+                reply.reject(prohibited(&refused.to_string())).await;
+                return Ok(());
+            }
+        };
+        let (egress, stop) = (Arc::clone(&self.egress), self.stop.clone());
+        self.node.tasks.spawn(async move {
+            match tunnels.open_for(&who, &record, pass, true).await {
+                Ok(agent) => {
+                    reply.accept().await;
+                    tokio::select! {
+                        () = splice(ChannelIo::new(channel, egress), agent) => {}
+                        _ = stop.stopped() => {}
+                    }
+                }
+                Err(why) => reply.reject(prohibited(&why.to_string())).await,
+            }
+            drop(place);
+        });
         Ok(())
     }
 }
@@ -133,6 +176,14 @@ impl Handler for Outer {
                 return Ok(());
             }
         };
+        if record.spec.agent.is_some() {
+            if origin == WAY_ORIGIN {
+                let why = "this host is reached over the nodes' HTTPS port, and that does not answer you";
+                reply.reject(prohibited(why)).await;
+                return Ok(());
+            }
+            return self.to_agent(who, record, channel, reply, place).await;
+        }
         if origin == WAY_ORIGIN {
             if self.channels.load(Ordering::Relaxed) > 1 {
                 reply

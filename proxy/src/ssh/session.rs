@@ -145,6 +145,7 @@ impl Session {
             login: link.login.clone(),
             host: link.host.metadata.name.clone(),
             node: consensus.node_id(),
+            at_agent: false,
             client_addr: link.who.peer.to_string(),
             command: cut(command),
             mode,

@@ -2,6 +2,7 @@
 
 use super::{Cas, now_secs, write_key};
 use palisade_ca::{HostCertRequest, HostNames, SubjectKey};
+use palisade_testkit::free_port;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,14 +17,6 @@ pub struct Sshd {
 pub fn me() -> String {
     let out = std::process::Command::new("id").arg("-un").output().unwrap();
     String::from_utf8(out.stdout).unwrap().trim().to_owned()
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 impl Sshd {

@@ -1,0 +1,157 @@
+//! The way to an agent: through a tunnel of this node, or over a hop to a node that holds one.
+
+use super::{Tunnels, elsewhere};
+use palisade_core::name::{Name, NodeId};
+use palisade_core::ports::Pending;
+use palisade_core::tunnel::{MESSAGE_BYTES_MAX, Opened, ToAgent};
+use palisade_session::tunnel::wire::{read_message, write_message};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// How long an agent may take to say that it goes on.
+const OPEN: Duration = Duration::from_secs(3);
+
+/// A byte stream, whatever carries it.
+pub trait HopStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> HopStream for S {}
+
+/// Byte streams to the other nodes of the cluster.
+pub trait Hops: Send + Sync + 'static {
+    /// Opens one. The other node gives it to [`Tunnels::serve_hop`].
+    fn open(&self, node: NodeId) -> Pending<'_, std::io::Result<Box<dyn HopStream>>>;
+}
+
+/// The first message on a hop.
+#[derive(Debug, Serialize, Deserialize)]
+struct HopHello {
+    host: Name,
+    connect: ToAgent,
+}
+
+/// Why there is no way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoWay {
+    /// No node holds a tunnel.
+    #[error("{0} is offline: its agent is not connected to any node")]
+    Offline(Name),
+    /// The agent says no.
+    #[error("{0}")]
+    Refused(String),
+    /// The way broke while it was laid.
+    #[error("the agent of {host} could not be reached: {why}")]
+    Broken {
+        /// The host.
+        host: Name,
+        /// What happened.
+        why: String,
+    },
+}
+
+impl Tunnels {
+    /// Opens a stream to a host's agent: the agent has said yes when this returns.
+    pub(crate) async fn open(&self, host: &Name, connect: &ToAgent) -> Result<Box<dyn HopStream>, NoWay> {
+        let mut last = NoWay::Offline(host.clone());
+        if self.held(host).is_some() {
+            match self.open_here(host, connect).await {
+                Err(broken @ NoWay::Broken { .. }) => last = broken,
+                other => return other,
+            }
+        }
+        for node in elsewhere(self, host) {
+            match self.open_at(node, host, connect).await {
+                Err(broken @ (NoWay::Broken { .. } | NoWay::Offline(_))) => last = broken,
+                other => return other,
+            }
+        }
+        Err(last)
+    }
+
+    async fn open_here(&self, host: &Name, connect: &ToAgent) -> Result<Box<dyn HopStream>, NoWay> {
+        let held = self.held(host).ok_or_else(|| NoWay::Offline(host.clone()))?;
+        let broken = |why: String| NoWay::Broken {
+            host: host.clone(),
+            why,
+        };
+        let opening = async {
+            let mut stream = held.tunnel.open().await.map_err(|e| broken(e.to_string()))?;
+            write_message(&mut stream, connect, MESSAGE_BYTES_MAX)
+                .await
+                .map_err(|e| broken(e.to_string()))?;
+            let answer = read_message::<Opened>(&mut stream, MESSAGE_BYTES_MAX).await;
+            match answer.map_err(|e| broken(e.to_string()))? {
+                Some(Opened::Yes) => Ok(Box::new(stream) as Box<dyn HopStream>),
+                Some(Opened::No(why)) => Err(NoWay::Refused(why)),
+                None => Err(broken("it closed the stream".into())),
+            }
+        };
+        match tokio::time::timeout(OPEN, opening).await {
+            Ok(opened) => opened,
+            Err(_) => Err(broken("it did not answer in time".into())),
+        }
+    }
+
+    async fn open_at(
+        &self,
+        node: NodeId,
+        host: &Name,
+        connect: &ToAgent,
+    ) -> Result<Box<dyn HopStream>, NoWay> {
+        let broken = |why: String| NoWay::Broken {
+            host: host.clone(),
+            why: format!("node {node}: {why}"),
+        };
+        let hello = HopHello {
+            host: host.clone(),
+            connect: connect.clone(),
+        };
+        let opening = async {
+            let mut stream = self.hops.open(node).await.map_err(|e| broken(e.to_string()))?;
+            write_message(&mut stream, &hello, MESSAGE_BYTES_MAX)
+                .await
+                .map_err(|e| broken(e.to_string()))?;
+            let answer = read_message::<Result<Opened, String>>(&mut stream, MESSAGE_BYTES_MAX).await;
+            match answer.map_err(|e| broken(e.to_string()))? {
+                Some(Ok(Opened::Yes)) => Ok(stream),
+                Some(Ok(Opened::No(why))) => Err(NoWay::Refused(why)),
+                Some(Err(why)) => Err(broken(why)),
+                None => Err(broken("it closed the stream".into())),
+            }
+        };
+        match tokio::time::timeout(OPEN, opening).await {
+            Ok(opened) => opened,
+            Err(_) => Err(broken("it did not answer in time".into())),
+        }
+    }
+
+    /// Serves a stream that another node opened: it has decided, this node only holds the tunnel.
+    pub async fn serve_hop<S: HopStream>(self: Arc<Self>, mut stream: S) {
+        let hello = read_message::<HopHello>(&mut stream, MESSAGE_BYTES_MAX);
+        let hello = match tokio::time::timeout(OPEN, hello).await {
+            Ok(Ok(Some(hello))) => hello,
+            Ok(Err(error)) => return tracing::warn!(error = %error, "a hop began with nonsense"),
+            Ok(Ok(None)) | Err(_) => return,
+        };
+        let opened = self.open_here(&hello.host, &hello.connect).await;
+        let answer: Result<Opened, String> = match &opened {
+            Ok(_) => Ok(Opened::Yes),
+            Err(NoWay::Refused(why)) => Ok(Opened::No(why.clone())),
+            Err(other) => Err(other.to_string()),
+        };
+        let said = write_message(&mut stream, &answer, MESSAGE_BYTES_MAX).await;
+        if let (Ok(()), Ok(agent)) = (said, opened) {
+            splice(stream, agent).await;
+        }
+    }
+}
+
+/// Bytes moved at a time, in each direction.
+const PIECE: usize = 64 * 1024;
+
+/// Copies both ways until both ends have closed, or either broke.
+pub(crate) async fn splice<A: HopStream, B: HopStream>(mut a: A, mut b: B) {
+    if let Err(error) = tokio::io::copy_bidirectional_with_sizes(&mut a, &mut b, PIECE, PIECE).await {
+        tracing::debug!(error = %error, "a link to an agent ended");
+    }
+}
