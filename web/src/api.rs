@@ -4,7 +4,7 @@ use crate::issued::Issued;
 use crate::limits::{Buckets, Rate};
 use crate::passwords::Hasher;
 use palisade_ca::Authorities;
-use palisade_core::ports::{AuditPages, Consensus, Operations, Recordings, Sessions};
+use palisade_core::ports::{Agents, AuditPages, Consensus, Operations, Recordings, Sessions};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -67,6 +67,8 @@ pub struct Api {
     pub sessions: Arc<dyn Sessions>,
     /// The cluster itself.
     pub operations: Arc<dyn Operations>,
+    /// Agents that are online.
+    pub agents: Arc<dyn Agents>,
     /// Opens the authorities' keys and the users' second factors.
     pub seal: Arc<dyn palisade_ca::Seal>,
     /// Limits.

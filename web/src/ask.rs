@@ -176,6 +176,11 @@ impl Ask {
                 }
                 return Ok(Who::Operator);
             }
+            // Nothing that people and operators do is for agents.
+            Caller::Agent(agent) => {
+                let name = format!("host:{}", agent.host);
+                return Err(self.audited(&name, "api", Refusal::AgentHere).await);
+            }
             Caller::User(certified) => certified,
         };
         let now = self.now();

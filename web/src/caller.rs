@@ -1,5 +1,6 @@
 //! Who is at the other end of a connection, as the listener that accepted it found out.
 
+use palisade_ca::AgentIdentity;
 use palisade_core::name::Name;
 use palisade_core::time::Timestamp;
 use std::net::IpAddr;
@@ -11,6 +12,8 @@ pub enum Caller {
     Nobody,
     /// The holder of a client certificate that TLS has verified against the TLS authority.
     User(Certified),
+    /// An agent, by a client certificate that TLS has verified. It may renew its certificates, and nothing else here.
+    Agent(AgentIdentity),
     /// Whoever may open the node's own control socket.
     LocalOperator,
 }

@@ -43,8 +43,8 @@ pub(crate) fn addresses(kv: &dyn Kv) -> Result<(Vec<String>, Vec<String>), Failu
 
 /// The keys that a client wants certified.
 pub(crate) struct ClientKeys {
-    ssh: ca::SubjectKey,
-    tls: ca::SubjectSpki,
+    pub(crate) ssh: ca::SubjectKey,
+    pub(crate) tls: ca::SubjectSpki,
 }
 
 impl ClientKeys {
@@ -209,6 +209,9 @@ fn sign_ssh(
     }
     if options.forward_agent {
         extensions.insert(Ext::AgentForwarding);
+    }
+    if options.x11_forwarding {
+        extensions.insert(Ext::X11Forwarding);
     }
     let source = terms.source_address.as_deref().map(|text| text.parse::<IpAddr>());
     let source = source

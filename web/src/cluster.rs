@@ -85,12 +85,19 @@ pub(crate) async fn token(ask: Ask, Json(request): Json<NewToken>) -> Result<axu
         .plus_ms(ttl_ms(request.ttl_secs, TOKEN_TTL_SECS, TOKEN_TTL_MAX_SECS)?);
     // A repeated request makes the same record again with a new secret: the first secret is void, there is one token.
     let id = ask.id_for(permit.actor(), &[b"token"]);
+    // What an agent brings into the cluster is a host, with labels: whoever allows it must be allowed to make one.
+    if let Some(host) = &request.host {
+        let named = host.name.as_ref().map_or("", Name::as_str);
+        ask.permit(&who, Verb::Create, Grant::Host, Some((named, &host.labels)))
+            .await?;
+    }
     let name = Name::parse(&format!("join-{}", &id.as_str()[..13]))?;
     let secret = random_secret();
     let mut record = Record::new(
         name.clone(),
         TokenSpec {
             secret_sha256: sha256_hex(&secret),
+            host: request.host,
         },
     );
     record.metadata.expires = Some(expires);

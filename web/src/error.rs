@@ -228,6 +228,8 @@ impl From<Refusal> for Failure {
             | Refusal::NotAllowed { .. }
             | Refusal::AbilityOff(_)
             | Refusal::NoRule { .. }
+            | Refusal::AgentHere
+            | Refusal::NotAnAgent
             | Refusal::GrantAboveOwn(_) => Failure::refused(text),
         }
     }

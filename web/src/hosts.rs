@@ -7,6 +7,7 @@ use crate::records::{PAGE_DEFAULT, PAGE_MAX};
 use palisade_core::api::{HostPage, HostView, WhoAmI};
 use palisade_core::record::{HostSpec, Record, Spec};
 use palisade_core::state;
+use palisade_core::tunnel::with_presence;
 use serde::Deserialize;
 
 /// Hosts looked at for one page.
@@ -64,6 +65,11 @@ pub(crate) async fn list(ask: Ask, Query(query): Query<HostQuery>) -> Result<axu
         for host in found.into_iter().filter_map(HostSpec::from_any) {
             looked_at += 1;
             after = host.metadata.name.to_string();
+            let presence = match host.spec.agent {
+                Some(_) => ask.app.api.agents.agent(&host.metadata.name),
+                None => None,
+            };
+            let host = with_presence(host, presence.as_ref());
             let logins: Vec<String> = match &who {
                 Who::Operator => Vec::new(),
                 Who::User(view, _) => view
@@ -78,7 +84,8 @@ pub(crate) async fn list(ask: Ask, Query(query): Query<HostQuery>) -> Result<axu
             }
             items.push(HostView {
                 name: host.metadata.name.to_string(),
-                addr: host.spec.addr.to_string(),
+                addr: host.spec.shown_addr(),
+                online: host.spec.agent.as_ref().map(|_| presence.is_some()),
                 labels: host.metadata.labels,
                 logins,
             });
@@ -101,7 +108,7 @@ pub(crate) async fn list(ask: Ask, Query(query): Query<HostQuery>) -> Result<axu
 fn matches_words(host: &Record<HostSpec>, words: &[String]) -> bool {
     words.iter().all(|word| {
         host.metadata.name.as_str().contains(word.as_str())
-            || host.spec.addr.to_string().contains(word.as_str())
+            || host.spec.shown_addr().contains(word.as_str())
             || host
                 .metadata
                 .labels

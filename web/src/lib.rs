@@ -8,6 +8,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod agents;
 mod api;
 mod ask;
 mod audit;
@@ -35,4 +36,7 @@ pub use api::{Api, Config};
 pub use caller::{Caller, Certified, Peer};
 pub use limits::Rate;
 pub use routes::{HEALTHZ, METRICS, READYZ, openapi, router};
-pub use serve::{ControlError, Front, TlsError, bind_control, serve_control, serve_tls, tls_config};
+pub use serve::{
+    ControlError, Door, Front, GUEST_PROTOCOLS, Guest, TlsError, bind_control, serve_control, serve_tls,
+    tls_config,
+};

@@ -5,7 +5,7 @@ use crate::api::{Api, App, Shared};
 use crate::ask::{Ask, Fresh};
 use crate::caller::Caller;
 use crate::error::Failure;
-use crate::{audit, certs, cluster, guard, hosts, invites, login, records, sessions};
+use crate::{agents, audit, certs, cluster, guard, hosts, invites, login, records, sessions};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
@@ -259,6 +259,23 @@ fn table() -> Table {
     .open()
     .body::<api::JoinRequest>()
     .reply::<api::JoinReply>();
+    t.post(
+        path::HOST_JOIN,
+        "join_host",
+        "Lets an agent in that holds a token",
+        agents::join,
+    )
+    .open()
+    .body::<api::HostJoinRequest>()
+    .reply::<api::HostJoinReply>();
+    t.post(
+        path::HOST_RENEW,
+        "renew_host",
+        "New certificates for an agent",
+        agents::renew,
+    )
+    .body::<api::HostRenewRequest>()
+    .reply::<api::HostJoinReply>();
     t.get(path::STATUS, "status", "Members, leader and lag", cluster::status)
         .reply::<api::ClusterStatus>();
     t.delete(

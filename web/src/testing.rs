@@ -13,12 +13,13 @@ use palisade_core::kv::{Kv, KvFault, MemoryKv, Pair};
 use palisade_core::name::{ClusterId, Name, NodeId, RequestId, SessionId};
 use palisade_core::page::{PageEvents, PageManifest};
 use palisade_core::ports::{
-    AuditPages, Bootstrap, ByteSource, Consensus, OperationFailed, Operations, PageLost, Pending, PlayFormat,
-    Recordings, Sessions, Unavailable,
+    Agents, AuditPages, Bootstrap, ByteSource, Consensus, OperationFailed, Operations, PageLost, Pending,
+    PlayFormat, Recordings, Sessions, Unavailable,
 };
 use palisade_core::record::{AnyRecord, AuthorityType, CertAuthoritySpec, NodeSpec, Record, parse_records};
 use palisade_core::state;
 use palisade_core::time::Timestamp;
+use palisade_core::tunnel::AgentPresence;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -222,6 +223,8 @@ pub struct MemoryPorts {
     pub joins: Mutex<Vec<String>>,
     /// Nodes that were removed, and transfers.
     pub done: Mutex<Vec<String>>,
+    /// Agents that are online.
+    pub agents: Mutex<BTreeMap<Name, AgentPresence>>,
     /// Why the node is not ready.
     pub unready: Mutex<Option<String>>,
     /// Sealed audit pages, by the hash of their file.
@@ -282,6 +285,12 @@ impl Sessions for MemoryPorts {
         live.retain(|one| one.session != session.as_str());
         let ended = live.len() < before;
         Box::pin(async move { Ok(ended) })
+    }
+}
+
+impl Agents for MemoryPorts {
+    fn agent(&self, host: &Name) -> Option<AgentPresence> {
+        self.agents.lock().get(host).cloned()
     }
 }
 
@@ -400,6 +409,7 @@ impl MemoryCluster {
             pages: self.ports.clone(),
             sessions: self.ports.clone(),
             operations: self.ports.clone(),
+            agents: self.ports.clone(),
             seal: self.key.clone(),
             config: self.config.clone(),
         }

@@ -2,6 +2,7 @@
 
 use crate::api::Api;
 use crate::body::Json;
+use crate::caller::Caller;
 use crate::cluster::VERSION;
 use crate::error::Failure;
 use crate::routes::{self, HEALTHZ, READYZ};
@@ -10,19 +11,40 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder, Ping, path};
-use palisade_core::ports::Bootstrap;
+use palisade_core::ports::{Bootstrap, Pending};
+use palisade_core::tunnel::{ALPN_CONNECT, ALPN_TUNNEL};
 use parking_lot::RwLock;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
+
+/// A connection to the HTTPS port that asked, by ALPN, for something else than HTTP.
+pub struct Guest {
+    /// The connection; its handshake is done.
+    pub stream: TlsStream<TcpStream>,
+    /// Who TLS says they are.
+    pub caller: Caller,
+    /// Where they come from.
+    pub addr: SocketAddr,
+}
+
+/// What takes guests. The connection has ended when the future has.
+pub type Door = Arc<dyn Fn(Guest) -> Pending<'static, ()> + Send + Sync>;
 
 /// What both listeners serve, before and after the node is in a cluster.
 pub struct Front {
     api: RwLock<Option<Router>>,
+    doors: RwLock<Vec<(&'static [u8], Door)>>,
     /// For the TLS listener of a node that is in no cluster.
     waiting: Router,
     /// For the control socket: how a cluster begins.
     local: Router,
 }
+
+/// The protocols beside HTTP that the HTTPS port offers.
+pub const GUEST_PROTOCOLS: [&[u8]; 2] = [ALPN_CONNECT, ALPN_TUNNEL];
 
 /// Which listener a request came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +70,7 @@ impl Front {
             .with_state(bootstrap.clone());
         Arc::new(Front {
             api: RwLock::new(None),
+            doors: RwLock::default(),
             waiting: common().with_state(bootstrap),
             local,
         })
@@ -56,6 +79,20 @@ impl Front {
     /// The node is in a cluster: from now on everything is served.
     pub fn set_api(&self, api: Api) {
         *self.api.write() = Some(routes::router(api));
+    }
+
+    /// From now on connections with this ALPN are given to `door`. It must be one of [`GUEST_PROTOCOLS`].
+    pub fn set_door(&self, alpn: &'static [u8], door: Door) {
+        self.doors.write().push((alpn, door));
+    }
+
+    /// Who takes connections with this ALPN.
+    pub(crate) fn door(&self, alpn: &[u8]) -> Option<Door> {
+        let doors = self.doors.read();
+        doors
+            .iter()
+            .find(|(name, _)| *name == alpn)
+            .map(|(_, door)| door.clone())
     }
 
     pub(crate) async fn answer(&self, side: Side, request: Request) -> Response {

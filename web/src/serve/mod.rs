@@ -8,5 +8,5 @@ mod idle;
 mod tls;
 
 pub use control::{ControlError, bind_control, serve_control};
-pub use front::Front;
+pub use front::{Door, Front, GUEST_PROTOCOLS, Guest};
 pub use tls::{TlsError, serve_tls, tls_config};

@@ -1,9 +1,10 @@
 //! The TLS listener. A client certificate is optional; one that is shown must verify.
 
 use super::connection::{self, DRAIN};
-use super::front::{Front, Side};
+use super::front::{Front, GUEST_PROTOCOLS, Guest, Side};
 use crate::caller::{Caller, Certified, Peer};
 use crate::limits::source;
+use palisade_ca::AgentIdentity;
 use palisade_core::name::Name;
 use palisade_core::time::Timestamp;
 use parking_lot::Mutex;
@@ -60,6 +61,9 @@ pub fn tls_config(
         .with_single_cert(chain, key)
         .map_err(TlsError::Own)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config
+        .alpn_protocols
+        .extend(GUEST_PROTOCOLS.iter().map(|name| name.to_vec()));
     Ok(config)
 }
 
@@ -137,14 +141,33 @@ async fn one(
     let session = tls.get_ref().1;
     let caller = match session.peer_certificates().and_then(<[_]>::first) {
         None => Caller::Nobody,
-        Some(certificate) => match certified(certificate) {
-            Some(certified) => Caller::User(certified),
-            None => {
-                // Ours by signature, but not a user's: nobody who should be here.
+        Some(certificate) => match (
+            certified(certificate),
+            AgentIdentity::from_certificate(certificate),
+        ) {
+            (Some(certified), None) => Caller::User(certified),
+            (None, Some(agent)) => Caller::Agent(agent),
+            _ => {
+                // Ours by signature, but neither a user's nor an agent's: nobody who should be here.
                 return tracing::warn!(client.addr = %from.ip(), "a client certificate names no user");
             }
         },
     };
+    let asked = session
+        .alpn_protocol()
+        .filter(|name| GUEST_PROTOCOLS.contains(name));
+    if let Some(asked) = asked {
+        // Before the node serves a cluster there is nobody to let in.
+        if let Some(door) = front.door(asked) {
+            let guest = Guest {
+                stream: tls,
+                caller,
+                addr: from,
+            };
+            door(guest).await;
+        }
+        return;
+    }
     let http2 = session.alpn_protocol() == Some(b"h2");
     let peer = Peer {
         caller,

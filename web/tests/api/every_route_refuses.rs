@@ -18,6 +18,7 @@ const OPEN: &[(&str, &str)] = &[
     ("get", path::INVITE),
     ("post", path::INVITE),
     ("post", path::JOIN),
+    ("post", path::HOST_JOIN),
 ];
 
 /// Routes that everybody with a valid certificate may use: they show and change nothing but their own.
@@ -34,7 +35,7 @@ fn example(method: &str, route: &str) -> Option<Value> {
         json!({"ssh_public_key": keys.ssh, "tls_public_key": keys.tls})
     };
     match (method, route) {
-        ("post", path::CERTS) => Some(keys()),
+        ("post", path::CERTS | path::HOST_RENEW) => Some(keys()),
         ("post", path::INVITES | path::TOKENS | path::TRANSFER) => Some(json!({})),
         ("post", path::RECORDS) | ("put", path::RECORD) => {
             Some(json!({"kind": "host", "metadata": {"name": "web1"}, "spec": {"addr": "10.0.0.7:22"}}))
@@ -65,6 +66,7 @@ async fn every_route_refuses_who_may_not() {
          kind: lock\nmetadata: {name: lock1}\nspec: {target: {user: locked}, message: gone}\n",
     );
     let (weak, locked) = (world.user("weak"), world.user("locked"));
+    let agent = world.agent("web1");
     let document = palisade_web::openapi();
     let paths = document["paths"].as_object().expect("paths");
     let mut walked = 0;
@@ -88,6 +90,12 @@ async fn every_route_refuses_who_may_not() {
             let answer = world.call(&locked, &method, &uri, body.clone()).await;
             answer.refused(403, "locked");
             assert!(answer.text().contains("gone"));
+            // An agent reads and changes nothing over the API; it renews itself, and is told that it is not known here.
+            let answer = world.call(&agent, &method, &uri, body.clone()).await;
+            match key {
+                ("post", path::HOST_RENEW) => answer.refused(404, "not_found"),
+                _ => answer.refused(403, "refused"),
+            }
             if !OWN.contains(&key) {
                 let events = world.events("api.refused").len();
                 let answer = world.call(&weak, &method, &uri, body).await;
@@ -125,6 +133,8 @@ async fn every_path_of_the_contract_is_served() {
         path::RECORD,
         path::TOKENS,
         path::JOIN,
+        path::HOST_JOIN,
+        path::HOST_RENEW,
         path::HOSTS,
         path::SESSIONS,
         path::SESSION,

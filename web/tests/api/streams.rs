@@ -18,6 +18,7 @@ fn session(n: u32) -> String {
 fn record(world: &World, n: u32, user: &str) {
     let name = |text: &str| Name::parse(text).expect("a name");
     let spec = RecordingSpec {
+        at_agent: false,
         session: SessionId::parse(&session(n)).expect("a UUID"),
         session_kind: SessionKind::Interactive,
         user: name(user),

@@ -111,6 +111,18 @@ impl World {
         }
     }
 
+    /// An agent with a valid certificate.
+    pub(crate) fn agent(&self, host: &str) -> Peer {
+        Peer {
+            caller: Caller::Agent(ca::AgentIdentity {
+                cluster_id: String::new(),
+                host: Name::parse(host).expect("a name"),
+                agent: 7,
+            }),
+            addr: nobody().addr,
+        }
+    }
+
     pub(crate) async fn send(&self, peer: &Peer, request: Request<Body>) -> Answer {
         let mut request = request;
         request.extensions_mut().insert(peer.clone());
