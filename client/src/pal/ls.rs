@@ -8,13 +8,26 @@ use palisade_core::api::{HostPage, HostView, path};
 
 /// All hosts that the user may reach, in order of name.
 pub(super) async fn hosts(nodes: &Nodes) -> Result<Vec<HostView>, CallError> {
+    found(nodes, "").await
+}
+
+/// Those that have all of these labels: `name=value,name=value`.
+pub(super) async fn hosts_with(nodes: &Nodes, labels: &str) -> Result<Vec<HostView>, CallError> {
+    // The node finds texts, which is more than what is asked for, and much less than all.
+    let mut hosts = found(nodes, &labels.replace(',', " ")).await?;
+    hosts.retain(|host| has_labels(host, labels));
+    Ok(hosts)
+}
+
+async fn found(nodes: &Nodes, search: &str) -> Result<Vec<HostView>, CallError> {
     let (mut hosts, mut after) = (Vec::new(), String::new());
     loop {
-        let query = if after.is_empty() {
-            vec![]
-        } else {
-            vec![("after", after.clone())]
-        };
+        let mut query = Vec::new();
+        for (name, value) in [("after", after.as_str()), ("search", search)] {
+            if !value.is_empty() {
+                query.push((name, value.to_owned()));
+            }
+        }
         let page: HostPage = nodes.get(path::HOSTS, &query).await?;
         hosts.extend(page.items);
         // A server that gives the same page for ever must not keep us for ever.
@@ -47,11 +60,15 @@ fn labels(host: &HostView) -> String {
         .join(",")
 }
 
-fn matches(host: &HostView, search: &str) -> bool {
-    let by_label = search.split(',').all(|part| {
+fn has_labels(host: &HostView, labels: &str) -> bool {
+    labels.split(',').all(|part| {
         part.split_once('=')
             .is_some_and(|(key, value)| host.labels.get(key.trim()).is_some_and(|v| v == value.trim()))
-    });
+    })
+}
+
+fn matches(host: &HostView, search: &str) -> bool {
+    let by_label = has_labels(host, search);
     let text = search.to_lowercase();
     by_label
         || [&host.name, &host.addr, &labels(host)]
@@ -66,6 +83,7 @@ mod tests {
     #[test]
     fn hosts_are_found_by_label_and_by_text() {
         let host = HostView {
+            online: None,
             name: "web1".into(),
             addr: "10.0.0.7:22".into(),
             labels: [

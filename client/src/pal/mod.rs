@@ -4,7 +4,9 @@ mod config;
 mod invite;
 mod login;
 mod ls;
+mod many;
 mod proxy;
+mod reach;
 mod recordings;
 mod ssh;
 
@@ -163,7 +165,10 @@ impl Pal {
             Command::Ls { format, search } => ls::ls(&load(proxy)?, format, search.as_deref())
                 .await
                 .map(|()| ExitCode::SUCCESS),
-            Command::Ssh(args) => ssh::ssh(&load(proxy)?, *args),
+            Command::Ssh(args) => match many::selector(&args.target) {
+                Some((login, search)) => many::run(&load(proxy)?, &args, login, search).await,
+                None => ssh::ssh(&load(proxy)?, *args),
+            },
             Command::Scp(args) => ssh::scp(&load(proxy)?, args),
             Command::Proxy(ProxyCommand::Ssh(args)) => proxy::proxy_ssh(&load(proxy)?, &args)
                 .await

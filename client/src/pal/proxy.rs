@@ -3,6 +3,7 @@
 //! Once the node knows who we are, our TCP connection to it becomes the way to the host. With `ProxyUseFdpass` ssh gets
 //! that connection itself and we are gone; otherwise we copy.
 
+use super::reach::{self, Way};
 use super::ssh::Target;
 use crate::errors::Failure;
 use crate::profile::Profile;
@@ -14,7 +15,8 @@ use palisade_session::ssh::client::{
 use palisade_session::ssh::keys::ssh_key::{Certificate, PrivateKey, PublicKey};
 use palisade_session::ssh::stream::{Back, Transport};
 use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +39,9 @@ pub(super) struct ProxySshArgs {
     /// Hand the connection over on standard output and end: what ssh expects with `ProxyUseFdpass yes`
     #[arg(long)]
     pass_fd: bool,
+    /// Carry the connection on standard input, which is a socket: what `--pass-fd` leaves behind
+    #[arg(long, hide = true, conflicts_with = "pass_fd")]
+    on_socket: bool,
     /// Where to; the login is decided inside
     #[arg(value_name = "[LOGIN@]HOST:PORT")]
     target: String,
@@ -61,16 +66,66 @@ pub(super) async fn proxy_ssh(profile: &Profile, args: &ProxySshArgs) -> Result<
     let target = Target::parse(&args.target)?;
     let suffix = format!(".{}", profile.meta.cluster);
     let host = target.host.strip_suffix(&suffix).unwrap_or(&target.host);
-    let stream = open(profile, host, target.port.unwrap_or(22)).await?;
+    let port = target.port.unwrap_or(22);
+    // A connection that outlives its node needs somebody who looks after it: ssh gets one end of a pair instead.
+    if args.pass_fd && reach::has_agent(profile, host, port).await? {
+        return leave_behind().map_err(|e| not_handed(&e));
+    }
+    if !args.pass_fd
+        && let Way::Agent(stream) = reach::find(profile, host, port).await?
+    {
+        let (from_agent, to_agent) = tokio::io::split(stream);
+        return carry(args.on_socket, from_agent, to_agent).await;
+    }
+    let stream = open(profile, host, port).await?;
     if args.pass_fd {
-        return pass(&stream).map_err(|e| {
-            Failure::new(
-                format!("the connection could not be handed to ssh: {e}"),
-                "--pass-fd is for ssh with `ProxyUseFdpass yes`: use what `pal config` prints",
-            )
-        });
+        return pass(stream.as_raw_fd()).map_err(|e| not_handed(&e));
     }
     let (from_node, to_node) = stream.into_split();
+    carry(args.on_socket, from_node, to_node).await
+}
+
+fn not_handed(e: &std::io::Error) -> Failure {
+    Failure::new(
+        format!("the connection could not be handed to ssh: {e}"),
+        "--pass-fd is for ssh with `ProxyUseFdpass yes`: use what `pal config` prints",
+    )
+}
+
+/// Starts this program once more, to carry the connection on one end of a pair of sockets; ssh gets the other end, and
+/// waits for us to be gone.
+fn leave_behind() -> std::io::Result<()> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    let words = std::env::args_os().skip(1).map(|word| {
+        if word == "--pass-fd" {
+            "--on-socket".into()
+        } else {
+            word
+        }
+    });
+    std::process::Command::new(std::env::current_exe()?)
+        .args(words)
+        .stdin(OwnedFd::from(ours.try_clone()?))
+        .stdout(OwnedFd::from(ours))
+        // What is typed at the terminal is for ssh.
+        .process_group(0)
+        .spawn()?;
+    pass(theirs.as_raw_fd())
+}
+
+/// Our own standard input, as a socket that goes both ways.
+fn own_socket() -> std::io::Result<tokio::net::UnixStream> {
+    let own = std::os::unix::net::UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    own.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(own)
+}
+
+/// Moves bytes between our own input and output and a stream, until the stream ends.
+async fn carry(
+    on_socket: bool,
+    from_node: impl AsyncRead + Unpin,
+    to_node: impl AsyncWrite + Unpin,
+) -> Result<(), Failure> {
     let broken = |e: std::io::Error| {
         Failure::new(
             format!("the connection broke: {e}"),
@@ -78,13 +133,20 @@ pub(super) async fn proxy_ssh(profile: &Profile, args: &ProxySshArgs) -> Result<
         )
     };
     // Pipes are moved without a thread between; anything else the slow way.
-    let input: Pin<Box<dyn AsyncRead>> = match own_pipe(std::io::stdin(), pipe::Receiver::from_owned_fd) {
-        Some(pipe) => Box::pin(pipe),
-        None => Box::pin(tokio::io::stdin()),
-    };
-    let output: Pin<Box<dyn AsyncWrite>> = match own_pipe(std::io::stdout(), pipe::Sender::from_owned_fd) {
-        Some(pipe) => Box::pin(pipe),
-        None => Box::pin(tokio::io::stdout()),
+    let (input, output): (Pin<Box<dyn AsyncRead>>, Pin<Box<dyn AsyncWrite>>) = if on_socket {
+        let (input, output) = own_socket().map_err(broken)?.into_split();
+        (Box::pin(input), Box::pin(output))
+    } else {
+        (
+            match own_pipe(std::io::stdin(), pipe::Receiver::from_owned_fd) {
+                Some(pipe) => Box::pin(pipe),
+                None => Box::pin(tokio::io::stdin()),
+            },
+            match own_pipe(std::io::stdout(), pipe::Sender::from_owned_fd) {
+                Some(pipe) => Box::pin(pipe),
+                None => Box::pin(tokio::io::stdout()),
+            },
+        )
     };
     // The node's side ends the connection; the end of our input only closes that direction.
     let up = async {
@@ -102,9 +164,9 @@ pub(super) async fn proxy_ssh(profile: &Profile, args: &ProxySshArgs) -> Result<
 }
 
 /// Sends a descriptor over standard output, which ssh has made a socket.
-fn pass(stream: &TcpStream) -> std::io::Result<()> {
+fn pass(descriptor: RawFd) -> std::io::Result<()> {
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-    let passed = [stream.as_raw_fd()];
+    let passed = [descriptor];
     // The descriptor has to come with a byte of data.
     sendmsg::<()>(
         std::io::stdout().as_raw_fd(),

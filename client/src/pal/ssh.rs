@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 pub(super) struct SshArgs {
     /// Account on the host
     #[arg(short = 'l', long)]
-    login: Option<String>,
+    pub(super) login: Option<String>,
     /// Port of the host
     #[arg(short = 'p', long)]
     port: Option<u16>,
@@ -56,12 +56,12 @@ pub(super) struct SshArgs {
     /// Any other option of ssh, as in its configuration file
     #[arg(short = 'o', long = "option", value_name = "NAME=VALUE")]
     options: Vec<String>,
-    /// Where to
+    /// Where to; with labels (env=prod,role=db), the command runs on every host that has them
     #[arg(value_name = "[LOGIN@]HOST[:PORT]")]
-    target: String,
+    pub(super) target: String,
     /// What to run there
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<OsString>,
+    pub(super) command: Vec<OsString>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -145,8 +145,8 @@ impl Target {
     }
 }
 
-fn ssh_args(args: &SshArgs, config: &std::path::Path) -> Result<Vec<OsString>, Failure> {
-    let target = Target::parse(&args.target)?;
+/// The options of ssh that do not say where to.
+pub(super) fn options(args: &SshArgs, config: &std::path::Path) -> Vec<OsString> {
     let mut out: Vec<OsString> = vec!["-F".into(), config.into()];
     let flags = [
         (args.forward_agent, "-A"),
@@ -175,6 +175,12 @@ fn ssh_args(args: &SshArgs, config: &std::path::Path) -> Result<Vec<OsString>, F
             out.extend([flag.into(), value.into()]);
         }
     }
+    out
+}
+
+fn ssh_args(args: &SshArgs, config: &std::path::Path) -> Result<Vec<OsString>, Failure> {
+    let target = Target::parse(&args.target)?;
+    let mut out = options(args, config);
     if let Some(port) = args.port.or(target.port) {
         out.extend(["-p".into(), port.to_string().into()]);
     }
@@ -212,7 +218,7 @@ fn scp_args(args: &ScpArgs, config: &std::path::Path) -> Vec<OsString> {
     out
 }
 
-fn write_config(profile: &Profile) -> Result<std::path::PathBuf, Failure> {
+pub(super) fn write_config(profile: &Profile) -> Result<std::path::PathBuf, Failure> {
     let path = profile.dir.join("ssh_config");
     profile::write(&path, for_one(profile, &own_path()?).as_bytes())?;
     Ok(path)

@@ -2,13 +2,14 @@
 
 use super::{FormatArg, Link, YesArg, all_records, confirm, name_of, text_at};
 use crate::errors::{Failure, print};
-use crate::http::fill;
+use crate::http::{Nodes, fill};
 use crate::output::{self, Table};
-use palisade_core::api::path;
+use palisade_core::api::{HostPage, path};
 use palisade_core::name::Name;
 use palisade_core::record::{AnyRecord, HostAddr, HostSpec, Kind, Labels, Record};
 use reqwest::Method;
 use ssh_key::PublicKey;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Subcommand)]
@@ -69,15 +70,27 @@ pub(super) async fn run(link: &Link, command: HostsCommand) -> Result<(), Failur
             Ok(())
         }
         HostsCommand::Ls(format) => {
-            let hosts = all_records(&link.nodes()?, Kind::Host).await?;
+            let nodes = link.nodes()?;
+            let mut hosts = all_records(&nodes, Kind::Host).await?;
+            let online = online(&nodes).await?;
+            for host in &mut hosts {
+                if let Some(online) = online.get(&name_of(host)) {
+                    host["online"] = (*online).into();
+                }
+            }
             output::list(format.format, &hosts, || {
                 let mut table = Table::new(&["Host", "Address", "Labels", "Trusted by"]);
                 for host in &hosts {
                     let pinned = !text_at(host, "/spec/public_key").is_empty();
                     let by = if pinned { "its key" } else { "certificate" };
+                    let addr = match host["online"].as_bool() {
+                        Some(true) => "agent, online".to_owned(),
+                        Some(false) => "agent, offline".to_owned(),
+                        None => text_at(host, "/spec/addr"),
+                    };
                     table.row(&[
                         name_of(host),
-                        text_at(host, "/spec/addr"),
+                        addr,
                         text_at(host, "/metadata/labels"),
                         by.to_owned(),
                     ]);
@@ -92,6 +105,24 @@ pub(super) async fn run(link: &Link, command: HostsCommand) -> Result<(), Failur
                 .await?;
             print(&format!("Host {name} was removed.\n"))
         }
+    }
+}
+
+/// Hosts with an agent, and whether it is connected.
+async fn online(nodes: &Nodes) -> Result<BTreeMap<String, bool>, Failure> {
+    let (mut all, mut after) = (BTreeMap::new(), String::new());
+    loop {
+        let query = [("after", after), ("limit", "1000".to_owned())];
+        let page: HostPage = nodes.get(path::HOSTS, &query).await?;
+        all.extend(
+            page.items
+                .into_iter()
+                .filter_map(|host| Some((host.name, host.online?))),
+        );
+        if page.next.is_empty() {
+            return Ok(all);
+        }
+        after = page.next;
     }
 }
 
@@ -119,7 +150,9 @@ fn record(args: &AddArgs) -> Result<AnyRecord, Failure> {
         .as_ref()
         .map(|file| public_key(file))
         .transpose()?;
-    let mut record = Record::new(name, HostSpec { addr, public_key });
+    let mut spec = HostSpec::at(addr);
+    spec.public_key = public_key;
+    let mut record = Record::new(name, spec);
     record.metadata.labels = labels(&args.labels)?;
     record.metadata.description = args.description.clone().unwrap_or_default();
     Ok(record.into())

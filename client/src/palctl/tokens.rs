@@ -1,18 +1,26 @@
 //! `palctl tokens ...`.
 
+use super::hosts::labels as read_labels;
 use super::{FormatArg, Link, YesArg, all_records, confirm, name_of, text_at};
 use crate::errors::{Failure, print};
 use crate::http::fill;
 use crate::output::{self, Format, Table};
 use palisade_core::api::{JoinToken, NewToken, path};
-use palisade_core::record::Kind;
+use palisade_core::name::Name;
+use palisade_core::record::{HostToken, Kind};
 use palisade_core::shown::Shown;
 use palisade_core::time::Ttl;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum TokensCommand {
-    /// Make a token that lets one node join
+    /// Make a token that lets one node join, or one host's agent
     Add {
+        /// For the agent of a host instead of a node; with a name, for that host alone
+        #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+        host: Option<String>,
+        /// Labels of the host, such as env=prod,role=db
+        #[arg(long, value_delimiter = ',', requires = "host")]
+        labels: Vec<String>,
         /// How long it may be used [default: 30m]
         #[arg(long, value_parser = Ttl::parse)]
         ttl: Option<Ttl>,
@@ -35,9 +43,18 @@ pub(super) enum TokensCommand {
 
 pub(super) async fn run(link: &Link, command: TokensCommand) -> Result<(), Failure> {
     match command {
-        TokensCommand::Add { ttl, quiet, format } => {
+        TokensCommand::Add {
+            host,
+            labels,
+            ttl,
+            quiet,
+            format,
+        } => {
+            let host = host.map(|name| host_token(&name, &labels)).transpose()?;
+            let for_host = host.is_some();
             let ask = NewToken {
                 ttl_secs: ttl.map_or(0, Ttl::ms).div_ceil(1000),
+                host,
             };
             let made: JoinToken = link.nodes()?.post(path::TOKENS, &ask).await?;
             if quiet {
@@ -45,6 +62,19 @@ pub(super) async fn run(link: &Link, command: TokensCommand) -> Result<(), Failu
             }
             if format.format != Format::Text {
                 return print(&output::data_text(format.format, &output::to_value(&made)?));
+            }
+            if for_host {
+                return print(&format!(
+                    "This token lets one host join, until {}. On the host, type:\n\n  palisade agent join {} {}\n  palisade agent start\n\nRevoke it with: palctl tokens rm {}\n",
+                    made.expires,
+                    Shown(&made.token),
+                    made.web_addrs
+                        .iter()
+                        .map(|addr| Shown(addr).to_string())
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                    Shown(&made.name)
+                ));
             }
             let addr = made.web_addrs.first().map_or("ADDRESS", String::as_str);
             print(&format!(
@@ -74,4 +104,18 @@ pub(super) async fn run(link: &Link, command: TokensCommand) -> Result<(), Failu
             print(&format!("Token {name} was revoked.\n"))
         }
     }
+}
+
+/// What the agent that uses the token may join as.
+fn host_token(name: &str, labels: &[String]) -> Result<HostToken, Failure> {
+    let name = match name {
+        "" => None,
+        name => {
+            Some(Name::parse(name).map_err(|e| Failure::usage(e.to_string(), "correct it and try again"))?)
+        }
+    };
+    Ok(HostToken {
+        name,
+        labels: read_labels(labels)?,
+    })
 }
