@@ -17,22 +17,25 @@ use crate::recordings::NodeRecordings;
 use crate::segments::{LocalSegments, Segments};
 use crate::sessions::NodeSessions;
 use crate::tombstones::Tombstones;
+use crate::tunnels::{self, PeerHops};
 use palisade_ca::{Authorities, AuthorityFault, ClusterKey};
 use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder};
 use palisade_core::command::{Entry, Reply};
-use palisade_core::name::{ClusterId, Name};
+use palisade_core::name::{ClusterId, Name, SessionId};
 use palisade_core::ports::{Bootstrap, OperationFailed, Operations as _, Pending};
 use palisade_core::record::AuthorityType;
 use palisade_core::state;
 use palisade_core::time::Timestamp;
 use palisade_proxy::authorities::ClusterAuthorities;
 use palisade_proxy::ssh::Proxy;
+use palisade_proxy::tunnels::Tunnels;
 use palisade_raft::{BootstrapError, RaftConfig, RaftNode, RaftStatus, Role, Timing};
 use palisade_storage::{
     Identity, LogOptions, LogStore, OnFull, SegmentOptions, SegmentStore, StateOptions, StateStore,
 };
 use palisade_web::{Api, Front};
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -132,6 +135,8 @@ pub struct Running {
     pub skew: Arc<Skew>,
     /// Since when this node leads.
     pub leading: Leading,
+    /// Sessions at agents that no node hears of, and since when; kept by the leader.
+    pub unheard: Mutex<BTreeMap<SessionId, Instant>>,
     /// When this process began to serve.
     pub started: Timestamp,
 }
@@ -365,7 +370,15 @@ impl Appliance {
             recordings.clone(),
             proxy_config,
         );
-        let sessions = NodeSessions::start(group.consensus.clone(), proxy.live().clone());
+        let agents = Tunnels::new(
+            &proxy,
+            group.key.clone(),
+            cluster_id,
+            Arc::new(PeerHops(group.consensus.clone())),
+            self.stop.clone(),
+        );
+        tunnels::start(&agents, &group.consensus, &self.front, &self.stop);
+        let sessions = NodeSessions::start(group.consensus.clone(), proxy.live().clone(), agents.clone());
         let skew = Arc::new(Skew::default());
         // Before anything is signed or refused by the time.
         clock::listen(group.consensus.raft());
@@ -396,6 +409,7 @@ impl Appliance {
             public_tls,
             skew,
             leading: Leading::default(),
+            unheard: Mutex::default(),
             started: now(),
         });
         housekeeping::start(&running, &self.stop);
@@ -405,9 +419,16 @@ impl Appliance {
             pages,
             sessions,
             operations,
+            agents: agents.clone(),
             seal: group.key.clone(),
             config: palisade_web::Config::default(),
         });
+        self.tasks.spawn(tunnels::serve_quic(
+            agents.clone(),
+            self.config.web_listen,
+            running.public_tls.watch(),
+            self.stop.clone(),
+        ));
         self.tasks.spawn(palisade_web::serve_tls(
             web,
             tls,

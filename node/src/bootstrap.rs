@@ -16,6 +16,8 @@ use palisade_core::record::{AuthorityType, NodeSpec, Record};
 use palisade_core::state::FIRST_NODE;
 use palisade_storage::Identity;
 use rand::Rng as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 fn failed(error: impl std::fmt::Display) -> OperationFailed {
@@ -28,7 +30,7 @@ impl From<HomeError> for OperationFailed {
     }
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     let lines: Vec<&str> = text
@@ -139,15 +141,15 @@ fn write_key(home: &Home, key: &ClusterKey) -> Result<(), OperationFailed> {
 }
 
 /// A join token, taken apart: `pj1.<cluster id>.<ca pin hex>.<name>.<secret>`.
-struct Token {
-    cluster_id: ClusterId,
-    pin: String,
-    name: String,
-    secret: String,
+pub(crate) struct Token {
+    pub(crate) cluster_id: ClusterId,
+    pub(crate) pin: String,
+    pub(crate) name: String,
+    pub(crate) secret: String,
 }
 
 impl Token {
-    fn parse(text: &str) -> Result<Token, OperationFailed> {
+    pub(crate) fn parse(text: &str) -> Result<Token, OperationFailed> {
         let parts: Vec<&str> = text.trim().split('.').collect();
         let malformed = || {
             failed(
@@ -195,7 +197,8 @@ pub(crate) async fn join_cluster(
         now: now(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let reply = ask(&order.addr, &token.pin, &request).await?;
+    let tls = crate::pinned::client_config(&token.pin).map_err(failed)?;
+    let reply: JoinReply = ask_node(&order.addr, tls, path::JOIN, &request).await?;
     if reply.cluster_id != token.cluster_id.as_str() {
         return Err(failed("the member answered for another cluster than the token's"));
     }
@@ -212,8 +215,13 @@ pub(crate) async fn join_cluster(
     settle(config, home, &token.cluster_id, reply.node_id, incarnation)
 }
 
-async fn ask(addr: &str, pin: &str, request: &JoinRequest) -> Result<JoinReply, OperationFailed> {
-    let tls = crate::pinned::client_config(pin).map_err(failed)?;
+/// Posts a request to a node that `tls` believes.
+pub(crate) async fn ask_node<Q: Serialize, R: DeserializeOwned>(
+    addr: &str,
+    tls: rustls::ClientConfig,
+    path: &str,
+    request: &Q,
+) -> Result<R, OperationFailed> {
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .https_only(true)
@@ -223,7 +231,7 @@ async fn ask(addr: &str, pin: &str, request: &JoinRequest) -> Result<JoinReply, 
         .timeout(Duration::from_secs(20))
         .build()
         .map_err(failed)?;
-    let url = format!("https://{}{}", addr.trim_start_matches("https://"), path::JOIN);
+    let url = format!("https://{}{}", addr.trim_start_matches("https://"), path);
     let sent = client.post(url).json(request).send().await;
     let response =
         sent.map_err(|e| failed(format!("the member at {addr} cannot be asked: {}", causes(&e))))?;

@@ -12,7 +12,7 @@ use palisade_ca::{generate_tls_key, sign_head};
 use palisade_core::command::Command;
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::{NodeId, SessionId};
-use palisade_core::ports::Unavailable;
+use palisade_core::ports::{Sessions as _, Unavailable};
 use palisade_core::record::{AnyRecord, AuthorityType, Completeness, Kind, NodeSpec, Record, RecordingSpec};
 use palisade_core::state;
 use palisade_core::time::Timestamp;
@@ -32,6 +32,8 @@ const HEAD_EVERY: Duration = Duration::from_secs(10);
 const SESSIONS_EVERY: Duration = Duration::from_secs(3);
 /// A node that was not heard from for this long does not carry its sessions any more.
 const SESSIONS_GONE_MS: u64 = 10_000;
+/// A session at an agent that no node has heard of for this long is closed.
+const AGENT_GONE: Duration = Duration::from_secs(90);
 /// A session this young may not be in its node's list yet.
 const SESSION_YOUNG_MS: u64 = 15_000;
 /// How often it is looked whether an audit page is due.
@@ -167,11 +169,16 @@ async fn sessions(node: &Running) -> Step {
     let own = status.id;
     let led_ms = node.leading.for_ms(&status);
     let here: BTreeSet<String> = node.sessions.here().into_iter().map(|s| s.session).collect();
+    let mut at_agents = Vec::new();
     for (_, session) in state::open_sessions(node.consensus.store(), None)? {
         let row = state::any_record(node.consensus.store(), Kind::Recording, session.as_str())?;
         let Some(AnyRecord::Recording(row)) = row else {
             continue;
         };
+        if row.spec.at_agent {
+            at_agents.push((session, row));
+            continue;
+        }
         let why = if row.spec.node == own {
             let young =
                 row.spec.started > node.started && now().since_ms(row.spec.started) < SESSION_YOUNG_MS;
@@ -191,6 +198,53 @@ async fn sessions(node: &Running) -> Step {
             continue;
         };
         close(node, &session, &row, &why).await?;
+    }
+    if status.role == Role::Leader {
+        agents_sessions(node, at_agents).await?;
+    } else {
+        node.unheard.lock().clear();
+    }
+    Ok(())
+}
+
+/// A session at an agent outlives nodes. It is closed when no node has heard of it for a while: its agent was killed or
+/// cut off for good. An agent that comes back with the rest still ends it properly.
+async fn agents_sessions(node: &Running, open: Vec<(SessionId, Record<RecordingSpec>)>) -> Step {
+    if open.is_empty() {
+        node.unheard.lock().clear();
+        return Ok(());
+    }
+    let live: BTreeSet<String> = node
+        .sessions
+        .list()
+        .await
+        .into_iter()
+        .map(|s| s.session)
+        .collect();
+    let lost: Vec<_> = {
+        let mut unheard = node.unheard.lock();
+        unheard.retain(|session, _| open.iter().any(|(open, _)| open == session));
+        let silent = |(session, _): &&(SessionId, Record<RecordingSpec>)| {
+            if live.contains(session.as_str()) {
+                unheard.remove(session);
+                return false;
+            }
+            unheard
+                .entry(session.clone())
+                .or_insert_with(Instant::now)
+                .elapsed()
+                > AGENT_GONE
+        };
+        open.iter().filter(silent).cloned().collect()
+    };
+    for (session, row) in lost {
+        close(
+            node,
+            &session,
+            &row,
+            &format!("the agent of {} was lost", row.spec.host),
+        )
+        .await?;
     }
     Ok(())
 }
@@ -245,16 +299,21 @@ async fn seal_pages(node: &Running) -> Step {
 }
 
 async fn repair_pages(node: &Running) -> Step {
-    let done = node.pages.repair().await?;
-    if done != Repaired::default() {
-        tracing::info!(
-            fetched = done.fetched,
-            missing = done.missing,
-            removed = done.removed,
-            "audit pages were compared with their manifests"
-        );
+    loop {
+        let done = node.pages.repair().await?;
+        if done != Repaired::default() {
+            tracing::info!(
+                fetched = done.fetched,
+                missing = done.missing,
+                removed = done.removed,
+                "audit pages were compared with their manifests"
+            );
+        }
+        // A node that has just joined lacks more than one step fetches.
+        if done.missing == 0 || done.fetched == 0 {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 async fn certificates(node: &Running) -> Step {

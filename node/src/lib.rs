@@ -2,6 +2,7 @@
 //!
 //! Start with [`appliance`]; the other modules are the real ports that it plugs in.
 
+pub mod agent;
 pub mod appliance;
 mod bootstrap;
 pub mod clock;
@@ -19,3 +20,4 @@ pub mod recordings;
 pub mod segments;
 pub mod sessions;
 mod tombstones;
+mod tunnels;

@@ -1,12 +1,15 @@
 //! `palisade`: the node's program.
 
 use clap::{Parser, Subcommand};
+use palisade_core::name::Name;
+use palisade_node::agent;
 use palisade_node::appliance::Appliance;
 use palisade_node::config::{Config, LogForm};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// A node of a Palisade cluster.
 #[derive(Parser)]
@@ -24,6 +27,11 @@ enum Commands {
         #[arg(long, default_value = "/etc/palisade/palisade.yaml")]
         config: PathBuf,
     },
+    /// Serve this machine as a host of a cluster.
+    Agent {
+        #[command(subcommand)]
+        command: AgentCommands,
+    },
     /// Look for damage in this machine's data directory while the node is stopped; with --set-aside, the first half
     /// of a repair from the other nodes.
     Repair {
@@ -39,6 +47,38 @@ enum Commands {
         #[command(subcommand)]
         command: ConfigCommands,
     },
+}
+
+#[derive(Subcommand)]
+enum AgentCommands {
+    /// Dial the cluster's nodes and serve, until stopped.
+    Start {
+        #[command(flatten)]
+        at: AgentAt,
+    },
+    /// Join a cluster with a token of `palctl tokens add --host`.
+    Join {
+        #[command(flatten)]
+        at: AgentAt,
+        /// The token.
+        token: String,
+        /// HTTPS addresses of nodes, NAME:PORT.
+        #[arg(required = true)]
+        addresses: Vec<String>,
+    },
+}
+
+#[derive(clap::Args)]
+struct AgentAt {
+    /// The configuration file; without one, everything has its default.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The host's name in the cluster, instead of the configured one.
+    #[arg(long)]
+    name: Option<String>,
+    /// Where identity and spool are kept, instead of the configured folder.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -62,6 +102,7 @@ fn main() -> ExitCode {
             }
             Err(faults) => refuse(&faults),
         },
+        Commands::Agent { command } => agent(command),
         Commands::Repair { config, set_aside } => match Config::load(&config) {
             Ok(config) => repair(&config, set_aside),
             Err(faults) => refuse(&faults),
@@ -105,8 +146,69 @@ fn repair(config: &Config, set_aside: bool) -> ExitCode {
     }
 }
 
-fn node(config: Config) -> ExitCode {
-    start_log(config.log);
+fn agent_config(at: AgentAt) -> Result<agent::Config, String> {
+    let default = PathBuf::from("/etc/palisade/agent.yaml");
+    let given = at.config.is_some();
+    let mut config = agent::Config::load(&at.config.unwrap_or(default), given)?;
+    if let Some(name) = at.name {
+        config.name = Name::parse(&name).map_err(|e| e.to_string())?;
+    }
+    if let Some(dir) = at.data_dir {
+        config.data_dir = dir;
+    }
+    Ok(config)
+}
+
+fn agent(command: AgentCommands) -> ExitCode {
+    let (at, joins) = match command {
+        AgentCommands::Start { at } => (at, None),
+        AgentCommands::Join { at, token, addresses } => (at, Some((token, addresses))),
+    };
+    let config = match agent_config(at) {
+        Ok(config) => config,
+        Err(why) => return refuse(&why),
+    };
+    if let Err(code) = begin(config.log) {
+        return code;
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error),
+    };
+    let done = runtime.block_on(async {
+        if let Some((token, addresses)) = joins {
+            let joined = agent::join(&config, &token, &addresses)
+                .await
+                .map_err(|e| e.to_string())?;
+            println!(
+                "{} has joined cluster {}. `palisade agent start` serves it.",
+                config.name,
+                joined.cluster()
+            );
+            return Ok(());
+        }
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        let mut term = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+        let mut int = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            stopping.cancel();
+        });
+        agent::run(config, stop).await.map_err(|e| e.to_string())
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => refuse(&why),
+    }
+}
+
+/// What every long-running program of ours does first.
+fn begin(log: LogForm) -> Result<(), ExitCode> {
+    start_log(log);
     // Keys are in this process's memory: no core dump, and no other process of the same user may read it.
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(error = %error, "core dumps could not be switched off");
@@ -115,7 +217,14 @@ fn node(config: Config) -> ExitCode {
         .install_default()
         .is_err()
     {
-        return refuse(&"a second TLS provider is linked in");
+        return Err(refuse(&"a second TLS provider is linked in"));
+    }
+    Ok(())
+}
+
+fn node(config: Config) -> ExitCode {
+    if let Err(code) = begin(config.log) {
+        return code;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -14,7 +14,7 @@ use palisade_core::record::{AnyRecord, Completeness, Kind, Record, RecordingSpec
 use palisade_core::state;
 use palisade_session::recording::{CastHeader, CastWriter, Chain, DataKey, Played, event_line};
 use palisade_storage::SegmentName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use tokio::sync::mpsc;
 

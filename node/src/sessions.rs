@@ -7,6 +7,7 @@ use palisade_core::api::LiveSession;
 use palisade_core::name::SessionId;
 use palisade_core::ports::{Pending, Sessions, Unavailable};
 use palisade_proxy::ssh::Live;
+use palisade_proxy::tunnels::Tunnels;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ const END: &str = "sessions.end";
 pub struct NodeSessions {
     consensus: Arc<NodeConsensus>,
     live: Arc<Live>,
+    agents: Arc<Tunnels>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,25 +34,30 @@ struct EndCall {
 
 impl NodeSessions {
     /// Over this node's live sessions; answers the other nodes' questions about them from now on.
-    pub fn start(consensus: Arc<NodeConsensus>, live: Arc<Live>) -> Arc<Self> {
-        let (here, raft) = (live.clone(), consensus.raft().clone());
+    pub fn start(consensus: Arc<NodeConsensus>, live: Arc<Live>, agents: Arc<Tunnels>) -> Arc<Self> {
+        let (here, tunnels, raft) = (live.clone(), agents.clone(), consensus.raft().clone());
         raft.on_call(LIST, move |_, _| {
-            let listed = serde_json::to_vec(&here.list())
+            let listed = serde_json::to_vec(&all_here(&here, &tunnels))
                 .map(Bytes::from)
                 .map_err(|e| e.to_string());
             Box::pin(async move { listed })
         });
-        let here = live.clone();
+        let (here, tunnels) = (live.clone(), agents.clone());
         raft.on_call(END, move |_, body| {
             let ended = serde_json::from_slice::<EndCall>(&body).map_err(|e| e.to_string());
-            let ended = ended.map(|call| here.end(&call.session, &call.why));
+            let ended =
+                ended.map(|call| here.end(&call.session, &call.why) || tunnels.end(&call.session, &call.why));
             Box::pin(async move {
                 serde_json::to_vec(&ended?)
                     .map(Bytes::from)
                     .map_err(|e| e.to_string())
             })
         });
-        Arc::new(NodeSessions { consensus, live })
+        Arc::new(NodeSessions {
+            consensus,
+            live,
+            agents,
+        })
     }
 
     /// Those that this node carries.
@@ -79,10 +86,17 @@ impl NodeSessions {
     }
 }
 
+/// What runs at this node, and at the agents whose tunnels it holds.
+fn all_here(live: &Live, agents: &Tunnels) -> Vec<LiveSession> {
+    let mut all = live.list();
+    all.extend(agents.sessions());
+    all
+}
+
 impl Sessions for NodeSessions {
     fn list(&self) -> Pending<'_, Vec<LiveSession>> {
         Box::pin(async move {
-            let mut all = self.live.list();
+            let mut all = all_here(&self.live, &self.agents);
             all.extend(
                 self.ask_all::<Vec<LiveSession>>(LIST, Bytes::new())
                     .await
@@ -90,13 +104,15 @@ impl Sessions for NodeSessions {
                     .flatten(),
             );
             all.sort_by(|a, b| (a.started, &a.session).cmp(&(b.started, &b.session)));
+            // An agent holds tunnels to two nodes, and both tell of its sessions.
+            all.dedup_by(|a, b| a.session == b.session);
             all
         })
     }
 
     fn end<'a>(&'a self, session: &'a SessionId, why: &'a str) -> Pending<'a, Result<bool, Unavailable>> {
         Box::pin(async move {
-            if self.live.end(session, why) {
+            if self.live.end(session, why) || self.agents.end(session, why) {
                 return Ok(true);
             }
             let call = EndCall {

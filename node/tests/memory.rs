@@ -30,7 +30,7 @@ fn a_node_is_small_again_after_logins() {
         "it to be small again",
         Duration::from_secs(30),
         || match allocated(&cluster, 0) {
-            kib if kib < 30 * 1024 => Ok(kib),
+            kib if kib < 40 * 1024 => Ok(kib),
             kib => Err(format!("{kib} KiB")),
         },
     );

@@ -540,7 +540,10 @@ fn names_that_climb_or_hold_control_characters_arrive_as_they_are_and_are_shown_
             Err(format!("{files:?}"))
         }
     });
-    let targets: Vec<&str> = files.iter().filter_map(|e| e["target"].as_str()).collect();
+    let targets: Vec<&str> = files
+        .iter()
+        .filter_map(|e| e["event"]["target"].as_str())
+        .collect();
     for (_, _, shown) in names {
         let shown = format!("{}/{shown}", there.display());
         assert!(

@@ -128,7 +128,7 @@ impl NodePages {
         format::read(&self.cluster, page, &key, file).map_err(|e: PageFault| e.to_string())
     }
 
-    fn from_disk(&self, page: &PageManifest, name: &SegmentName) -> Result<PageEvents, String> {
+    fn read_own(&self, page: &PageManifest, name: &SegmentName) -> Result<PageEvents, String> {
         let file = self.segments.store().get(name).map_err(|e| match e {
             SegmentError::NotFound(_) => "no such segment".to_owned(),
             e => e.to_string(),
@@ -136,16 +136,17 @@ impl NodePages {
         self.read(page, &file)
     }
 
-    /// Fetches a page that this node lacks or has damaged, and keeps it.
-    async fn fetch(&self, page: &PageManifest, name: &SegmentName) -> Result<PageEvents, String> {
+    /// Fetches a page that this node lacks or has damaged, and keeps it if the disk takes it: whether it did comes along.
+    async fn fetch(&self, page: &PageManifest, name: &SegmentName) -> Result<(PageEvents, bool), String> {
         let file = self.segments.fetch(name).await?;
         let events = self.read(page, &file)?;
-        let kept = name.clone();
-        let stored = self.blocking(move |this| this.segments.store().replace(&kept, &file).map_err(fault));
-        if let Err(error) = stored.await {
+        let place = name.clone();
+        let stored = self.blocking(move |this| this.segments.store().replace(&place, &file).map_err(fault));
+        let stored = stored.await;
+        if let Err(error) = &stored {
             tracing::warn!(%page, %error, "a fetched audit page could not be kept");
         }
-        Ok(events)
+        Ok((events, stored.is_ok()))
     }
 
     fn remember(&self, hash: &str, events: &Arc<PageEvents>) {
@@ -224,7 +225,7 @@ impl NodePages {
             .put(AUDIT_PAGES, manifest.number, &file)
             .map_err(fault)?;
         // What cannot be read back must not replace what is in the state.
-        self.from_disk(&manifest, &name).map_err(fault)?;
+        self.read_own(&manifest, &name).map_err(fault)?;
         *kept = Some(Cut {
             file: file.into(),
             sealed: SealedPage {
@@ -252,10 +253,12 @@ impl NodePages {
         let mut failed = 0;
         for page in lacking.into_iter().chain(rotten) {
             match self.fetch(&page, &name_of(&page)?).await {
-                Ok(_) => {
+                Ok((_, true)) => {
                     done.fetched += 1;
                     done.missing -= 1;
                 }
+                // The disk is full: that one was not kept, nor will the next be.
+                Ok((_, false)) => failed = GIVE_UP_AFTER,
                 Err(why) => {
                     tracing::warn!(%page, why, "an audit page is not on this node, and no other could hand it out");
                     failed += 1;
@@ -356,9 +359,11 @@ impl AuditPages for NodePages {
             return Ok(events);
         }
         let name = name_of(page).map_err(|e| PageLost(e.to_string()))?;
-        let events = self.from_disk(page, &name).or_else(|here| {
+        let events = self.read_own(page, &name).or_else(|here| {
             let fetched = self.runtime.block_on(self.fetch(page, &name));
-            fetched.map_err(|there| PageLost(format!("this node: {here}; {there}")))
+            fetched
+                .map(|(events, _)| events)
+                .map_err(|there| PageLost(format!("this node: {here}; {there}")))
         })?;
         let events = Arc::new(events);
         self.remember(&page.file_sha256, &events);

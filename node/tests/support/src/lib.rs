@@ -3,6 +3,7 @@
 //! Everything is waited for as a condition with a bound, every process is stopped by its own process id when its
 //! owner is dropped, and the logs of all nodes are printed when a test fails. Nothing listens beyond loopback.
 
+mod agent;
 mod cluster;
 mod person;
 mod ports;
@@ -10,6 +11,7 @@ mod run;
 mod sshd;
 mod wait;
 
+pub use agent::Agent;
 pub use cluster::{Cluster, NodeHandle};
 pub use person::{Login, Person};
 pub use ports::free_port;

@@ -1,0 +1,192 @@
+//! Hosts that run an agent: joined by a token, reached through tunnels, and what a session there survives.
+
+use palisade_testkit::{Agent, Cluster, me, retry};
+use std::time::{Duration, Instant};
+
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Goal: the whole way of a host with an agent. Method: three nodes, one agent, stock OpenSSH under `pal proxy ssh`;
+/// the node that carries a live shell is killed, and the shell goes on where it was.
+#[test]
+fn a_shell_at_an_agent_outlives_the_node_that_carries_it() {
+    let cluster = Cluster::start(3);
+    let _web1 = Agent::start(&cluster, "web1", "env=test");
+    let alice = cluster.person("alice", "access,auditor");
+    alice.login(&cluster.nodes[0].web_addr()).ok();
+    let target = format!("{}@web1", me());
+    assert_eq!(
+        alice.ssh(&[&target, "echo through a tunnel"]).ok(),
+        "through a tunnel\n"
+    );
+    assert_eq!(alice.ssh(&[&target, "exit 7"]).status.code(), Some(7));
+
+    let mut shell = alice.ssh_interactive(&[&target]);
+    shell.send(b"marker=kept; echo begin-$((40+2))\n");
+    shell.expect_output("begin-42", BOUND);
+    // Each node in turn dies and comes back: whichever carries the shell is among them.
+    for i in 0..cluster.nodes.len() {
+        cluster.kill9(i);
+        let killed = Instant::now();
+        shell.send(format!("echo $marker-{i}-$((1+1))\n").as_bytes());
+        shell.expect_output(&format!("kept-{i}-2"), BOUND);
+        println!("node {i} killed: the shell answered after {:?}", killed.elapsed());
+        assert!(
+            killed.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            killed.elapsed()
+        );
+        cluster.spawn(i);
+        cluster.wait_voters(3);
+    }
+    shell.send(b"exit 3\n");
+    assert_eq!(shell.finish(BOUND).status.code(), Some(3));
+
+    // One session, one recording, whole.
+    let starts = cluster.events(0, "session.start");
+    let live = retry("the recording to be complete", BOUND, || {
+        let rows = alice.pal(&["recordings", "ls", "--format", "json"]).json();
+        let rows = rows
+            .as_array()
+            .or_else(|| rows["items"].as_array())
+            .cloned()
+            .unwrap_or_default();
+        let mine: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                if row["recording"].is_object() {
+                    &row["recording"]
+                } else {
+                    row
+                }
+            })
+            .filter(|row| row["session_kind"] == "interactive")
+            .cloned()
+            .collect();
+        match &mine[..] {
+            [row] if row["completeness"] == "complete" => Ok(row.clone()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    assert_eq!(starts.len(), 3, "{starts:?}");
+    let by_agent = |event: &serde_json::Value| event.to_string().contains(r#""recorded_at":"agent""#);
+    assert!(starts.iter().all(by_agent), "{starts:?}");
+    let session = live["session"].as_str().expect("a session id");
+    let played = alice.pal(&["play", "--no-wait", session]).ok();
+    for i in 0..3 {
+        assert!(played.contains(&format!("kept-{i}-2")), "{played}");
+    }
+}
+
+/// A token for one host is no good for another, nor for a node, nor twice.
+#[test]
+fn a_host_token_is_for_one_host_once() {
+    let cluster = Cluster::start(1);
+    let addr = cluster.nodes[0].web_addr();
+    let token = cluster
+        .palctl(0, &["tokens", "add", "--host", "web1", "--quiet"])
+        .ok();
+    let other = Agent::configured(&cluster, "web2", "");
+    let said = other.join(&token, &addr).refused();
+    assert!(said.contains("token is not valid"), "{said}");
+    let node_token = cluster.join_token(0);
+    let web1 = Agent::configured(&cluster, "web1", "");
+    let said = web1.join(&node_token, &addr).refused();
+    assert!(said.contains("token is not valid"), "{said}");
+    web1.join(&token, &addr).ok();
+    let said = web1.join(&token, &addr).refused();
+    assert!(said.contains("token is not valid"), "{said}");
+    assert_eq!(
+        cluster.events(0, "host.join").len(),
+        4,
+        "one join and three refusals"
+    );
+}
+
+/// A lock, a removed host and a stopped agent: each ends what runs and refuses what comes.
+#[test]
+fn a_lock_ends_a_session_at_an_agent_and_a_removed_host_is_gone() {
+    let cluster = Cluster::start(3);
+    let _web1 = Agent::start(&cluster, "web1", "env=test");
+    let alice = cluster.person("alice", "access");
+    alice.login(&cluster.nodes[0].web_addr()).ok();
+    let target = format!("{}@web1", me());
+    let mut shell = alice.ssh_interactive(&[&target]);
+    shell.send(b"echo ready-$((40+2))\n");
+    shell.expect_output("ready-42", BOUND);
+    let on = cluster.follower();
+    let locked = Instant::now();
+    cluster
+        .palctl(on, &["lock", "--user", "alice", "--message", "see security"])
+        .ok();
+    let ended = shell.finish(BOUND);
+    assert!(!ended.succeeded());
+    assert!(ended.complaint().contains("see security"), "{ended}");
+    println!("ended {:?} after the lock", locked.elapsed());
+    assert!(locked.elapsed() < Duration::from_secs(5));
+    assert!(!alice.ssh(&[&target, "true"]).succeeded());
+    cluster.palctl(on, &["hosts", "rm", "web1", "--yes"]).ok();
+    retry("the agent to be turned away", BOUND, || {
+        let refused = cluster.events(on, "agent.refused");
+        if refused.is_empty() {
+            Err("not yet".to_owned())
+        } else {
+            Ok(())
+        }
+    });
+}
+
+/// One command on all hosts with a label: output in order of names, each line behind its host, one exit code.
+#[test]
+fn a_command_runs_on_every_host_with_a_label() {
+    let cluster = Cluster::start(1);
+    let _hosts = ["web2", "web1"].map(|name| Agent::start(&cluster, name, "env=prod"));
+    let _other = Agent::start(&cluster, "db1", "env=dev");
+    let alice = cluster.person("alice", "access");
+    alice.login(&cluster.nodes[0].web_addr()).ok();
+    let target = format!("{}@env=prod", me());
+    let said = alice.pal(&["ssh", &target, "echo one; echo two"]).ok();
+    assert_eq!(said, "web1 | one\nweb1 | two\nweb2 | one\nweb2 | two\n");
+    let ran = alice.pal(&["ssh", &target, "exit 4"]);
+    assert_eq!(ran.status.code(), Some(4), "{ran}");
+    let nobody = alice.pal(&["ssh", "env=test", "true"]).refused();
+    assert!(nobody.contains("no host"), "{nobody}");
+}
+
+/// Files both ways through the agent, with stock tools; each is in the audit log with its hash.
+#[test]
+fn files_pass_through_an_agent_and_are_audited_with_their_hash() {
+    let cluster = Cluster::start(1);
+    let _web1 = Agent::start(&cluster, "web1", "");
+    let alice = cluster.person("alice", "access");
+    alice.login(&cluster.nodes[0].web_addr()).ok();
+    let folder = cluster.folder("files");
+    let (from, there, back) = (folder.join("from"), folder.join("there"), folder.join("back"));
+    let content: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    std::fs::write(&from, &content).expect("the folder is writable");
+    let remote = format!("{}@web1:{}", me(), there.display());
+    let local = from.display().to_string();
+    palisade_testkit::run(&mut alice.openssh("scp", &[&local, &remote])).ok();
+    palisade_testkit::run(&mut alice.openssh("scp", &[&remote, &back.display().to_string()])).ok();
+    assert_eq!(std::fs::read(&back).expect("it came back"), content);
+    let hash = palisade_testkit::run(std::process::Command::new("sha256sum").arg(&from)).ok();
+    let hash = hash.split_whitespace().next().expect("a hash").to_owned();
+    let events = retry("both transfers in the audit log", BOUND, || {
+        let events = cluster.events(0, "session.file");
+        let with_hash = events
+            .iter()
+            .filter(|event| event.to_string().contains(&hash))
+            .count();
+        if with_hash >= 2 {
+            Ok(events)
+        } else {
+            Err(format!("{events:?}"))
+        }
+    });
+    assert!(
+        events
+            .iter()
+            .any(|event| event.to_string().contains(&there.display().to_string()))
+    );
+}

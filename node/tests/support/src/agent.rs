@@ -1,0 +1,137 @@
+//! The agent of a host, as a real process.
+
+use crate::cluster::Cluster;
+use crate::program;
+use crate::run::run;
+use crate::wait::retry;
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An agent that has joined; its process is stopped when this is dropped.
+#[derive(Debug)]
+pub struct Agent {
+    /// The host's name.
+    pub name: String,
+    config: PathBuf,
+    log: PathBuf,
+    child: RefCell<Option<Child>>,
+}
+
+impl Agent {
+    /// Joins a host by a token of the cluster, starts its agent and waits until it is online.
+    pub fn start(cluster: &Cluster, name: &str, labels: &str) -> Self {
+        let agent = Agent::configured(cluster, name, "");
+        let on = cluster.any_running();
+        let mut words = vec!["tokens", "add", "--host", name, "--quiet"];
+        if !labels.is_empty() {
+            words.extend(["--labels", labels]);
+        }
+        let token = cluster.palctl(on, &words).ok();
+        agent.join(&token, &cluster.nodes[on].web_addr()).ok();
+        agent.spawn();
+        agent.wait_online(cluster);
+        agent
+    }
+
+    /// Writes a configuration, and starts nothing.
+    pub fn configured(cluster: &Cluster, name: &str, more: &str) -> Self {
+        let folder = cluster.folder(&format!("agent-{name}"));
+        let config = folder.join("agent.yaml");
+        let text = format!(
+            "name: {name}\ndata_dir: {}\n{more}",
+            folder.join("data").display()
+        );
+        fs::write(&config, text).expect("the temporary folder is writable");
+        Agent {
+            name: name.to_owned(),
+            config,
+            log: folder.join("log"),
+            child: RefCell::new(None),
+        }
+    }
+
+    /// Tries to join with any token at an address.
+    pub fn join(&self, token: &str, addr: &str) -> crate::run::Ran {
+        let mut command = Command::new(program("palisade"));
+        command
+            .args(["agent", "join", "--config"])
+            .arg(&self.config)
+            .args([token.trim(), addr]);
+        run(&mut command)
+    }
+
+    /// Starts the process.
+    pub fn spawn(&self) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("its folder is there");
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(program("palisade"))
+            .args(["agent", "start", "--config"])
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("an open file can be shared"))
+            .stderr(log)
+            .spawn()
+            .expect("setpriv (util-linux) is there");
+        *self.child.borrow_mut() = Some(child);
+    }
+
+    /// Waits until the cluster lists the host as online.
+    pub fn wait_online(&self, cluster: &Cluster) {
+        retry(&format!("{} to be online", self.name), PATIENCE, || {
+            match self.listed(cluster) {
+                Some(host) if host["online"] == true => Ok(()),
+                other => Err(format!("{other:?}\n{}", self.log())),
+            }
+        });
+    }
+
+    /// The host as an operator's list shows it.
+    pub fn listed(&self, cluster: &Cluster) -> Option<serde_json::Value> {
+        let on = cluster.any_running();
+        let hosts = cluster.palctl(on, &["hosts", "ls", "--format", "json"]).json();
+        let hosts = hosts.as_array().or_else(|| hosts["items"].as_array()).cloned()?;
+        hosts
+            .into_iter()
+            .find(|host| host["metadata"]["name"] == self.name.as_str())
+    }
+
+    /// Everything it logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// kill -9.
+    pub fn kill9(&self) {
+        if let Some(mut child) = self.child.borrow_mut().take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.borrow().as_ref().map(Child::id)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill9();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("---- log of the agent of {}", self.name);
+            eprintln!("{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+        }
+    }
+}
