@@ -313,6 +313,9 @@ pub(crate) fn memory(sessions: usize, writes: u64, rest: Duration) -> anyhow::Re
     crate::writes::write_many(&scene.cluster, writes)?;
     show(&format!("after {writes} writes"), &residents(&scene.cluster)?);
     std::thread::sleep(rest);
-    show(&format!("{} s later", rest.as_secs()), &residents(&scene.cluster)?);
+    show(
+        &format!("{} s later", rest.as_secs()),
+        &residents(&scene.cluster)?,
+    );
     Ok(())
 }
