@@ -290,6 +290,69 @@ async fn scp_and_sftp_carry_files_both_ways() {
         Some("3000000"),
         "{transfers:?}"
     );
+    // The protocol before SFTP, which passes as a command, leaves the same trace.
+    let out = world
+        .client(
+            "scp",
+            &["-q", "-O", &path("here"), &format!("web1:{}", path("old"))],
+        )
+        .output()
+        .await
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let old = support::until("the transfer of the old protocol", || {
+        let transfers = world.consensus.events_of(EventKind::FileTransfer);
+        transfers.into_iter().find(|e| e.target.ends_with("old"))
+    })
+    .await;
+    let hash = tokio::process::Command::new("sha256sum")
+        .arg(path("here"))
+        .output()
+        .await
+        .unwrap();
+    let hash = String::from_utf8_lossy(&hash.stdout[..64]).into_owned();
+    assert_eq!(old.data.get("sha256"), Some(&hash), "{old:?}");
+    assert_eq!(of("there", "sha256"), Some(hash), "{transfers:?}");
+    let summary = support::until("one summary for each session", || {
+        let all = world.consensus.events_of(EventKind::FileSummary);
+        (all.len() == 4).then_some(all)
+    })
+    .await;
+    let written = |e: &palisade_core::event::Event| e.data["files_written"] == "1";
+    assert_eq!(summary.iter().filter(|e| written(e)).count(), 3, "{summary:?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_without_file_copy_is_refused_in_every_protocol() {
+    let role =
+        "{options: {file_copy: false}, allow: {logins: ['{{internal.logins}}'], host_labels: {'*': '*'}}}";
+    let world = World::with_role(role).await;
+    let path = |name: &str| world.path(name).display().to_string();
+    std::fs::write(world.path("here"), "content").unwrap();
+    let to = format!("web1:{}", path("there"));
+    let tries = [
+        world.client("sftp", &["-b", "/dev/null", "web1"]),
+        world.client("scp", &["-q", &path("here"), &to]),
+        world.client("scp", &["-q", "-O", &path("here"), &to]),
+        world.ssh(&["web1", &format!("cat > {}", path("there"))]),
+        world.ssh(&["web1", "cat /etc/hostname"]),
+    ];
+    for (n, mut command) in tries.into_iter().enumerate() {
+        let out = command.output().await.unwrap();
+        assert!(!out.status.success(), "{command:?}");
+        let why = String::from_utf8_lossy(&out.stderr);
+        assert!(
+            why.contains("sftp is not allowed by your roles"),
+            "{command:?}: {why}"
+        );
+        let refused = world.consensus.events_of(EventKind::ChannelRefused).len();
+        assert_eq!(refused, n + 1, "{command:?}");
+    }
+    assert!(!world.path("there").exists());
+    assert!(world.consensus.events_of(EventKind::SessionStart).is_empty());
+    let out = world.ssh(&["web1", "true"]).output().await.unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     world.stop().await;
 }
 

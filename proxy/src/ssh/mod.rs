@@ -19,7 +19,6 @@ mod live;
 pub(crate) mod node;
 mod outer;
 mod session;
-mod sftp;
 
 pub use listener::Proxy;
 pub use live::Live;

@@ -1,27 +1,24 @@
 //! One session channel: a terminal, a command or a file transfer. Decides when it begins, records what passes.
 
-use crate::recorder::{Recorded, Recorder, hex};
+use crate::recorder::ToNodes;
 use crate::ssh::link::Link;
 use crate::ssh::live::{Entry, Stop};
 use crate::ssh::node::Refused;
 use crate::ssh::outer::prohibited;
-use crate::ssh::sftp;
 use bytes::Bytes;
 use palisade_core::access::{Ability, Permit};
 use palisade_core::api::LiveSession;
 use palisade_core::command::Command;
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::{Name, RequestId, SessionId};
-use palisade_core::record::{Completeness, Record, RecordingMode, RecordingSpec, SessionKind};
-use palisade_session::recording::{CappedCapture, Direction, EventKind as RecordedEvent};
+use palisade_core::record::{Completeness, Record, RecordingSpec, SessionKind};
+use palisade_session::files::copied_by;
 use palisade_session::ssh::relay::{Boxed2, Chunk, End, Inspect, Outcome, Progress, relay};
 use palisade_session::ssh::russh::server::{ChannelOpenHandle, Msg};
 use palisade_session::ssh::russh::{Channel, ChannelMsg};
+use palisade_session::tap::{Ended, Plan, Tap, cut_command, kind_word, mode_word};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// File transfers that are audited in one log entry while a session lasts.
-const TRANSFERS_AT_ONCE: usize = 32;
 
 /// How long the end of a session is tried to be written while the cluster has no quorum.
 const END_PATIENCE: Duration = Duration::from_secs(600);
@@ -77,30 +74,8 @@ struct Session {
 struct Running {
     id: SessionId,
     kind: SessionKind,
-    recorder: Recorder,
-    /// What is kept of each direction, where it is not all of the output.
-    capped: Option<Capped>,
-    /// Looks on while files are transferred.
-    files: Option<sftp::Watch>,
+    tap: Tap,
     entry: Entry,
-}
-
-/// The three streams of a program without a terminal.
-struct Capped {
-    input: CappedCapture,
-    output: CappedCapture,
-    error_output: CappedCapture,
-}
-
-impl Capped {
-    fn new(cap: u64) -> Self {
-        let capture = |direction| CappedCapture::new(direction, cap);
-        Capped {
-            input: capture(Direction::Input),
-            output: capture(Direction::Output),
-            error_output: capture(Direction::ErrorOutput),
-        }
-    }
 }
 
 impl Session {
@@ -113,6 +88,11 @@ impl Session {
             .ask(ability, command)
             .await
             .map_err(|refused| refused.to_string())?;
+        // Who may run commands and may not copy files may not copy them by a command either.
+        if ability == Ability::Exec && copied_by(command).is_some() {
+            let copies = self.link.ask(Ability::Sftp, command).await;
+            copies.map_err(|refused| refused.to_string())?;
+        }
         let started = self.start(&permit, kind, command).await;
         match started {
             Ok(running) => {
@@ -130,13 +110,11 @@ impl Session {
         let other = |_| Refused::Other("no session id could be made".into());
         let id = SessionId::parse(&uuid::Uuid::new_v4().to_string()).map_err(other)?;
         let mode = permit.options().record_session;
-        let (recorder, sealed_key) = Recorder::begin(
-            Arc::clone(consensus),
-            Arc::clone(&link.node.recordings),
-            &id,
-            mode,
-            &link.node.home,
-        )?;
+        let ship = ToNodes {
+            recordings: Arc::clone(&link.node.recordings),
+            consensus: Arc::clone(consensus),
+        };
+        let (key, sealed_key) = ship.key(&id)?;
         let started = consensus.now();
         let row = RecordingSpec {
             session: id.clone(),
@@ -147,7 +125,7 @@ impl Session {
             node: consensus.node_id(),
             at_agent: false,
             client_addr: link.who.peer.to_string(),
-            command: cut(command),
+            command: cut_command(command),
             mode,
             started,
             ended: None,
@@ -172,7 +150,7 @@ impl Session {
             events.push(
                 link.event(EventKind::Exec)
                     .session(id.as_str())
-                    .target(cut(command)),
+                    .target(cut_command(command)),
             );
         }
         let max_sessions = permit.options().max_sessions;
@@ -186,14 +164,15 @@ impl Session {
                 },
             )
             .await?;
-        if let Some((columns, rows)) = self.terminal {
-            recorder.note(resize(columns, rows));
-        }
-        if !command.is_empty() {
-            recorder.note(RecordedEvent::ExecStart {
-                command: cut(command),
-            });
-        }
+        let plan = Plan {
+            session: id.clone(),
+            kind,
+            mode,
+            exec_capture_bytes: permit.exec_capture_bytes(),
+            command: cut_command(command),
+            terminal: self.terminal,
+        };
+        let tap = Tap::begin(Arc::new(ship), &plan, key, &link.node.home);
         let live = LiveSession {
             session: id.to_string(),
             user: link.who.holder.user.to_string(),
@@ -205,51 +184,8 @@ impl Session {
             started,
         };
         let entry = link.node.live.add(id.clone(), live, self.stop.clone());
-        let capped = match kind {
-            SessionKind::Interactive => None,
-            SessionKind::Exec => Some(Capped::new(permit.exec_capture_bytes())),
-            // File contents are not recorded: size and hash of the streams are.
-            SessionKind::Sftp | SessionKind::Forward => Some(Capped::new(0)),
-        };
-        let files = (kind == SessionKind::Sftp).then(sftp::Watch::default);
-        Ok(Running {
-            id,
-            kind,
-            recorder,
-            capped,
-            files,
-            entry,
-        })
+        Ok(Running { id, kind, tap, entry })
     }
-}
-
-fn mode_word(mode: RecordingMode) -> &'static str {
-    match mode {
-        RecordingMode::BestEffort => "best_effort",
-        RecordingMode::Strict => "strict",
-    }
-}
-
-fn kind_word(kind: SessionKind) -> &'static str {
-    match kind {
-        SessionKind::Interactive => "interactive",
-        SessionKind::Exec => "exec",
-        SessionKind::Sftp => "sftp",
-        SessionKind::Forward => "forward",
-    }
-}
-
-fn resize(columns: u32, rows: u32) -> RecordedEvent {
-    let bounded = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-    RecordedEvent::Resize {
-        cols: bounded(columns),
-        rows: bounded(rows),
-    }
-}
-
-/// A command as it is kept: long ones are cut, control characters are escaped where they are shown.
-fn cut(command: &str) -> String {
-    command.chars().take(4096).collect()
 }
 
 impl Inspect for Session {
@@ -278,7 +214,7 @@ impl Inspect for Session {
                 } => {
                     self.terminal = Some((*col_width, *row_height));
                     if let Some(running) = &mut self.running {
-                        running.recorder.note(resize(*col_width, *row_height));
+                        running.tap.resize(*col_width, *row_height);
                     }
                     Ok(())
                 }
@@ -322,23 +258,17 @@ impl Inspect for Session {
             if running.kind != SessionKind::Interactive {
                 self.link.touch();
             }
-            running.files(
-                &self.link,
-                data.iter().map(|chunk| &chunk.data),
-                sftp::Watch::reply,
-            );
-            running
-                .output(data)
-                .await
-                .map_err(|e| format!("the session cannot be recorded: {e}"))
+            let shown = running.tap.output(data).await;
+            running.audit_transfers(&self.link);
+            shown.map_err(|e| format!("the session cannot be recorded: {e}"))
         })
     }
 
     fn input<'a>(&'a mut self, data: &'a Bytes) -> Boxed2<'a, Result<(), String>> {
         self.link.touch();
         if let Some(running) = &mut self.running {
-            running.files(&self.link, std::iter::once(data), sftp::Watch::request);
-            running.input(data);
+            running.tap.input(data);
+            running.audit_transfers(&self.link);
         }
         Box::pin(std::future::ready(Ok(())))
     }
@@ -355,120 +285,26 @@ impl Session {
 }
 
 impl Running {
-    /// Shows passing bytes to whoever watches the transfers, and audits those that are finished.
-    fn files<'a>(
-        &mut self,
-        link: &Arc<Link>,
-        data: impl Iterator<Item = &'a Bytes>,
-        show: fn(&mut sftp::Watch, &[u8]),
-    ) {
-        let Some(watch) = &mut self.files else { return };
-        data.for_each(|bytes| show(watch, bytes));
-        if watch.waiting() < TRANSFERS_AT_ONCE {
-            return;
-        }
-        let events = transfer_events(link, &self.id, watch.done());
-        let (link, id) = (Arc::clone(link), link.node.consensus.new_id());
-        link.node
-            .tasks
-            .clone()
-            .spawn(async move { commit(&link, id, Command::Audit { events }).await });
-    }
-
-    async fn output(&mut self, data: &[Chunk]) -> Result<(), palisade_core::ports::Unavailable> {
-        let Some(capped) = &mut self.capped else {
-            // Everything a terminal shows is one stream.
-            return self
-                .recorder
-                .output(
-                    data.iter()
-                        .map(|chunk| RecordedEvent::Output(chunk.data.to_vec())),
-                )
-                .await;
-        };
-        let kept = data.iter().filter_map(|chunk| match chunk.ext {
-            None => capped.output.event(&chunk.data),
-            Some(_) => capped.error_output.event(&chunk.data),
-        });
-        let kept: Vec<_> = kept.collect();
-        self.recorder.output(kept.into_iter()).await
-    }
-
-    fn input(&mut self, data: &Bytes) {
-        match &mut self.capped {
-            // What is typed may be a password: only how much.
-            None => self.recorder.note(RecordedEvent::InputSize(data.len() as u64)),
-            Some(capped) => {
-                if let Some(event) = capped.input.event(data) {
-                    self.recorder.note(event);
-                }
-            }
+    /// Audits the files that are finished, once they are enough for an entry.
+    fn audit_transfers(&self, link: &Arc<Link>) {
+        let events = self.tap.transfers(&|kind| link.event(kind));
+        if !events.is_empty() {
+            commit_soon(link, Command::Audit { events });
         }
     }
 
     /// Ends the recording and commits the end, also when the cluster has no quorum for a while.
     async fn finish(self, link: &Arc<Link>, outcome: Outcome, stopped: Option<String>) {
-        let mut hash = None;
         drop(self.entry);
-        if let Some(capped) = self.capped {
-            for capture in [capped.input, capped.output, capped.error_output] {
-                let total = capture.finish();
-                if let RecordedEvent::Captured {
-                    size,
-                    sha256,
-                    direction: Direction::Output,
-                    ..
-                } = &total
-                {
-                    hash = Some((*size, hex(sha256)));
-                }
-                self.recorder.note(total);
-            }
-        }
         let ours = stopped.filter(|_| outcome.broken.is_some());
-        if let Some(reason) = ours.as_ref().or(outcome.broken.as_ref()) {
-            self.recorder.note(RecordedEvent::Note(reason.clone()));
-        }
-        if let Some(status) = outcome.exit_status {
-            self.recorder.note(RecordedEvent::Exit { status });
-        }
-        let Recorded {
+        let base = |kind: EventKind| -> Event { link.event(kind) };
+        let Ended {
             completeness,
             chunks,
             last_chunk,
-        } = self.recorder.finish().await;
-        let output_bytes = outcome.output_bytes;
-        let mut event = link
-            .event(EventKind::SessionEnd)
-            .session(self.id.as_str())
-            .with("kind", kind_word(self.kind));
-        event = event
-            .with("input_bytes", outcome.input_bytes)
-            .with("output_bytes", outcome.output_bytes);
-        if let Some(status) = outcome.exit_status {
-            event = event.with("exit_status", status);
-        }
-        if let Some(signal) = outcome.exit_signal {
-            event = event.with("exit_signal", signal);
-        }
-        if let Some((size, hash)) = hash {
-            event = event.with("stdout_bytes", size).with("stdout_sha256", hash);
-        }
-        let mut events = match self.files {
-            Some(watch) => transfer_events(link, &self.id, watch.finish()),
-            None => Vec::new(),
-        };
-        if let Some(reason) = ours.as_ref().or(outcome.broken.as_ref()) {
-            event = event.message(reason.as_str());
-        }
-        if let Some(reason) = ours {
-            let cut_off = link
-                .event(EventKind::SessionTerminated)
-                .session(self.id.as_str())
-                .message(reason);
-            events.push(cut_off);
-        }
-        events.push(event);
+            output_bytes,
+            events,
+        } = self.tap.finish(&outcome, ours.as_deref(), &base).await;
         let end = Command::EndSession {
             session: self.id,
             completeness,
@@ -477,12 +313,17 @@ impl Running {
             last_chunk,
             events,
         };
-        let (link, id) = (Arc::clone(link), link.node.consensus.new_id());
-        link.node
-            .tasks
-            .clone()
-            .spawn(async move { commit(&link, id, end).await });
+        commit_soon(link, end);
     }
+}
+
+/// Commits what has happened without holding anybody up.
+fn commit_soon(link: &Arc<Link>, command: Command) {
+    let (link, id) = (Arc::clone(link), link.node.consensus.new_id());
+    link.node
+        .tasks
+        .clone()
+        .spawn(async move { commit(&link, id, command).await });
 }
 
 /// Commits what has happened, with patience: it cannot be undone, so it must be written.
@@ -506,25 +347,4 @@ async fn commit(link: &Link, id: RequestId, command: Command) {
         }
         pause = (pause * 2).min(Duration::from_secs(5));
     }
-}
-
-fn transfer_events(link: &Link, id: &SessionId, transfers: Vec<sftp::Transfer>) -> Vec<Event> {
-    let event = |file: sftp::Transfer| {
-        let event = link
-            .event(EventKind::FileTransfer)
-            .session(id.as_str())
-            .target(file.path)
-            .with("action", file.action);
-        let event = if file.read > 0 {
-            event.with("bytes_read", file.read)
-        } else {
-            event
-        };
-        if file.written > 0 {
-            event.with("bytes_written", file.written)
-        } else {
-            event
-        }
-    };
-    transfers.into_iter().map(event).collect()
 }

@@ -343,7 +343,7 @@ impl Tunnels {
         (row.chunks, row.output_bytes, row.last_chunk) = (0, 0, String::new());
         row.command = row.command.chars().take(4096).collect();
         let sealed = self.node.recordings.seal_key(&session, data_key)?;
-        row.sealed_key = crate::recorder::hex(&sealed);
+        row.sealed_key = hex::encode(&sealed);
         let login = row.login.clone();
         // Exactly one of them says that the session starts, and it says so first.
         let mut events = events.into_iter();
