@@ -286,3 +286,40 @@ fn a_state_of_another_process_or_a_missing_one_is_not_opened() {
         Err(OpenError::Missing { .. })
     ));
 }
+
+/// A sync that was under way looked for the files of the database that an install had just replaced and removed, and
+/// the node stopped.
+#[test]
+fn installs_do_not_disturb_syncs() {
+    let d = tempfile::tempdir().expect("tempdir");
+    let store = open(&d.path().join("a"));
+    fill(&store, 10);
+    let mut bytes = Vec::new();
+    let snapshot = store.build_snapshot(b"meta".to_vec()).expect("build");
+    snapshot
+        .open()
+        .expect("open")
+        .read_to_end(&mut bytes)
+        .expect("read");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| {
+            while !stop.load(Ordering::SeqCst) {
+                fill(&store, 500);
+                store.sync()?;
+            }
+            store.sync()
+        });
+        for _ in 0..100 {
+            let mut incoming = store.new_incoming().expect("incoming");
+            incoming.write_all(&bytes).expect("write");
+            if let Err(e) = store.install_snapshot(incoming) {
+                stop.store(true, Ordering::SeqCst);
+                panic!("{e}");
+            }
+        }
+        stop.store(true, Ordering::SeqCst);
+        let synced = syncing.join().expect("no panic");
+        synced.expect("a sync never fails for an install");
+    });
+}

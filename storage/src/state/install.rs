@@ -43,6 +43,8 @@ impl StateStore {
             Ok(())
         })?;
         let new = Live::new(engine, number, seq)?;
+        // A sync that is under way must not find the files of the old database gone: that would stop the node.
+        let _no_sync = inner.syncing.lock();
         inner.switch(number)?;
         *inner.live.write() = new;
         inner.remove_others(number);
