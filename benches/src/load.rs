@@ -16,6 +16,11 @@ impl Seen {
         Seen { took, over }
     }
 
+    /// How many were done.
+    pub(crate) fn count(&self) -> usize {
+        self.took.len()
+    }
+
     /// Done a second.
     pub(crate) fn rate(&self) -> f64 {
         self.took.len() as f64 / self.over.as_secs_f64().max(f64::MIN_POSITIVE)

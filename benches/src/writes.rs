@@ -165,6 +165,30 @@ fn run_signing(cluster: &Cluster, clients: usize, seconds: u64) -> anyhow::Resul
     })
 }
 
+/// What a measurement saw, and what it cost these processes: microseconds of processor time for each thing done. Other
+/// work on the machine changes rates, and this much less.
+fn with_cpu(pids: &[u32], work: impl FnOnce() -> anyhow::Result<Seen>) -> anyhow::Result<(Seen, f64)> {
+    let all = || -> anyhow::Result<f64> { pids.iter().map(|pid| cpu_seconds(*pid)).sum() };
+    let before = all()?;
+    let seen = work()?;
+    let each = (all()? - before) * 1e6 / seen.count().max(1) as f64;
+    Ok((seen, each))
+}
+
+/// Processor time of a process so far, in its own code and in the kernel (proc(5), fields 14 and 15).
+fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    const TICKS_A_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("a process's name in brackets")?;
+    let ticks: Vec<f64> = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / TICKS_A_SECOND)
+}
+
 /// Both side by side, one after the other for each number of clients.
 pub(crate) fn measure_all(seconds: u64, clients: &[usize]) -> anyhow::Result<()> {
     println!("\n== committed writes of 256 bytes, three nodes on one disk, {seconds} s each");
@@ -173,15 +197,30 @@ pub(crate) fn measure_all(seconds: u64, clients: &[usize]) -> anyhow::Result<()>
     // One name for each number of clients: a record is created, not changed.
     let marks = ["a", "b", "c", "d", "e", "f", "g", "h"];
     let mut last = None;
+    let nodes = cluster
+        .nodes
+        .iter()
+        .filter_map(|node| node.pid())
+        .collect::<Vec<_>>();
     for (count, mark) in clients.iter().zip(marks) {
-        let theirs = run_etcd(&etcd, *count, seconds).context("etcd")?;
-        let ours = run_writes(&cluster, *count, seconds, mark).context("palisade")?;
-        println!("{count:>4} clients  palisade {}", ours.line());
-        println!("              etcd     {}", theirs.line());
+        let (theirs, their_cpu) =
+            with_cpu(&etcd.pids(), || run_etcd(&etcd, *count, seconds).context("etcd"))?;
+        let (ours, our_cpu) = with_cpu(&nodes, || {
+            run_writes(&cluster, *count, seconds, mark).context("palisade")
+        })?;
         println!(
-            "              ratio    {:.2} (rate), {:.2} (p50)",
+            "{count:>4} clients  palisade {}  cpu {our_cpu:>5.0} µs a write",
+            ours.line()
+        );
+        println!(
+            "              etcd     {}  cpu {their_cpu:>5.0} µs a write",
+            theirs.line()
+        );
+        println!(
+            "              ratio    {:.2} (rate), {:.2} (p50), {:.2} (cpu)",
             ours.rate() / theirs.rate(),
-            ours.percentile(50) / theirs.percentile(50)
+            ours.percentile(50) / theirs.percentile(50),
+            our_cpu / their_cpu
         );
         last = (*count == 64).then(|| ours.rate()).or(last);
     }
