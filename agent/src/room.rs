@@ -74,6 +74,8 @@ pub(crate) struct Room {
     input: tokio::sync::Mutex<Option<Input>>,
     gate: Mutex<Gate>,
     flow: watch::Sender<Flow>,
+    /// The program can be typed to.
+    up: watch::Sender<bool>,
     tap: Tap,
     writer: Arc<Writer>,
     people: Mutex<People>,
@@ -115,20 +117,25 @@ impl Room {
     pub(crate) fn open(
         connection: Arc<Connection>,
         begun: Begun,
-        starting: Starting,
+        mut starting: Starting,
         ability: Ability,
         keeps: Box<dyn std::any::Any + Send>,
     ) -> Arc<Room> {
-        let gate = Gate::new(matches!(starting, Starting::Later(_)));
+        let (waits, control, input) = match &mut starting {
+            Starting::Now(program) => (false, Some(program.control.clone()), program.input.take()),
+            Starting::Later(_) => (true, None, None),
+        };
+        let gate = Gate::new(waits);
         let room = Arc::new(Room {
             id: begun.plan.session.clone(),
             live: begun.live,
             kind: begun.plan.kind,
             ability,
             stop: Stop::default(),
-            control: Mutex::default(),
+            control: Mutex::new(control),
             size: Mutex::default(),
-            input: tokio::sync::Mutex::new(None),
+            input: tokio::sync::Mutex::new(input),
+            up: watch::Sender::new(!waits),
             flow: watch::Sender::new(gate.flow()),
             gate: Mutex::new(gate),
             tap: begun.tap,
@@ -167,27 +174,29 @@ impl Room {
 
     /// The room's program, once it may run; or why it never will.
     async fn started(self: &Arc<Self>, starting: Starting) -> Result<Program, String> {
-        let mut program = match starting {
-            Starting::Now(program) => *program,
-            Starting::Later(launch) => {
-                let mut flow = self.flow.subscribe();
-                tokio::select! {
-                    biased;
-                    reason = self.policy() => return Err(reason),
-                    _ = flow.wait_for(|flow| *flow == Flow::Running) => {}
-                }
-                launch().map_err(|error| {
-                    tracing::error!(error = %error, "a session could not be started");
-                    format!("the host cannot start a session: {error}")
-                })?
-            }
+        let launch = match starting {
+            Starting::Now(program) => return Ok(*program),
+            Starting::Later(launch) => launch,
         };
-        let control = program.control.clone();
-        if let Some((columns, rows, pixels)) = self.size.lock().take() {
-            control.resize(columns, rows, pixels);
+        let mut flow = self.flow.subscribe();
+        tokio::select! {
+            biased;
+            reason = self.policy() => return Err(reason),
+            _ = flow.wait_for(|flow| *flow == Flow::Running) => {}
         }
-        *self.control.lock() = Some(control);
+        let mut program = launch().map_err(|error| {
+            tracing::error!(error = %error, "a session could not be started");
+            format!("the host cannot start a session: {error}")
+        })?;
+        {
+            let mut control = self.control.lock();
+            if let Some((columns, rows, pixels)) = self.size.lock().take() {
+                program.control.resize(columns, rows, pixels);
+            }
+            *control = Some(program.control.clone());
+        }
         *self.input.lock().await = program.input.take();
+        self.up.send_replace(true);
         Ok(program)
     }
 
@@ -237,6 +246,10 @@ impl Room {
         if seat.mode != Mode::Owner {
             // The session is not idle: its limit is counted by the connection that answers for it.
             self.answers().touch();
+        }
+        // It is being started: what was typed since it began is for it.
+        if !*self.up.borrow() {
+            let _ = self.up.subscribe().wait_for(|up| *up).await;
         }
         self.tap.input(bytes);
         self.input_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);

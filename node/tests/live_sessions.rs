@@ -99,7 +99,8 @@ fn a_session_is_joined_through_any_node_and_goes_on_without_whoever_leaves() {
 
     // They gain nothing else, and access to the host alone lets nobody in.
     let target = format!("{}@web1", me());
-    assert!(!bob.ssh(&[&target, "true"]).succeeded());
+    let no = bob.pal(&["ssh", &target, "true"]).refused();
+    assert!(no.contains("no access to a host"), "{no}");
     for (who, mode) in [(&carol, "observer"), (&bob, "moderator")] {
         let no = who.pal(&["join", "--mode", mode, &session]).refused();
         assert!(no.contains("no live session") && no.contains(mode), "{no}");

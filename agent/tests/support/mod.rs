@@ -360,7 +360,7 @@ pub fn pass_to_join(user: &str, session: &str, mode: JoinMode, connection: &str)
         credential: &credential,
         client: None,
         session: &session,
-        owner: &view("alice", "{}"),
+        owner: &view("somebody", "{}"),
         login: &Login::parse("anybody").unwrap(),
         host: &host,
         mode,
