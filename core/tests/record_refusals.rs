@@ -138,7 +138,7 @@ fn each_fault_of_a_record_is_named_with_its_place() {
         (
             "count: 1",
             "count: 0",
-            "line 24, column 16: spec.allow.require_session_join[0].count: invalid value: integer `0`, expected a nonzero u32",
+            "line 24, column 16: spec.allow.require_session_join[0].count: 0 is out of range, expected a whole number",
         ),
         (
             "    logins: [admin]",
