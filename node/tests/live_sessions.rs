@@ -154,6 +154,7 @@ fn a_session_is_joined_through_any_node_and_goes_on_without_whoever_leaves() {
 
     // A plain OpenSSH host has no room: who might join reads so, who might not reads nothing.
     let _web2 = Sshd::start(&cluster, "web2");
+    alice.ssh_config();
     let _owner = shell(&alice, "web2");
     let session = session_with(&bob, &[("alice", "owner")]);
     let no = bob.pal(&["join", &session]).refused();
@@ -236,6 +237,7 @@ fn a_session_that_needs_a_moderator_waits_for_one_and_ends_with_them() {
     let no = alice.ssh(&[&target, "true"]);
     assert!(told(&no).contains("1 moderator"), "{no}");
     let _web2 = Sshd::start(&cluster, "web2");
+    alice.ssh_config();
     let no = alice.ssh(&["-tt", &format!("{}@web2", me())]);
     assert!(told(&no).contains("1 moderator"), "{no}");
 
