@@ -281,6 +281,55 @@ fn a_session_that_needs_a_moderator_waits_for_one_and_ends_with_them() {
     assert!(told(&ran).contains("ended because others left"), "{ran}");
 }
 
+/// Goal: a node that dies takes no participant with it. Method: each node in turn is killed under a session that would end
+/// with its moderator; whichever carries either of them is among them.
+#[test]
+fn a_moderated_session_outlives_the_nodes_that_carry_it_and_its_moderator() {
+    let cluster = Cluster::start(3);
+    cluster.without_second_factor();
+    cluster.create(&looks("moderator"));
+    cluster.create(&role(
+        "careful",
+        "{allow: {require_session_join: [{modes: [moderator]}]}}",
+    ));
+    let _web1 = Agent::start(&cluster, "web1", "");
+    let alice = cluster.person_by_password("alice", "access,careful");
+    let bob = cluster.person_by_password("bob", "looks");
+    for person in [&alice, &bob] {
+        person.login_by_password(&cluster.nodes[0].web_addr()).ok();
+    }
+    let mut owner = alice.ssh_interactive(&[&format!("{}@web1", me())]);
+    owner.expect_output("1 moderator is needed", BOUND);
+    let session = session_with(&bob, &[("alice", "owner")]);
+    let mut moderator = joins(&bob, &session, "moderator");
+    owner.send(b"PS1=; stty -echo; echo ready-$((40+2))\n");
+    moderator.expect_output("ready-42", SHELL_UP);
+    for i in 0..cluster.nodes.len() {
+        cluster.kill9(i);
+        let killed = Instant::now();
+        retry("both to see what is typed", BOUND, || {
+            // What is typed while the moderator is cut off is thrown away.
+            owner.send(format!("echo on-''{i}\n").as_bytes());
+            let seen = |one: &Background| one.output().contains(&format!("on-{i}"));
+            match seen(&owner) && seen(&moderator) {
+                true => Ok(()),
+                false => Err(owner.output()),
+            }
+        });
+        println!("node {i} killed: both went on after {:?}", killed.elapsed());
+        cluster.spawn(i);
+        cluster.wait_voters(3);
+    }
+    assert!(moderator.is_running());
+    owner.send(b"exit 3\n");
+    assert_eq!(owner.finish(LIFE).status.code(), Some(3));
+    assert_eq!(
+        cluster.events(0, "session.leave").len(),
+        1,
+        "they left with the session, once"
+    );
+}
+
 /// `max_sessions` counts sessions at all agents, whichever node each came through.
 #[test]
 fn the_limit_of_sessions_counts_them_at_all_agents_and_nodes() {
