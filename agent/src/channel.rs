@@ -1,14 +1,18 @@
 //! One session channel: what its client asks for, in order, until a program runs; then the seat in that program's room.
 
+use crate::account::Account;
 use crate::agent_socket::{self, AgentSocket};
-use crate::connection::Connection;
+use crate::connection::{Connection, unmoderated};
 use crate::program::{Launch, Program, Run};
-use crate::room::{Mode, Room, Seat};
+use crate::room::{Room, Starting};
+use crate::seat::{Mode, Seat};
 use crate::terminal::Wanted;
 use crate::x11::{self, Display};
 use crate::{env, start};
 use palisade_core::access::Ability;
+use palisade_core::event::EventKind;
 use palisade_core::name::SessionId;
+use palisade_core::pass::Joining;
 use palisade_core::record::SessionKind;
 use palisade_session::files::copied_by;
 use palisade_session::ssh::config::WINDOW;
@@ -43,7 +47,6 @@ pub(crate) async fn serve(connection: Arc<Connection>, channel: Channel<Msg>) {
         terminal: None,
         env: BTreeMap::new(),
         resume: None,
-        join: None,
         agent: None,
         display: None,
         seat: None,
@@ -73,8 +76,6 @@ struct Served {
     env: BTreeMap<String, String>,
     /// A session of their own that they come back to.
     resume: Option<String>,
-    /// A session of somebody's that they want to be in.
-    join: Option<String>,
     agent: Option<AgentSocket>,
     display: Option<Display>,
     seat: Option<Arc<Seat>>,
@@ -263,7 +264,6 @@ impl Served {
     fn set_env(&mut self, name: String, value: String) -> bool {
         match name.as_str() {
             "PALISADE_SESSION" => self.resume = Some(value),
-            "PALISADE_JOIN" => self.join = Some(value),
             _ if self.seat.is_none()
                 && self.env.len() < env::MOST
                 && self.connection.shared.config.env.allows(&name, &value) =>
@@ -328,8 +328,9 @@ impl Served {
         run: Run,
         command: &str,
     ) -> Result<(Arc<Room>, Arc<Seat>), String> {
-        if let Some(wanted) = self.join.take() {
-            return self.join(&wanted);
+        let joins = self.connection.pass().join().map(|join| join.joining.clone());
+        if let Some(joining) = joins.filter(|_| ability == Ability::Shell) {
+            return self.join(&joining).await;
         }
         let mut pass = self.connection.ask(ability, command).await?;
         if let Some(id) = self.resume.take() {
@@ -351,39 +352,35 @@ impl Served {
             SessionKind::Sftp => Ability::Sftp,
             _ => ability,
         };
+        let moderated = !pass.require_session_join.is_empty();
+        if moderated && kind != SessionKind::Interactive {
+            let reason = unmoderated(&pass, "a shell without a terminal");
+            self.connection.refused(ability.as_str(), command, &reason).await;
+            return Err(reason);
+        }
         let account = self.connection.account().ok_or("not logged in")?.clone();
         let begun = start::begin(&self.connection, &pass, kind, command, self.terminal.as_ref()).await?;
         let mut variables: Vec<(String, String)> = std::mem::take(&mut self.env).into_iter().collect();
         variables.extend(self.facts(&begun.plan.session));
-        let from = self.connection.pass().claims().client_addr.clone();
-        let started = Program::start(Launch {
-            helper: &self.connection.shared.config.helper,
-            account: &account,
-            run,
-            env: variables,
-            terminal: self
-                .terminal
-                .as_ref()
-                .filter(|_| kind == SessionKind::Interactive),
-            from: from
-                .rsplit_once(':')
-                .map_or("", |(address, _)| address)
-                .trim_matches(['[', ']']),
-        });
-        let program = match started {
-            Ok(program) => program,
-            Err(error) => {
-                tracing::error!(error = %error, helper = %self.connection.shared.config.helper.display(), "a session could not be started");
-                let reason = format!("the host cannot start a session: {error}");
-                start::failed(&self.connection, begun, &reason);
-                return Err(reason);
+        let launcher = self.launcher(account, run, variables, kind);
+        let starting = if moderated {
+            Starting::Later(Box::new(launcher))
+        } else {
+            match launcher() {
+                Ok(program) => Starting::Now(Box::new(program)),
+                Err(error) => {
+                    tracing::error!(error = %error, helper = %self.connection.shared.config.helper.display(), "a session could not be started");
+                    let reason = format!("the host cannot start a session: {error}");
+                    start::failed(&self.connection, begun, &reason);
+                    return Err(reason);
+                }
             }
         };
         let keeps = (self.agent.take(), self.display.take());
         let room = Room::open(
             Arc::clone(&self.connection),
             begun,
-            program,
+            starting,
             needs,
             Box::new(keeps),
         );
@@ -394,6 +391,32 @@ impl Served {
             Mode::Owner,
         );
         Ok((room, seat))
+    }
+
+    /// What starts the channel's program, now or later.
+    fn launcher(
+        &self,
+        account: Account,
+        run: Run,
+        env: Vec<(String, String)>,
+        kind: SessionKind,
+    ) -> impl FnOnce() -> std::io::Result<Program> + Send + 'static {
+        let shared = Arc::clone(&self.connection.shared);
+        let from = self.connection.pass().claims().client_addr.clone();
+        let terminal = self.terminal.clone();
+        move || {
+            Program::start(Launch {
+                helper: &shared.config.helper,
+                account: &account,
+                run,
+                env,
+                terminal: terminal.as_ref().filter(|_| kind == SessionKind::Interactive),
+                from: from
+                    .rsplit_once(':')
+                    .map_or("", |(address, _)| address)
+                    .trim_matches(['[', ']']),
+            })
+        }
     }
 
     /// What the session's program is told about itself.
@@ -452,24 +475,25 @@ impl Served {
         Ok((room, seat))
     }
 
-    /// Somebody wants to be in another's session.
-    fn join(&self, wanted: &str) -> Result<(Arc<Room>, Arc<Seat>), String> {
-        let malformed = "PALISADE_JOIN is a session's id, a colon, and observer, peer or moderator";
-        let (id, mode) = wanted.split_once(':').ok_or(malformed)?;
-        let mode = Mode::parse(mode).ok_or(malformed)?;
-        let id = SessionId::parse(id).map_err(|_| malformed)?;
-        may_join(&self.connection, &id, mode)?;
-        let room = self.connection.shared.rooms.lock().get(&id).cloned();
-        let room = room.ok_or("there is no such session here")?;
-        let seat = Seat::new(&room, Arc::clone(&self.connection), Arc::clone(&self.write), mode);
+    /// Somebody joins another's session, as the node decided. Nobody sees anything before it is written.
+    async fn join(&self, joining: &Joining) -> Result<(Arc<Room>, Arc<Seat>), String> {
+        let connection = &self.connection;
+        let room = connection.shared.rooms.lock().get(&joining.session).cloned();
+        let room = room.ok_or("the session is over")?;
+        room.may_be_joined()?;
+        if !connection.joins() {
+            return Err("you have joined the session already".into());
+        }
+        let event = room.participation(EventKind::SessionJoin, connection, joining.mode);
+        connection.audit(vec![event]).await.map_err(|e| e.to_string())?;
+        let seat = Seat::new(
+            &room,
+            Arc::clone(connection),
+            Arc::clone(&self.write),
+            Mode::Joined(joining.mode),
+        );
         Ok((room, seat))
     }
-}
-
-/// Whether the pass lets its user into another's session. The list of sessions and modes that a node decided about
-/// belongs into the pass; as long as it has none, nobody joins.
-fn may_join(_: &Connection, _: &SessionId, _: Mode) -> Result<(), String> {
-    Err("joining sessions is not allowed by your roles".into())
 }
 
 /// Writes a line of ours to the user's standard error, as far as the window allows at once.

@@ -3,16 +3,17 @@
 use crate::account::{self, Account};
 use crate::server::Shared;
 use crate::uplink::Declined;
-use palisade_core::access::Ability;
+use palisade_core::access::{Ability, Refusal};
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::Login;
 use palisade_core::pass::{LoginPass, Pass};
+use palisade_core::time::Timestamp;
 use palisade_session::ssh::russh::server::Handle;
 use palisade_session::ssh::serve::{Ending, Places, Stop};
 use palisade_session::ssh::stream::Egress;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -38,6 +39,10 @@ pub(crate) struct Connection {
     user: OnceLock<Handle>,
     /// What we listen on for this user, and what ends it.
     pub(crate) listeners: Mutex<HashMap<String, Stop>>,
+    /// Whether the client can be reached: a connection that is resumable goes on without it for a while.
+    linked: watch::Receiver<bool>,
+    /// They have joined the session that they came for.
+    joined: AtomicBool,
     /// How the connection ended, once it has.
     ending: watch::Sender<Option<Ending>>,
     refusals: AtomicU64,
@@ -47,7 +52,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(shared: Arc<Shared>, pass: Pass, egress: Arc<Egress>) -> Arc<Self> {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        pass: Pass,
+        egress: Arc<Egress>,
+        linked: watch::Receiver<bool>,
+    ) -> Arc<Self> {
         Arc::new(Connection {
             shared,
             pass: Mutex::new(Arc::new(pass)),
@@ -58,6 +68,8 @@ impl Connection {
             places: Places::default(),
             user: OnceLock::new(),
             listeners: Mutex::default(),
+            linked,
+            joined: AtomicBool::new(false),
             ending: watch::Sender::new(None),
             refusals: AtomicU64::new(0),
             active_ms: AtomicU64::new(0),
@@ -95,6 +107,16 @@ impl Connection {
         self.user.get()
     }
 
+    /// Whether the client can be reached now, and its changes.
+    pub(crate) fn linked(&self) -> watch::Receiver<bool> {
+        self.linked.clone()
+    }
+
+    /// True the first time: whoever comes to join a session joins it once.
+    pub(crate) fn joins(&self) -> bool {
+        !self.joined.swap(true, Ordering::SeqCst)
+    }
+
     pub(crate) fn account(&self) -> Option<&Account> {
         self.who.get().map(|(_, account)| account)
     }
@@ -111,8 +133,11 @@ impl Connection {
 
     /// What the user may do as the login of this connection, if they may still log in.
     pub(crate) fn login_pass(&self) -> Result<LoginPass, String> {
-        let login = self.login().ok_or("not logged in")?;
         let pass = self.pass();
+        if pass.join().is_some() {
+            return Err("this connection is for joining a session, and for nothing else".into());
+        }
+        let login = self.login().ok_or("not logged in")?;
         let found = pass.login(login.as_str());
         found.cloned().ok_or_else(|| {
             format!(
@@ -127,6 +152,8 @@ impl Connection {
         let pass = self.login_pass()?;
         if pass.abilities.contains(&ability) {
             Ok(pass)
+        } else if !pass.require_session_join.is_empty() {
+            Err(unmoderated(&pass, ability.as_str()))
         } else {
             Err(format!("{} is not allowed by your roles", ability.as_str()))
         }
@@ -197,10 +224,18 @@ impl Connection {
 
     /// Whether the certificate or the user's patience has run out.
     pub(crate) fn over(&self) -> Option<String> {
-        let pass = self.login_pass().ok()?;
         let now = self.shared.uplink.now();
-        if pass.ends.is_some_and(|ends| ends <= now) {
-            return Some("your certificate has expired: run `pal login`".into());
+        let expired = |ends: Option<Timestamp>| {
+            let over = ends.is_some_and(|ends| ends <= now);
+            over.then(|| Refusal::CertExpired.to_string())
+        };
+        if let Some(join) = self.pass().join() {
+            // Whoever looks on is not idle.
+            return expired(join.ends);
+        }
+        let pass = self.login_pass().ok()?;
+        if let Some(reason) = expired(pass.ends) {
+            return Some(reason);
         }
         let most = pass.client_idle_timeout?;
         let active = Duration::from_millis(self.active_ms.load(Ordering::Relaxed));
@@ -211,13 +246,16 @@ impl Connection {
     /// Watches what may end the whole connection, and answers with the reason.
     pub(crate) async fn watch(&self) -> String {
         loop {
-            if self.login().is_some() {
-                if let Err(reason) = self.login_pass() {
-                    return reason;
-                }
-                if let Some(reason) = self.over() {
-                    return reason;
-                }
+            if self.login().is_some()
+                && let Err(reason) = self.login_pass()
+            {
+                return reason;
+            }
+            let joins = self.pass().join().is_some();
+            if (joins || self.login().is_some())
+                && let Some(reason) = self.over()
+            {
+                return reason;
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -246,4 +284,10 @@ impl Connection {
             .map_err(|_| "the account could not be looked up".to_owned())?
             .map_err(|e| e.to_string())
     }
+}
+
+/// Why something is refused to somebody whose sessions others have to join.
+pub(crate) fn unmoderated(pass: &LoginPass, what: &'static str) -> String {
+    let needs = pass.require_session_join.to_string();
+    Refusal::Unmoderated { needs, what }.to_string()
 }

@@ -6,6 +6,7 @@ use crate::forward;
 use palisade_ca::check_user_cert;
 use palisade_core::event::EventKind;
 use palisade_core::name::Login;
+use palisade_core::pass::JOIN_LOGIN;
 use palisade_session::ssh::keys::ssh_key::Certificate;
 use palisade_session::ssh::russh::server::{Auth, ChannelOpenHandle, Handler as Ssh, Msg, Session};
 use palisade_session::ssh::russh::{Channel, Error};
@@ -71,6 +72,30 @@ impl Handler {
         self.connection.audit_refusal(event).await;
     }
 
+    /// Somebody who comes to join a session: there is no account that they become.
+    async fn authenticate_to_join(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Error> {
+        if let Err(reason) = self.check(certificate) {
+            self.stranger(user, certificate, &reason).await;
+            return Ok(Auth::reject());
+        }
+        self.refusal = match (self.connection.pass().join(), user) {
+            (Some(_), JOIN_LOGIN) => None,
+            (Some(_), _) => Some(format!(
+                "this connection is for joining a session: its user is {JOIN_LOGIN}"
+            )),
+            (None, _) => Some("no session was named that is to be joined: use `pal join`".into()),
+        };
+        if let Some(reason) = &self.refusal {
+            let event = self
+                .connection
+                .event(EventKind::SessionRefused)
+                .message(reason.as_str());
+            self.connection.audit_refusal(event).await;
+        }
+        self.passed.store(true, Ordering::SeqCst);
+        Ok(Auth::Accept)
+    }
+
     /// A place for one more channel; otherwise it is refused.
     async fn open(&self, reply: ChannelOpenHandle) -> Option<(Place, ChannelOpenHandle)> {
         if let Some(reason) = &self.refusal {
@@ -116,6 +141,9 @@ impl Ssh for Handler {
         user: &str,
         certificate: &Certificate,
     ) -> Result<Auth, Error> {
+        if self.connection.pass().join().is_some() || user == JOIN_LOGIN {
+            return self.authenticate_to_join(user, certificate).await;
+        }
         let login = match (Login::parse(user), self.check(certificate)) {
             (Err(_), _) => Err("the login is malformed".to_owned()),
             (_, Err(reason)) => Err(reason),

@@ -9,35 +9,36 @@
 
 use crate::channel::tell;
 use crate::connection::{Connection, LOOK};
+use crate::gate::{Flow, Gate, Present, Step};
 use crate::program::{Control, Exit, Input, Output, Program, signal_name};
+use crate::screen::Screen;
+use crate::seat::{CTRL_C, Mode, Seat};
 use crate::server::LiveRow;
 use crate::spool::Writer;
 use crate::start::{self, Begun};
 use bytes::{Bytes, BytesMut};
-use palisade_core::access::Ability;
-use palisade_core::api::LiveSession;
+use palisade_core::access::{Ability, Moderation};
+use palisade_core::api::{LiveSession, SessionParticipant};
 use palisade_core::event::{Event, EventKind};
-use palisade_core::name::SessionId;
-use palisade_core::record::SessionKind;
+use palisade_core::name::{Name, SessionId};
+use palisade_core::record::{JoinMode, SessionKind};
+use palisade_core::shown::Shown;
 use palisade_session::ssh::relay::{Chunk, Outcome};
-use palisade_session::ssh::russh::server::Msg;
-use palisade_session::ssh::russh::{ChannelWriteHalf, Sig};
+use palisade_session::ssh::russh::Sig;
 use palisade_session::ssh::serve::Stop;
 use palisade_session::tap::Tap;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 /// How much is read from a program at a time.
 const READ: usize = 64 << 10;
-
-/// Output that is kept for whoever comes in later.
-const SCREEN: usize = 64 << 10;
 
 /// Pieces of output that wait for somebody who looks on.
 const BEHIND: usize = 64;
@@ -45,61 +46,18 @@ const BEHIND: usize = 64;
 /// How long a terminal may be silent, after its program has ended, before what others in it may still say is given up.
 const AFTER_EXIT: Duration = Duration::from_millis(100);
 
-/// What somebody in a room may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mode {
-    /// Whose session it is.
-    Owner,
-    /// Looks on.
-    Observer,
-    /// Looks on and may end the session.
-    Moderator,
-    /// Types as well.
-    Peer,
-}
+/// People who may be in a room beside its owner.
+const MOST: usize = 32;
 
-impl Mode {
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Mode::Owner => "owner",
-            Mode::Observer => "observer",
-            Mode::Moderator => "moderator",
-            Mode::Peer => "peer",
-        }
-    }
+/// Starts a room's program.
+pub(crate) type Launcher = Box<dyn FnOnce() -> io::Result<Program> + Send>;
 
-    /// Of a word; nobody becomes an owner by asking.
-    pub(crate) fn parse(word: &str) -> Option<Mode> {
-        [Mode::Observer, Mode::Moderator, Mode::Peer]
-            .into_iter()
-            .find(|mode| mode.as_str() == word)
-    }
-
-    fn types(self) -> bool {
-        matches!(self, Mode::Owner | Mode::Peer)
-    }
-}
-
-/// Somebody in a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Participant {
-    /// Who.
-    pub user: String,
-    /// As what.
-    pub mode: Mode,
-    /// From where.
-    pub client_addr: String,
-}
-
-/// Somebody's place in a room: the channel that their terminal is at the other end of.
-pub(crate) struct Seat {
-    room: Arc<Room>,
-    connection: Arc<Connection>,
-    write: Arc<ChannelWriteHalf<Msg>>,
-    mode: Mode,
-    /// They have left, or were made to.
-    pub(crate) gone: Stop,
+/// The program of a room.
+pub(crate) enum Starting {
+    /// It runs.
+    Now(Box<Program>),
+    /// It is started when those are here who have to be.
+    Later(Launcher),
 }
 
 /// A running session.
@@ -109,8 +67,15 @@ pub(crate) struct Room {
     kind: SessionKind,
     ability: Ability,
     pub(crate) stop: Stop,
-    control: Control,
+    /// Of the program, once it runs.
+    control: Mutex<Option<Control>>,
+    /// The size that its owner's terminal got while nothing ran.
+    size: Mutex<Option<(u32, u32, (u32, u32))>>,
     input: tokio::sync::Mutex<Option<Input>>,
+    gate: Mutex<Gate>,
+    flow: watch::Sender<Flow>,
+    /// The program can be typed to.
+    up: watch::Sender<bool>,
     tap: Tap,
     writer: Arc<Writer>,
     people: Mutex<People>,
@@ -139,109 +104,40 @@ struct Other {
     behind: bool,
 }
 
-impl Seat {
-    pub(crate) fn new(
-        room: &Arc<Room>,
-        connection: Arc<Connection>,
-        write: Arc<ChannelWriteHalf<Msg>>,
-        mode: Mode,
-    ) -> Arc<Seat> {
-        Arc::new(Seat {
-            room: Arc::clone(room),
-            connection,
-            write,
-            mode,
-            gone: Stop::default(),
-        })
-    }
-
-    fn participant(&self) -> Participant {
-        let pass = self.connection.pass();
-        Participant {
-            user: pass.claims().user.to_string(),
-            mode: self.mode,
-            client_addr: pass.claims().client_addr.clone(),
-        }
-    }
-
-    /// They typed, or sent. Ready when the program has taken it.
-    pub(crate) async fn typed(&self, bytes: &Bytes) {
-        if !self.mode.types() {
-            return;
-        }
-        self.room.tap.input(bytes);
-        self.room
-            .input_bytes
-            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let mut input = self.room.input.lock().await;
-        if let Some(to) = input.as_mut()
-            && to.write_all(bytes).await.is_err()
-        {
-            // The program does not read any more; it may still write.
-            *input = None;
-        }
-    }
-
-    /// They will send nothing more. A terminal has no end of input: that is a key.
-    pub(crate) async fn end_of_input(&self) {
-        if self.mode == Mode::Owner && self.room.kind != SessionKind::Interactive {
-            *self.room.input.lock().await = None;
-        }
-    }
-
-    pub(crate) fn resized(&self, columns: u32, rows: u32, pixels: (u32, u32)) {
-        // One terminal has one size, and it is its owner's.
-        if self.mode == Mode::Owner && self.room.kind == SessionKind::Interactive {
-            self.room.control.resize(columns, rows, pixels);
-            self.room.tap.resize(columns, rows);
-        }
-    }
-
-    pub(crate) fn signal(&self, signal: &Sig) {
-        if self.mode.types() {
-            self.room.control.signal(signal);
-        }
-    }
-
-    /// They leave. An owner who does so on purpose ends the session, as closing any terminal does.
-    pub(crate) fn leave(self: &Arc<Self>, on_purpose: bool) {
-        self.gone.stop("");
-        self.room.left(self, on_purpose);
-    }
-
-    /// Sends output, as fast as they take it. False when they are gone.
-    async fn send(&self, ext: Option<u32>, data: Bytes) -> bool {
-        let send = async {
-            self.connection.egress.ready().await;
-            match ext {
-                None => self.write.data_bytes(data).await,
-                Some(ext) => self.write.extended_data_bytes(ext, data).await,
-            }
-        };
-        tokio::select! {
-            sent = send => sent.is_ok(),
-            _ = self.gone.stopped() => false,
-        }
+impl People {
+    fn seats(&self) -> impl Iterator<Item = &Arc<Seat>> {
+        self.owner
+            .iter()
+            .chain(self.others.iter().map(|other| &other.seat))
     }
 }
 
 impl Room {
-    /// Opens the room of a program that has just been started. `keeps` lives as long as the session does.
+    /// Opens the room of a session whose start is committed. `keeps` lives as long as the session does.
     pub(crate) fn open(
         connection: Arc<Connection>,
         begun: Begun,
-        mut program: Program,
+        mut starting: Starting,
         ability: Ability,
         keeps: Box<dyn std::any::Any + Send>,
     ) -> Arc<Room> {
+        let (waits, control, input) = match &mut starting {
+            Starting::Now(program) => (false, Some(program.control.clone()), program.input.take()),
+            Starting::Later(_) => (true, None, None),
+        };
+        let gate = Gate::new(waits);
         let room = Arc::new(Room {
             id: begun.plan.session.clone(),
             live: begun.live,
             kind: begun.plan.kind,
             ability,
             stop: Stop::default(),
-            control: program.control.clone(),
-            input: tokio::sync::Mutex::new(program.input.take()),
+            control: Mutex::new(control),
+            size: Mutex::default(),
+            input: tokio::sync::Mutex::new(input),
+            up: watch::Sender::new(!waits),
+            flow: watch::Sender::new(gate.flow()),
+            gate: Mutex::new(gate),
             tap: begun.tap,
             writer: begun.writer,
             people: Mutex::new(People {
@@ -261,7 +157,14 @@ impl Room {
         let running = Arc::clone(&room);
         shared.tasks.clone().spawn(async move {
             running.ready.notified().await;
-            let (exit, broken) = running.run(program).await;
+            let (exit, broken) = match running.started(starting).await {
+                Ok(program) => running.run(program).await,
+                Err(reason) => {
+                    running.stop.stop(&reason);
+                    running.farewell(None, Some(&reason)).await;
+                    (None, Some(reason))
+                }
+            };
             shared.rooms.lock().remove(&running.id);
             running.finish(exit, broken).await;
             drop(keeps);
@@ -269,14 +172,118 @@ impl Room {
         room
     }
 
+    /// The room's program, once it may run; or why it never will.
+    async fn started(self: &Arc<Self>, starting: Starting) -> Result<Program, String> {
+        let launch = match starting {
+            Starting::Now(program) => return Ok(*program),
+            Starting::Later(launch) => launch,
+        };
+        let mut flow = self.flow.subscribe();
+        tokio::select! {
+            biased;
+            reason = self.policy() => return Err(reason),
+            _ = flow.wait_for(|flow| *flow == Flow::Running) => {}
+        }
+        let mut program = launch().map_err(|error| {
+            tracing::error!(error = %error, "a session could not be started");
+            format!("the host cannot start a session: {error}")
+        })?;
+        {
+            let mut control = self.control.lock();
+            if let Some((columns, rows, pixels)) = self.size.lock().take() {
+                program.control.resize(columns, rows, pixels);
+            }
+            *control = Some(program.control.clone());
+        }
+        *self.input.lock().await = program.input.take();
+        self.up.send_replace(true);
+        Ok(program)
+    }
+
     pub(crate) fn row(&self) -> LiveRow {
         let people = self.people.lock();
-        let owner = people.owner.iter().map(|seat| seat.participant());
-        let others = people.others.iter().map(|other| other.seat.participant());
+        let participants: Vec<_> = people.seats().map(|seat| seat.participant()).collect();
+        let mut session = self.live.clone();
+        session.participants = participants
+            .iter()
+            .map(|one| SessionParticipant {
+                user: one.user.to_string(),
+                mode: one.mode.as_str().to_owned(),
+            })
+            .collect();
         LiveRow {
             connection: people.answers.pass().claims().connection.clone(),
-            session: self.live.clone(),
-            participants: owner.chain(others).collect(),
+            session,
+            participants,
+        }
+    }
+
+    /// Whether others can be in it at all.
+    pub(crate) fn may_be_joined(&self) -> Result<(), String> {
+        if self.kind != SessionKind::Interactive {
+            return Err("only sessions with a terminal can be joined".into());
+        }
+        if self.stop.reason().is_some() {
+            return Err("the session is over".into());
+        }
+        if self.people.lock().others.len() >= MOST {
+            return Err(format!("{MOST} others are in the session already"));
+        }
+        Ok(())
+    }
+
+    /// The owner or a peer typed.
+    pub(crate) async fn typed(&self, seat: &Seat, bytes: &Bytes) {
+        let flow = *self.flow.borrow();
+        if flow != Flow::Running {
+            // Nothing that is typed while nobody looks on is kept for later.
+            if flow == Flow::Waiting && seat.mode == Mode::Owner && bytes.contains(&CTRL_C) {
+                self.closed.store(true, Ordering::SeqCst);
+                self.stop.stop("the owner gave up waiting for others");
+            }
+            return;
+        }
+        if seat.mode != Mode::Owner {
+            // The session is not idle: its limit is counted by the connection that answers for it.
+            self.answers().touch();
+        }
+        // It is being started: what was typed since it began is for it.
+        if !*self.up.borrow() {
+            let _ = self.up.subscribe().wait_for(|up| *up).await;
+        }
+        self.tap.input(bytes);
+        self.input_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let mut input = self.input.lock().await;
+        if let Some(to) = input.as_mut()
+            && to.write_all(bytes).await.is_err()
+        {
+            // The program does not read any more; it may still write.
+            *input = None;
+        }
+    }
+
+    pub(crate) async fn end_of_input(&self) {
+        if self.kind != SessionKind::Interactive {
+            *self.input.lock().await = None;
+        }
+    }
+
+    pub(crate) fn resized(&self, columns: u32, rows: u32, pixels: (u32, u32)) {
+        if self.kind != SessionKind::Interactive {
+            return;
+        }
+        match &*self.control.lock() {
+            Some(control) => control.resize(columns, rows, pixels),
+            None => *self.size.lock() = Some((columns, rows, pixels)),
+        }
+        self.tap.resize(columns, rows);
+    }
+
+    pub(crate) fn signal(&self, signal: &Sig) {
+        if *self.flow.borrow() == Flow::Running
+            && let Some(control) = &*self.control.lock()
+        {
+            control.signal(signal);
         }
     }
 
@@ -295,6 +302,7 @@ impl Room {
     /// Lets somebody in who was found to be allowed.
     pub(crate) async fn seat(self: &Arc<Self>, seat: Arc<Seat>) {
         if self.stop.reason().is_some() {
+            self.note_leave(&seat, "the session ended");
             seat.gone.stop("");
             return;
         }
@@ -316,48 +324,115 @@ impl Room {
             let screen = self.screen.lock().bytes();
             seat.send(None, screen).await;
             self.tap.remark("the owner came back".into());
-            self.announce("the owner came back", &seat);
-            self.control.signal(&Sig::Custom("WINCH".into()));
+            self.announce("the owner came back", Some(&seat));
         }
-        self.people.lock().owner = Some(seat);
+        self.people.lock().owner = Some(Arc::clone(&seat));
+        if !first {
+            self.signal(&Sig::Custom("WINCH".into()));
+        }
         self.ready.notify_one();
         self.moved.notify_one();
+        if *self.flow.borrow() == Flow::Waiting {
+            let line = format!(
+                "\r\npalisade: this session begins when others have joined it: {needs} is needed. They type\r\n\
+                 palisade:   pal join {id} --mode moderator (or observer, or peer)\r\n\
+                 palisade: Ctrl-C gives up.\r\n",
+                needs = self.needs().unwrap_or_default(),
+                id = self.id,
+            );
+            seat.send(None, line.into()).await;
+        }
     }
 
     async fn seat_other(self: &Arc<Self>, seat: Arc<Seat>) {
         let (out, mut queue) = mpsc::channel::<Bytes>(BEHIND);
-        let screen = self.screen.lock().bytes();
-        let _ = out.try_send(screen);
-        self.people.lock().others.push(Other {
-            seat: Arc::clone(&seat),
-            out,
-            behind: false,
-        });
         let who = seat.participant();
-        self.tap
-            .remark(format!("{} came in as {}", who.user, who.mode.as_str()));
-        self.announce(&format!("{} is here as {}", who.user, who.mode.as_str()), &seat);
+        let (user, mode) = (Shown(who.user.as_str()).to_string(), who.mode.as_str());
+        let tasks = {
+            let screen = self.screen.lock();
+            let mut people = self.people.lock();
+            let _ = out.try_send(self.greeting(&people, who.mode).into());
+            let _ = out.try_send(screen.bytes());
+            people.others.push(Other {
+                seat: Arc::clone(&seat),
+                out,
+                behind: false,
+            });
+            people.answers.shared.tasks.clone()
+        };
+        self.tap.remark(format!("{user} joined as {mode}"));
+        self.announce(&format!("{user} joined as {mode}"), Some(&seat));
+        self.weigh();
         let room = Arc::clone(self);
-        self.people.lock().answers.shared.tasks.spawn(async move {
-            while let Some(bytes) = queue.recv().await {
-                if !seat.send(None, bytes).await {
-                    break;
+        tasks.spawn(async move {
+            let shown = async {
+                while let Some(bytes) = queue.recv().await {
+                    if !seat.send(None, bytes).await {
+                        break;
+                    }
                 }
-            }
-            room.left(&seat, true);
+            };
+            let mut linked = seat.connection.linked();
+            let heed = async {
+                while linked.changed().await.is_ok() {
+                    room.weigh();
+                }
+                std::future::pending::<()>().await;
+            };
+            let why = tokio::select! {
+                () = shown => String::new(),
+                () = heed => String::new(),
+                // Their right to be here has ended, or their certificate has.
+                why = seat.connection.stop.stopped() => {
+                    room.left(&seat, true, &why);
+                    tell(&seat.write, &why).await;
+                    seat.gone.stop("");
+                    why
+                }
+            };
+            room.left(&seat, true, &why);
         });
     }
 
-    fn left(&self, seat: &Arc<Seat>, on_purpose: bool) {
-        let was_owner = {
+    /// What somebody reads who joins.
+    fn greeting(&self, people: &People, mode: Mode) -> String {
+        let here: Vec<_> = people
+            .seats()
+            .map(|seat| seat.participant())
+            .map(|one| format!("{} ({})", Shown(one.user.as_str()), one.mode.as_str()))
+            .collect();
+        let here = match here.is_empty() {
+            true => "nobody; its owner lost their connection".to_owned(),
+            false => here.join(", "),
+        };
+        let keys = match mode {
+            Mode::Joined(JoinMode::Observer) => "Ctrl-C leaves.",
+            Mode::Joined(JoinMode::Moderator) => "Ctrl-C leaves, t ends the session.",
+            Mode::Owner | Mode::Joined(JoinMode::Peer) => {
+                "What you type, the session gets. Enter ~ . leaves."
+            }
+        };
+        format!(
+            "\r\npalisade: session of {} as {} on {}; here: {here}\r\npalisade: you are {}. {keys}\r\n",
+            Shown(&self.live.user),
+            Shown(&self.live.login),
+            Shown(&self.live.host),
+            mode.as_str(),
+        )
+    }
+
+    pub(crate) fn left(&self, seat: &Arc<Seat>, on_purpose: bool, why: &str) {
+        let (was_owner, had_joined) = {
             let mut people = self.people.lock();
+            let before = people.others.len();
             people.others.retain(|other| !Arc::ptr_eq(&other.seat, seat));
+            let had_joined = people.others.len() < before;
             match &people.owner {
                 Some(owner) if Arc::ptr_eq(owner, seat) => {
                     people.owner = None;
-                    true
+                    (true, had_joined)
                 }
-                _ => false,
+                _ => (false, had_joined),
             }
         };
         if was_owner {
@@ -366,23 +441,91 @@ impl Room {
                 self.closed.store(true, Ordering::SeqCst);
             }
             self.moved.notify_one();
-        } else if seat.mode != Mode::Owner {
-            let who = seat.participant();
-            self.tap.remark(format!("{} left", who.user));
-            self.announce(&format!("{} has left", who.user), seat);
+        }
+        if had_joined {
+            let who = Shown(seat.participant().user.as_str()).to_string();
+            self.tap.remark(format!("{who} left"));
+            self.announce(&format!("{who} has left"), Some(seat));
+            self.note_leave(seat, why);
+            self.weigh();
         }
     }
 
-    /// Says something to everybody but one.
-    fn announce(&self, what: &str, but: &Arc<Seat>) {
+    /// The event of somebody who joined; written under the proof of their own pass.
+    pub(crate) fn participation(&self, kind: EventKind, seat: &Connection, mode: JoinMode) -> Event {
+        seat.event(kind)
+            .session(self.id.as_str())
+            .with("mode", mode.as_str())
+            .with("owner", &self.live.user)
+    }
+
+    fn note_leave(&self, seat: &Seat, why: &str) {
+        if let Mode::Joined(mode) = seat.mode {
+            let event = self.participation(EventKind::SessionLeave, &seat.connection, mode);
+            let event = if why.is_empty() { event } else { event.message(why) };
+            self.writer.audit_as(seat.connection.pass().proof(), vec![event]);
+        }
+    }
+
+    /// Who has to be here; `None` when the owner may not be here either.
+    fn needs(&self) -> Option<Moderation> {
+        let pass = self.answers().pass();
+        let login = pass.login(&self.live.login)?;
+        Some(login.require_session_join.clone())
+    }
+
+    /// Goes by who is here now.
+    fn weigh(&self) {
+        let Some(needs) = self.needs() else { return };
+        let mut here: BTreeMap<Name, Present> = BTreeMap::new();
+        for other in &self.people.lock().others {
+            let (user, Mode::Joined(mode)) = (other.seat.participant().user, other.seat.mode) else {
+                continue;
+            };
+            let linked = *other.seat.connection.linked().borrow();
+            let one = here.entry(user).or_insert(Present { mode, linked });
+            // Who is there twice is one person, by the place of the greater weight.
+            if (linked, mode == JoinMode::Moderator) > (one.linked, one.mode == JoinMode::Moderator) {
+                *one = Present { mode, linked };
+            }
+        }
+        // Nobody is needed in their own session by themselves.
+        here.retain(|user, _| user.as_str() != self.live.user);
+        let here: Vec<_> = here.into_values().collect();
+        let (step, flow) = {
+            let mut gate = self.gate.lock();
+            let step = gate.weigh(&needs, &here, Instant::now());
+            self.flow.send_replace(gate.flow());
+            (step, gate.flow())
+        };
+        let what = match step {
+            Step::Stay => return,
+            Step::Begin => "the session begins".to_owned(),
+            Step::Resume => "the session goes on".to_owned(),
+            Step::Pause => format!(
+                "the session is paused until others are here: {needs} is needed. Nothing that is typed is kept"
+            ),
+            Step::End => {
+                let why = format!("the session ended because others left: {needs} is needed");
+                return self.stop.stop(&why);
+            }
+        };
+        tracing::debug!(session = %self.id, ?flow, "a session's flow changed");
+        self.tap.remark(what.clone());
+        self.announce(&what, None);
+    }
+
+    /// Says something to everybody, or to all but one.
+    fn announce(&self, what: &str, but: Option<&Arc<Seat>>) {
         let line = Bytes::from(format!("\r\npalisade: {what}\r\n"));
+        let meant = |seat: &Arc<Seat>| !but.is_some_and(|but| Arc::ptr_eq(but, seat));
         let mut people = self.people.lock();
         for other in &mut people.others {
-            if !Arc::ptr_eq(&other.seat, but) {
+            if meant(&other.seat) {
                 let _ = other.out.try_send(line.clone());
             }
         }
-        if let Some(owner) = people.owner.clone().filter(|owner| !Arc::ptr_eq(owner, but)) {
+        if let Some(owner) = people.owner.clone().filter(meant) {
             people.answers.shared.tasks.spawn(async move {
                 let _ = tokio::time::timeout(crate::channel::TELL, owner.send(None, line)).await;
             });
@@ -461,6 +604,9 @@ impl Room {
             let mut people = self.people.lock();
             (people.owner.take(), std::mem::take(&mut people.others))
         };
+        for other in &others {
+            self.note_leave(&other.seat, "the session ended");
+        }
         for seat in owner
             .into_iter()
             .chain(others.into_iter().map(|other| other.seat))
@@ -494,6 +640,8 @@ impl Room {
         loop {
             let connection = self.answers();
             let grace = connection.shared.config.grace;
+            // Decisions change, and whoever was cut off is waited for only so long.
+            self.weigh();
             let moved = self.moved.notified();
             if self.owner().is_some() {
                 alone_since = None;
@@ -551,10 +699,17 @@ impl Room {
         if !events.is_empty() {
             self.writer.audit(events);
         }
+        // What was said is recorded, whether or not it is shown.
+        if *self.flow.borrow() != Flow::Running {
+            let mut flow = self.flow.subscribe();
+            let _ = flow.wait_for(|flow| *flow == Flow::Running).await;
+        }
         let [Chunk { ext, data }] = chunk;
         self.output_bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
         if self.kind == SessionKind::Interactive {
-            self.screen.lock().push(&data);
+            // Whoever comes in between the two would see it twice, or not at all.
+            let mut screen = self.screen.lock();
+            screen.push(&data);
             self.to_others(&data);
         }
         if let Some(owner) = self.owner()
@@ -612,56 +767,5 @@ async fn read(from: &mut Option<(Output, BytesMut)>) -> Option<Bytes> {
     match from.read_buf(buffer).await {
         Ok(0) | Err(_) => None,
         Ok(_) => Some(buffer.split().freeze()),
-    }
-}
-
-/// The last of the output, for whoever comes in later.
-#[derive(Debug, Default)]
-struct Screen {
-    kept: VecDeque<u8>,
-}
-
-impl Screen {
-    fn push(&mut self, data: &[u8]) {
-        let data = &data[data.len().saturating_sub(SCREEN)..];
-        let over = (self.kept.len() + data.len()).saturating_sub(SCREEN);
-        self.kept.drain(..over);
-        self.kept.extend(data);
-    }
-
-    /// What is kept, from the beginning of a line: half an escape sequence would be shown as text.
-    fn bytes(&self) -> Bytes {
-        let from = if self.kept.len() < SCREEN {
-            0
-        } else {
-            self.kept.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1)
-        };
-        self.kept.iter().skip(from).copied().collect::<Vec<u8>>().into()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_screen_is_bounded_and_begins_with_a_line() {
-        let mut screen = Screen::default();
-        screen.push(b"first\n");
-        assert_eq!(&screen.bytes()[..], b"first\n");
-        for n in 0..20_000 {
-            screen.push(format!("line {n}\n").as_bytes());
-        }
-        assert_eq!(screen.kept.len(), SCREEN);
-        let kept = screen.bytes();
-        assert!(kept.starts_with(b"line ") && kept.ends_with(b"line 19999\n"));
-        screen.push(&vec![b'x'; 3 * SCREEN]);
-        assert_eq!(screen.kept.len(), SCREEN);
-    }
-
-    #[test]
-    fn nobody_asks_to_be_an_owner() {
-        assert_eq!(Mode::parse("peer"), Some(Mode::Peer));
-        assert_eq!(Mode::parse("owner"), None);
     }
 }

@@ -3,7 +3,8 @@
 use crate::config::{HostIdentity, ServerConfig};
 use crate::connection::Connection;
 use crate::handler::Handler;
-use crate::room::{Participant, Room};
+use crate::room::Room;
+use crate::seat::Participant;
 use crate::spool::Spool;
 use crate::uplink::Uplink;
 use palisade_core::api::LiveSession;
@@ -18,6 +19,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 /// How long the ends of sessions may take to be written when the agent stops.
@@ -99,8 +101,18 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let (_here, linked) = watch::channel(true);
+        self.serve_linked(stream, pass, linked).await;
+    }
+
+    /// The same, where the connection goes on for a while though its client cannot be reached: `linked` says whether it
+    /// can.
+    pub async fn serve_linked<S>(&self, stream: S, pass: Pass, linked: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let transport = Transport::new(stream);
-        let connection = Connection::new(Arc::clone(&self.shared), pass, transport.egress());
+        let connection = Connection::new(Arc::clone(&self.shared), pass, transport.egress(), linked);
         self.remember(&connection);
         let HostIdentity { key, certificate } = self.shared.identity.read().clone();
         let handler = Handler::new(Arc::clone(&connection));

@@ -61,7 +61,10 @@ struct Waiting {
     at: u64,
     /// The file was left behind by an earlier run of the agent: nobody adds to it.
     left_behind: bool,
+    /// Of the session itself.
     proof: Vec<u8>,
+    /// Of somebody else, whom the events that follow in the file are about.
+    other: Option<Vec<u8>>,
     chunks: u32,
     last_chunk: String,
 }
@@ -203,6 +206,7 @@ impl Spool {
                 at: HEAD.len() as u64,
                 left_behind: true,
                 proof: Vec::new(),
+                other: None,
                 chunks: 0,
                 last_chunk: String::new(),
             };
@@ -224,6 +228,7 @@ impl Spool {
             at: 0,
             left_behind: false,
             proof: proof.to_vec(),
+            other: None,
             chunks: 0,
             last_chunk: String::new(),
         };
@@ -337,7 +342,12 @@ impl Spool {
     async fn deliver(&self, session: &SessionId, waiting: &mut Waiting, frame: Frame) -> Result<(), ()> {
         match frame {
             Frame::Proof(proof) => {
-                waiting.proof = proof;
+                // The first one is the session's own; it comes again after those of others.
+                if waiting.proof.is_empty() {
+                    waiting.proof = proof;
+                } else {
+                    waiting.other = Some(proof).filter(|other| *other != waiting.proof);
+                }
                 Ok(())
             }
             Frame::Chunk(seq, bytes) => {
@@ -348,10 +358,10 @@ impl Spool {
                 waiting.last_chunk = hash;
                 Ok(())
             }
-            Frame::Audit(events) => self.written(
-                session,
-                timeout(WAIT, self.uplink.audit(&waiting.proof, events)).await,
-            ),
+            Frame::Audit(events) => {
+                let proof = waiting.other.as_ref().unwrap_or(&waiting.proof);
+                self.written(session, timeout(WAIT, self.uplink.audit(proof, events)).await)
+            }
             Frame::End(end) => {
                 waiting.left_behind = true;
                 let done = self.written(
@@ -404,12 +414,17 @@ impl Spool {
 
     /// Adds a frame to a session's file, making it if need be.
     async fn append(&self, waiting: &mut Waiting, frame: &Frame) -> io::Result<()> {
+        self.append_all(waiting, std::slice::from_ref(frame)).await
+    }
+
+    /// Adds frames as one write.
+    async fn append_all(&self, waiting: &mut Waiting, frames: &[Frame]) -> io::Result<()> {
         let mut bytes = Vec::new();
         if waiting.at == 0 {
             bytes.extend_from_slice(HEAD);
             bytes.extend(Frame::Proof(waiting.proof.clone()).to_bytes());
         }
-        bytes.extend(frame.to_bytes());
+        frames.iter().for_each(|frame| bytes.extend(frame.to_bytes()));
         let size = bytes.len() as u64;
         if self.bytes.fetch_add(size, Ordering::Relaxed) + size > self.bytes_max {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
@@ -504,6 +519,34 @@ impl Writer {
                 }
             }
             if let Err(error) = this.spool.append(&mut waiting, &Frame::Audit(events)).await {
+                tracing::error!(session = %this.session, error = %error, "audit events were lost");
+            }
+        });
+    }
+
+    /// Writes events about somebody who took part in the session, under the proof of their own pass.
+    pub(crate) fn audit_as(self: &Arc<Self>, proof: &[u8], events: Vec<Event>) {
+        let (this, proof) = (Arc::clone(self), proof.to_vec());
+        tokio::spawn(async move {
+            let mut waiting = this.waiting.lock().await;
+            // Once the session's own end is written, nothing else is written into its file.
+            let closed = waiting.left_behind;
+            if waiting.at == 0 || closed {
+                let written = timeout(WAIT, this.spool.uplink.audit(&proof, events.clone())).await;
+                if this.spool.written(&this.session, written).is_ok() {
+                    return;
+                }
+            }
+            let frames = [
+                Frame::Proof(proof),
+                Frame::Audit(events),
+                Frame::Proof(this.proof.clone()),
+            ];
+            let added = match closed {
+                true => Err(io::Error::other("the session has ended")),
+                false => this.spool.append_all(&mut waiting, &frames).await,
+            };
+            if let Err(error) = added {
                 tracing::error!(session = %this.session, error = %error, "audit events were lost");
             }
         });

@@ -104,6 +104,7 @@ pub(crate) async fn begin(
         node: 0,
         kind: kind_word(kind).to_owned(),
         started,
+        participants: Vec::new(),
     };
     Ok(Begun {
         plan,

@@ -7,7 +7,8 @@ mod support;
 use palisade_ca::ssh_key::{Certificate, PrivateKey, PublicKey};
 use palisade_core::access::Ability;
 use palisade_core::event::EventKind;
-use palisade_core::pass::Pass;
+use palisade_core::pass::{JOIN_LOGIN, Pass};
+use palisade_core::record::JoinMode;
 use palisade_session::ssh::client::{self, Connection, Identity, NodeCheck, Nothing};
 use palisade_session::ssh::russh::client::Msg;
 use palisade_session::ssh::russh::{Channel, ChannelMsg, Error};
@@ -97,9 +98,12 @@ fn pass(abilities: &BTreeSet<Ability>) -> Pass {
 }
 
 async fn connect(world: &World, abilities: &BTreeSet<Ability>) -> Connection<Nothing> {
+    connect_as(world, &world.login, pass(abilities)).await
+}
+
+async fn connect_as(world: &World, login: &str, pass: Pass) -> Connection<Nothing> {
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let server = Arc::clone(&world.server);
-    let pass = pass(abilities);
     tokio::spawn(async move { server.serve(theirs, pass).await });
     let read = |name: &str| std::fs::read_to_string(world.path(name)).unwrap();
     let identity = Identity {
@@ -109,7 +113,7 @@ async fn connect(world: &World, abilities: &BTreeSet<Ability>) -> Connection<Not
     let authority = PublicKey::from_openssh(&Cas::line(&world.cas.host)).unwrap();
     let check = Arc::new(NodeCheck::new(vec![authority], vec!["web1".into()]));
     let mut connection = client::handshake(ours, "web1", check, Nothing).await.unwrap();
-    connection.login(&world.login, &identity).await.unwrap();
+    connection.login(login, &identity).await.unwrap();
     connection
 }
 
@@ -292,4 +296,37 @@ async fn every_row_is_carried_with_its_abilities_and_with_no_others() {
         world.uplink.of(EventKind::SessionTerminated).is_empty(),
         "nothing was cut off"
     );
+}
+
+/// Whoever joins a session gains nothing else on the host: each row that needs an ability is refused and audited, and a
+/// shell is the session that they joined, which is over here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_row_is_refused_to_whoever_joins_a_session() {
+    let world = World::new().await;
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let over = "00000000-0000-4000-8000-000000000000";
+    for mode in JoinMode::ALL {
+        let pass = support::pass_to_join("alice", over, mode, mode.as_str());
+        let connection = connect_as(&world, JOIN_LOGIN, pass).await;
+        for (row, needs) in TABLE {
+            let before = world.uplink.of(EventKind::ChannelRefused).len();
+            let got = attempt(&world, &connection, row, &target).await;
+            let (want, audited) = match needs {
+                Needs::Nothing => (true, false),
+                Needs::All(_) => (false, *row != "shell"),
+                Needs::Refused => (false, matches!(*row, "x11" | "subsystem")),
+            };
+            assert_eq!(got.is_ok(), want, "{row}: {got:?}");
+            if *row == "shell" {
+                assert!(got.unwrap_err().contains("the session is over"));
+            }
+            let refusals = world.uplink.of(EventKind::ChannelRefused).len() - before;
+            assert_eq!(refusals, usize::from(audited), "refusals of {row}");
+        }
+    }
+    // Not by another name either: nothing is carried at all.
+    let pass = support::pass_to_join("alice", over, JoinMode::Peer, "named");
+    let connection = connect_as(&world, &world.login, pass).await;
+    assert!(connection.handle().channel_open_session().await.is_err());
+    assert!(world.uplink.of(EventKind::SessionStart).is_empty());
 }

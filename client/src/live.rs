@@ -11,7 +11,15 @@ pub async fn ls(nodes: &Nodes, format: Format) -> Result<(), Failure> {
     let live = live?.items;
     output::list(format, &live, || {
         let mut table = Table::new(&[
-            "Session", "User", "Login", "Host", "Kind", "From", "Node", "Started",
+            "Session",
+            "User",
+            "Login",
+            "Host",
+            "Kind",
+            "Participants",
+            "From",
+            "Node",
+            "Started",
         ]);
         for s in &live {
             table.row(&[
@@ -20,6 +28,11 @@ pub async fn ls(nodes: &Nodes, format: Format) -> Result<(), Failure> {
                 s.login.clone(),
                 s.host.clone(),
                 s.kind.clone(),
+                s.participants
+                    .iter()
+                    .map(|one| format!("{} ({})", one.user, one.mode))
+                    .collect::<Vec<_>>()
+                    .join(", "),
                 s.client_addr.clone(),
                 s.node.to_string(),
                 s.started.to_string(),

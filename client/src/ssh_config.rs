@@ -1,6 +1,7 @@
 //! What OpenSSH needs to know to reach the cluster's hosts through its nodes.
 
 use crate::profile::Profile;
+use palisade_core::pass::Joining;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -64,6 +65,19 @@ fn proxy_command(profile: &Profile, pal: &Path) -> String {
     format!(
         "ProxyUseFdpass yes\n    ProxyCommand {} proxy ssh --pass-fd --proxy={} --cluster={} '%r@%h:%p'",
         word(&pal.to_string_lossy()),
+        word(&profile.meta.proxy),
+        word(&profile.meta.cluster)
+    )
+}
+
+/// The `ProxyCommand` that joins a live session.
+pub fn join_command(profile: &Profile, pal: &Path, joining: &Joining) -> String {
+    let word = |text: &str| shell_word(text).replace('%', "%%");
+    format!(
+        "{} proxy ssh --join={} --mode={} --proxy={} --cluster={} '%h:%p'",
+        word(&pal.to_string_lossy()),
+        joining.session,
+        joining.mode.as_str(),
         word(&profile.meta.proxy),
         word(&profile.meta.cluster)
     )

@@ -6,6 +6,7 @@ use palisade_client::pal::Pal;
 use palisade_client::palctl::Palctl;
 use palisade_core::api::{Certificates, LoginRequest};
 use palisade_core::time::Timestamp;
+use serde_json::json;
 use ssh_key::certificate::{Builder, CertType};
 use ssh_key::private::Ed25519Keypair;
 use ssh_key::{PrivateKey, PublicKey};
@@ -523,4 +524,48 @@ async fn an_edit_that_lost_a_race_keeps_the_text() {
         "{err}"
     );
     assert_eq!(drafts(), 2);
+}
+
+/// What a hostile agent or node says of the people in a session is shown, and not obeyed by the terminal.
+#[tokio::test]
+async fn terminal_escapes_in_the_list_of_who_is_in_a_session_are_inert() {
+    let home = tempfile::tempdir().expect("a directory");
+    let socket = home.path().join("hostile");
+    stub::on_socket(&socket, |asked: &Asked| {
+        let session = json!({
+            "session": "0c9a4c9e-5c5c-4f6e-9c7a-1f2e3d4c5b6a",
+            "user": "alice", "login": "root\u{1b}[2J", "host": "web1\r\nforged", "client_addr": "\u{9b}31m10.0.0.1",
+            "node": 1, "kind": "inter\u{7}active", "started": "2026-01-01T00:00:00Z",
+            "participants": [
+                {"user": "alice", "mode": "owner"},
+                {"user": "\u{1b}]0;owned\u{7}bob\u{202e}", "mode": "observer\nmallory (owner)"},
+            ],
+        });
+        Some(match asked.path.as_str() {
+            "/v1/sessions" => (200, json!({"items": [session]}).to_string()),
+            _ => (404, error("not_found")),
+        })
+    });
+    let socket = socket.to_str().expect("text").to_owned();
+    for format in ["text", "json", "yaml"] {
+        let args = ["--socket", &socket, "sessions", "ls", "--format", format];
+        let ran = run(env!("CARGO_BIN_EXE_palctl"), home.path(), &args, "").await;
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let hidden = |c: char| c != '\n' && palisade_core::shown::is_hidden(c);
+        assert!(!ran.out.chars().any(hidden), "{:?}", ran.out);
+        assert!(
+            ran.out.contains("alice") && ran.out.contains("bob"),
+            "{}",
+            ran.out
+        );
+        if format == "text" {
+            assert_eq!(
+                ran.out.lines().count(),
+                3,
+                "one line for one session: {}",
+                ran.out
+            );
+            assert!(ran.out.contains("alice (owner), "), "{}", ran.out);
+        }
+    }
 }

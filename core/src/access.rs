@@ -1,15 +1,20 @@
 //! Who may do what. One function decides about reaching a host ([`decide`]), one about the API
-//! ([`decide_rule`]); both read the same [`View`], and only they can make what acting requires: a [`Permit`] to
-//! dial a host and carry its channels, a [`RulePermit`] to touch a record.
+//! ([`decide_rule`]), one about another's live session ([`decide_join`]); all read the same [`View`], and only they can
+//! make what acting requires: a [`Permit`] to dial a host and carry its channels, a [`RulePermit`] to touch a record, a
+//! [`JoinPermit`] to take part in a session.
 //!
 //! Deny wins, nothing is allowed by default. Decisions are plain functions of what is asked, what is known and
 //! what time it is; whoever holds a permit asks again when the policy changes.
 
+mod join;
+
+pub use join::{JoinAsk, JoinPermit, Moderation, decide_join};
+
 use crate::kv::{Kv, KvFault};
-use crate::name::{Login, Name};
+use crate::name::{Login, Name, SessionId};
 use crate::predicate::Context;
 use crate::record::{
-    AuthPreferenceSpec, Conditions, Grant, HostSpec, Labels, LockSpec, Record, RecordingConfigSpec,
+    AuthPreferenceSpec, Conditions, Grant, HostSpec, JoinMode, Labels, LockSpec, Record, RecordingConfigSpec,
     RecordingMode, RoleSpec, UserSpec, Verb,
 };
 use crate::state;
@@ -169,6 +174,8 @@ impl View {
 /// | `max_sessions` | the smallest that is not 0 | no limit |
 /// | `record_session` | `strict` if any says strict | the cluster's `session_recording_config` |
 /// | `pin_source_ip` | yes if any says yes | no |
+/// | `require_session_join` | each role's list has to be met, by any one on it | nobody is needed |
+/// | its `on_leave` | `terminate` if any list that is not met any more says so | - |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// The longest life of a certificate.
@@ -191,6 +198,8 @@ pub struct Options {
     pub record_session: RecordingMode,
     /// Pins certificates to an address.
     pub pin_source_ip: bool,
+    /// Who has to join sessions.
+    pub require_session_join: Moderation,
 }
 
 impl Options {
@@ -199,7 +208,8 @@ impl Options {
         recording: &RecordingConfigSpec,
         auth: &AuthPreferenceSpec,
     ) -> Self {
-        let all: Vec<_> = roles.map(|role| &role.options).collect();
+        let roles: Vec<_> = roles.collect();
+        let all: Vec<_> = roles.iter().map(|role| &role.options).collect();
         let any = |said: fn(&&crate::record::RoleOptions) -> Option<bool>| {
             all.iter().any(|o| said(o) == Some(true))
         };
@@ -225,6 +235,7 @@ impl Options {
                 .min(),
             record_session: recorded.unwrap_or(recording.mode),
             pin_source_ip: any(|o| o.pin_source_ip),
+            require_session_join: Moderation::of(roles.iter().copied()),
         }
     }
 }
@@ -404,6 +415,28 @@ pub enum Refusal {
     /// A role option is off.
     #[error("{0} is not allowed by your roles")]
     AbilityOff(&'static str),
+    /// The user's sessions have to be joined by others, and this cannot be.
+    #[error(
+        "your roles want others in your sessions ({needs}): {what} is refused, only a shell in a terminal, on a host \
+         with an agent, can be joined"
+    )]
+    Unmoderated {
+        /// Who is needed.
+        needs: String,
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// There is no such session, or no role allows to join it. The two look the same.
+    #[error("there is no live session {session} that your roles let you join as {}", mode.as_str())]
+    NotJoinable {
+        /// The session.
+        session: SessionId,
+        /// As what.
+        mode: JoinMode,
+    },
+    /// Nobody is their own moderator.
+    #[error("you cannot moderate your own session")]
+    OwnSession,
     /// No rule allows the verb on the resource.
     #[error("none of your roles allows {verb} on {resource}")]
     NoRule {
@@ -465,6 +498,14 @@ pub fn decide(ask: &Ask<'_>, view: &View, now: Timestamp) -> Result<Permit, Refu
     };
     if !permitted {
         return Err(Refusal::AbilityOff(ask.ability.as_str()));
+    }
+    let needs = &options.require_session_join;
+    let can_be_joined = matches!(ask.ability, Ability::Connect | Ability::Shell) && host.spec.agent.is_some();
+    if !needs.is_empty() && !can_be_joined {
+        return Err(Refusal::Unmoderated {
+            needs: needs.to_string(),
+            what: ask.ability.as_str(),
+        });
     }
     Ok(Permit {
         user: view.user.metadata.name.clone(),
@@ -583,7 +624,8 @@ pub const NO_LOGIN: &str = "no-login@palisade";
 pub const LOCAL_OPERATOR: &str = "local:operator";
 
 /// Refuses a change of roles or users by which somebody would give away more than they hold: whoever may write
-/// roles but does not hold `*` on `*` cannot write a role or grant one that does, nor logins or rules they lack.
+/// roles but does not hold `*` on `*` cannot write a role or grant one that does, nor logins, rules or rights to join
+/// that they lack.
 pub fn check_grant(granted: &RoleSpec, view: &View, now: Timestamp) -> Result<(), Refusal> {
     for rule in &granted.allow.rules {
         for &resource in &rule.resources {
@@ -622,6 +664,7 @@ pub fn check_grant(granted: &RoleSpec, view: &View, now: Timestamp) -> Result<()
         {
             return Err(Refusal::GrantAboveOwn(format!("login {login}")));
         }
+        join::check_grant(&granted.allow, view, now)?;
     }
     Ok(())
 }

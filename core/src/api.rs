@@ -416,6 +416,18 @@ wire_types! {
         /// Since when.
         #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub started: Timestamp,
+        /// Who is in it, the owner first; an owner who lost their connection is not.
+        #[serde(default)]
+        pub participants: Vec<SessionParticipant>,
+    }
+
+    /// Somebody who is in a live session.
+    #[derive(Debug)]
+    pub struct SessionParticipant {
+        /// Who.
+        pub user: String,
+        /// As what: `owner`, `observer`, `moderator`, `peer`.
+        pub mode: String,
     }
 
     /// Live sessions.

@@ -83,6 +83,10 @@ event_kinds! {
     SessionPlay = "session.play", "PS104I";
     /// A session was ended by a lock, an expiry or an operator.
     SessionTerminated = "session.terminated", "PS105W";
+    /// Somebody joined another's session.
+    SessionJoin = "session.join", "PS106I";
+    /// Somebody who had joined a session left it.
+    SessionLeave = "session.leave", "PS107I";
     /// A command was run without a terminal.
     Exec = "session.exec", "PS110I";
     /// A file was transferred.

@@ -1,20 +1,24 @@
 //! A pass: what a node decided about one connection to an agent's host, in the words that the agent needs.
 //!
 //! An agent holds no roles and asks no cluster state. The node that takes a user's connection decides about every
-//! login and ability at once ([`Pass::decide`]) and sends the outcome along with the bytes. An agent believes a pass
+//! login and ability at once ([`Pass::decide`]), or about the one session that they want to join ([`Pass::to_join`]), and
+//! sends the outcome along with the bytes. An agent believes a pass
 //! because it came through its own tunnel, whose far end proved to be a node of its cluster. What the agent later
 //! writes for the connection (the session's start, its events) it accompanies with the pass's `proof`: the
 //! [`Claims`] sealed under the cluster key, so that any node can check them and no agent can write a session of
 //! somebody who never came.
 
-use crate::access::{self, Ability, Ask, Credential, Permit, Refusal, View};
-use crate::name::{Login, Name};
-use crate::record::{HostSpec, Record, RecordingMode};
+use crate::access::{self, Ability, Ask, Credential, JoinPermit, Moderation, Permit, Refusal, View};
+use crate::name::{Login, Name, SessionId};
+use crate::record::{HostSpec, JoinMode, Record, RecordingMode};
 use crate::time::{Timestamp, Ttl};
 use serde::{Deserialize, Serialize};
 
 /// The version byte of sealed claims.
 pub const CLAIMS_VERSION: u8 = 1;
+
+/// The SSH user name of a connection that joins a session. It is no account: such a connection has none.
+pub const JOIN_LOGIN: &str = "join@palisade";
 
 /// Who came, to where: what a node checked, and what it takes to decide again later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +39,18 @@ pub struct Claims {
     pub client_addr: String,
     /// When the node decided.
     pub issued: Timestamp,
+    /// The session that they come to join, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<Joining>,
+}
+
+/// A session that somebody joins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joining {
+    /// Which.
+    pub session: SessionId,
+    /// As what.
+    pub mode: JoinMode,
 }
 
 /// What a user may do as one login.
@@ -54,6 +70,18 @@ pub struct LoginPass {
     pub record_session: RecordingMode,
     /// How much of an exec without a terminal is recorded whole, per direction, in bytes.
     pub exec_capture_bytes: u64,
+    /// Who has to join a session for it to begin and to go on.
+    #[serde(default, skip_serializing_if = "Moderation::is_empty")]
+    pub require_session_join: Moderation,
+}
+
+/// What somebody may do who joins a session: be in it, as one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinPass {
+    /// Which session, and as what.
+    pub joining: Joining,
+    /// When they must leave because their certificate ends, if the role says so.
+    pub ends: Option<Timestamp>,
 }
 
 /// The decision about one connection.
@@ -61,6 +89,8 @@ pub struct LoginPass {
 pub struct Pass {
     claims: Claims,
     logins: Vec<LoginPass>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    join: Option<JoinPass>,
     proof: Vec<u8>,
 }
 
@@ -85,7 +115,30 @@ impl Pass {
         now: Timestamp,
         seal: impl FnOnce(&[u8]) -> Vec<u8>,
     ) -> Result<Pass, Refusal> {
-        Pass::decide_as(Ability::Exec, claims, host, view, now, seal)
+        Pass::decide_as(Ability::Shell, claims, host, view, now, seal)
+    }
+
+    /// For somebody who joins a session: the permit becomes the pass. It has no login.
+    pub fn to_join(claims: Claims, permit: &JoinPermit, seal: impl FnOnce(&[u8]) -> Vec<u8>) -> Pass {
+        let joining = Joining {
+            session: permit.session().clone(),
+            mode: permit.mode(),
+        };
+        let claims = Claims {
+            user: permit.user().clone(),
+            join: Some(joining.clone()),
+            ..claims
+        };
+        let proof = seal(&claims.to_bytes());
+        Pass {
+            claims,
+            logins: Vec::new(),
+            join: Some(JoinPass {
+                joining,
+                ends: permit.ends(),
+            }),
+            proof,
+        }
     }
 
     fn decide_as(
@@ -96,6 +149,9 @@ impl Pass {
         now: Timestamp,
         seal: impl FnOnce(&[u8]) -> Vec<u8>,
     ) -> Result<Pass, Refusal> {
+        if let Some(Joining { session, mode }) = claims.join {
+            return Err(Refusal::NotJoinable { session, mode });
+        }
         let mut logins = Vec::new();
         let mut why = None;
         for login in &claims.credential.principals {
@@ -111,6 +167,7 @@ impl Pass {
         Ok(Pass {
             claims,
             logins,
+            join: None,
             proof,
         })
     }
@@ -128,6 +185,16 @@ impl Pass {
     /// Every login they may use here.
     pub fn logins(&self) -> &[LoginPass] {
         &self.logins
+    }
+
+    /// The session that they join, if that is what they come for: then there is no login.
+    pub fn join(&self) -> Option<&JoinPass> {
+        self.join.as_ref()
+    }
+
+    /// Whether both allow the same.
+    pub fn allows_the_same_as(&self, other: &Pass) -> bool {
+        self.logins == other.logins && self.join == other.join
     }
 
     /// Given back to a node with everything that is written for this connection.
@@ -169,6 +236,7 @@ fn login_pass(
         max_sessions: permit.options().max_sessions,
         record_session: permit.options().record_session,
         exec_capture_bytes: permit.exec_capture_bytes(),
+        require_session_join: permit.options().require_session_join.clone(),
     })
 }
 

@@ -10,8 +10,8 @@
 
 use crate::event::Event;
 use crate::name::{Name, SessionId};
-use crate::pass::Pass;
-use crate::record::{Completeness, HostSpec, Labels, Record, RecordingSpec};
+use crate::pass::{Joining, Pass};
+use crate::record::{Completeness, HostSpec, JoinMode, Labels, Record, RecordingSpec};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,9 @@ pub struct ClientHello {
     /// Only asks how the host is reached: nothing is opened.
     #[serde(default)]
     pub asks_only: bool,
+    /// The live session that is to be joined. The node finds its host: the one named here is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<Joining>,
 }
 
 /// A node's answer to it.
@@ -47,6 +50,8 @@ pub struct ClientHello {
 pub enum ClientAnswer {
     /// The agent is there: bytes of the resumable stream follow.
     Agent,
+    /// The session may be joined, and runs on this host: the same follows.
+    Joins(Name),
     /// The host is a plain OpenSSH server: use the node's SSH port.
     Plain,
     /// No; the text is for the person.
@@ -238,7 +243,16 @@ pub struct HostSession {
     /// Since when, by the agent's clock.
     pub started: Timestamp,
     /// Who is in it, the owner first.
-    pub participants: Vec<String>,
+    pub participants: Vec<Participant>,
+}
+
+/// Somebody who is in a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Participant {
+    /// Who.
+    pub user: Name,
+    /// As what they joined; `None` for the owner.
+    pub joined: Option<JoinMode>,
 }
 
 /// What nodes know of an agent: in memory alone, shared between them, gone with the last node that holds a tunnel.

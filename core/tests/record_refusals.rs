@@ -21,6 +21,13 @@ spec:
       - resources: [recording]
         verbs: [list, read]
         where: has_prefix(resource.name, user.name)
+    join_sessions:
+      - roles: ['*-dev']
+        modes: [observer, peer]
+    require_session_join:
+      - modes: [moderator]
+        count: 1
+        on_leave: pause
   deny:
     logins: [admin]
 "#;
@@ -102,6 +109,41 @@ fn each_fault_of_a_record_is_named_with_its_place() {
             "8h",
             "8",
             "line 7, column 22: spec.options.max_session_ttl: expected a text, found a number: put it in quotes",
+        ),
+        (
+            "peer]",
+            "pear]",
+            r#"line 21, column 27: spec.allow.join_sessions[0].modes[1]: unknown value "pear": did you mean "peer"?"#,
+        ),
+        (
+            "['*-dev']",
+            "['^dev']",
+            "line 20, column 17: spec.allow.join_sessions[0].roles[0]: a regular expression that begins with ^ must end with $",
+        ),
+        (
+            "['*-dev']",
+            "[]",
+            "line 20, column 16: spec.allow.join_sessions[0].roles: name at least one",
+        ),
+        (
+            "on_leave: pause",
+            "on_leave: pausd",
+            r#"line 25, column 19: spec.allow.require_session_join[0].on_leave: unknown value "pausd": did you mean "pause"?"#,
+        ),
+        (
+            "on_leave: pause",
+            "onleave: pause",
+            r#"line 25, column 9: unknown field "onleave" in spec.allow.require_session_join[0]: did you mean "on_leave"?"#,
+        ),
+        (
+            "count: 1",
+            "count: 0",
+            "line 24, column 16: spec.allow.require_session_join[0].count: 0 is out of range, expected a whole number",
+        ),
+        (
+            "    logins: [admin]",
+            "    require_session_join: [{modes: [peer]}]",
+            "line 27, column 5: spec.deny: require_session_join belongs under allow",
         ),
     ];
     let mut wrong = String::new();

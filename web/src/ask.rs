@@ -91,6 +91,22 @@ impl Who {
             .is_ok()
     }
 
+    /// Whether they may use a verb on a resource at all. To be told why not, or to act, takes [`Ask::permit`].
+    pub(crate) fn may(&self, verb: Verb, resource: Grant, now: Timestamp) -> bool {
+        self.decide(verb, resource, None, now).is_ok()
+    }
+
+    /// Whether some role lets them join some sessions.
+    pub(crate) fn joins_some(&self, now: Timestamp) -> bool {
+        match self {
+            Who::Operator => false,
+            Who::User(view, _) => {
+                let mut roles = view.roles.iter().filter(|role| !role.expired(now));
+                roles.any(|role| !role.spec.allow.join_sessions.is_empty())
+            }
+        }
+    }
+
     /// Whether they hold everything: `*` on `*`, without a condition.
     pub(crate) fn holds_all(&self, now: Timestamp) -> bool {
         let all = RoleSpec {

@@ -227,6 +227,9 @@ impl From<Refusal> for Failure {
             Refusal::NotAPrincipal(_)
             | Refusal::NotAllowed { .. }
             | Refusal::AbilityOff(_)
+            | Refusal::Unmoderated { .. }
+            | Refusal::NotJoinable { .. }
+            | Refusal::OwnSession
             | Refusal::NoRule { .. }
             | Refusal::AgentHere
             | Refusal::NotAnAgent

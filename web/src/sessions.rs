@@ -7,29 +7,107 @@ use crate::records::Paging;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use palisade_core::access::RulePermit;
-use palisade_core::api::{LiveSessions, RecordingPage, RecordingView};
+use palisade_core::access::{Credential, JoinAsk, RulePermit, View, decide_join};
+use palisade_core::api::{LiveSession, LiveSessions, RecordingPage, RecordingView};
 use palisade_core::event::{Event, EventKind};
-use palisade_core::name::SessionId;
+use palisade_core::name::{Login, Name, SessionId};
 use palisade_core::ports::{ByteSource, PlayFormat};
-use palisade_core::record::{Grant, Labels, Record, RecordingSpec, Spec, Verb};
+use palisade_core::record::{Grant, JoinMode, Labels, Record, RecordingSpec, Spec, Verb};
 use palisade_core::state;
+use palisade_core::time::Timestamp;
+use std::collections::BTreeMap;
 
-/// `GET /v1/sessions`.
+/// `GET /v1/sessions`: those that a rule shows, and those that the caller may join.
 pub(crate) async fn list(ask: Ask) -> Result<axum::Json<LiveSessions>, Failure> {
     let who = ask.who(Fresh::Decision).await?;
-    let permit = ask.permit(&who, Verb::List, Grant::Session, None).await?;
     let now = ask.now();
+    // Whoever may join some sessions is not refused the list of those.
+    let permit = match who.joins_some(now) && !who.may(Verb::List, Grant::Session, now) {
+        true => None,
+        false => Some(ask.permit(&who, Verb::List, Grant::Session, None).await?),
+    };
     let mut items = ask.app.api.sessions.list().await;
-    items.retain(|session| {
+    let mut joinable = Joinable::new(&ask, &who);
+    let mut shown = Vec::new();
+    for session in items.drain(..) {
         let labels = labels([
             ("user", &session.user),
             ("host", &session.host),
             ("login", &session.login),
         ]);
-        who.sees(&permit, &session.session, &labels, now)
-    });
-    Ok(axum::Json(LiveSessions { items }))
+        let listed = permit
+            .as_ref()
+            .is_some_and(|permit| who.sees(permit, &session.session, &labels, now));
+        if listed || joinable.has(&session, now)? {
+            shown.push(session);
+        }
+    }
+    Ok(axum::Json(LiveSessions { items: shown }))
+}
+
+/// Which sessions a caller may join, as anything.
+struct Joinable<'a> {
+    ask: &'a Ask,
+    who: Option<(&'a View, Credential)>,
+    /// What is known of the owners met so far.
+    owners: BTreeMap<Name, Option<View>>,
+}
+
+impl<'a> Joinable<'a> {
+    fn new(ask: &'a Ask, who: &'a Who) -> Self {
+        let who = match who {
+            Who::Operator => None,
+            Who::User(view, certified) => {
+                let credential = Credential {
+                    principals: Vec::new(),
+                    serial: certified.serial,
+                    valid_before: certified.not_after,
+                    source_address: None,
+                };
+                Some((&**view, credential))
+            }
+        };
+        Joinable {
+            ask,
+            who,
+            owners: BTreeMap::new(),
+        }
+    }
+
+    fn has(&mut self, session: &LiveSession, now: Timestamp) -> Result<bool, Failure> {
+        let Some((view, credential)) = &self.who else {
+            return Ok(false);
+        };
+        let parsed = (
+            SessionId::parse(&session.session),
+            Name::parse(&session.user),
+            Login::parse(&session.login),
+            Name::parse(&session.host),
+        );
+        let (Ok(id), Ok(user), Ok(login), Ok(host)) = parsed else {
+            return Ok(false);
+        };
+        if !self.owners.contains_key(&user) {
+            let owner = View::load(self.ask.kv().as_ref(), &user)?;
+            self.owners.insert(user.clone(), owner);
+        }
+        let Some(Some(owner)) = self.owners.get(&user) else {
+            return Ok(false);
+        };
+        Ok(JoinMode::ALL.into_iter().any(|mode| {
+            let ask = JoinAsk {
+                credential,
+                client: None,
+                session: &id,
+                owner,
+                login: &login,
+                host: &host,
+                mode,
+                again: false,
+            };
+            decide_join(&ask, view, now).is_ok()
+        }))
+    }
 }
 
 /// What conditions of rules can ask about a session or a recording.

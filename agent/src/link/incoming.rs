@@ -3,12 +3,13 @@
 use super::Link;
 use palisade_core::pass::Pass;
 use palisade_core::tunnel::{MESSAGE_BYTES_MAX, Opened, Order, ToAgent};
-use palisade_session::resume::{Accepted, Error, Link as AnyLink, Refused};
+use palisade_session::resume::{Accepted, Error, Id, Link as AnyLink, Refused};
 use palisade_session::tunnel::wire::{read_message, write_message};
 use palisade_session::tunnel::{Tunnel, TunnelStream};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::watch;
 
 /// How long a stream may take to say what it is.
 const FIRST_WORDS: Duration = Duration::from_secs(5);
@@ -92,12 +93,17 @@ impl Link {
         let link: Box<dyn AnyLink> = Box::new(stream);
         // A connection is resumed by whom it began with, also when their new link has a new pass.
         let same = |before: &Pass, now: &Pass| {
-            before.claims().user == now.claims().user && before.claims().connection == now.claims().connection
+            let (before, now) = (before.claims(), now.claims());
+            // Nor does a connection become another kind of connection.
+            before.user == now.user && before.connection == now.connection && before.join == now.join
         };
         match self.acceptor.accept(link, pass.clone(), same).await {
             Ok(Accepted::New { stream, .. }) => {
                 let _served = self.serving(&id, &pass);
-                server.serve(stream, pass).await;
+                let (tell, linked) = watch::channel(true);
+                self.links.lock().insert(stream.id(), tell);
+                let _kept = Kept(&self, stream.id());
+                server.serve_linked(stream, pass, linked).await;
             }
             Ok(Accepted::Resumed { fresh, .. }) => {
                 // What was decided now holds for what runs.
@@ -139,6 +145,15 @@ impl Link {
             link: self,
             id: id.to_owned(),
         }
+    }
+}
+
+/// Forgets about a resumable stream that is not served any more.
+struct Kept<'a>(&'a Link, Id);
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.0.links.lock().remove(&self.1);
     }
 }
 

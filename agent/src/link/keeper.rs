@@ -1,8 +1,9 @@
 //! One tunnel kept up: dialled, told who is here, listened to, and dialled anew at another node when it dies.
 
 use super::Link;
+use crate::seat::Mode;
 use palisade_core::tunnel::{
-    Beat, BeatAck, HostSession, LiveConnection, MESSAGE_BYTES_MAX, SHIP_BYTES_MAX, ToNode,
+    Beat, BeatAck, HostSession, LiveConnection, MESSAGE_BYTES_MAX, Participant, SHIP_BYTES_MAX, ToNode,
 };
 use palisade_session::backoff::backoff;
 use palisade_session::tunnel::wire::{WireError, read_message, write_message};
@@ -218,10 +219,20 @@ impl Link {
                 login: listed.login,
                 kind: listed.kind,
                 started: listed.started,
-                participants: row.participants.iter().map(|p| p.user.to_string()).collect(),
+                participants: row.participants.into_iter().map(told).collect(),
             });
         }
         all
+    }
+}
+
+fn told(one: crate::seat::Participant) -> Participant {
+    Participant {
+        user: one.user,
+        joined: match one.mode {
+            Mode::Owner => None,
+            Mode::Joined(mode) => Some(mode),
+        },
     }
 }
 

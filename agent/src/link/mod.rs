@@ -23,7 +23,7 @@ use palisade_session::recording::DataKey;
 use palisade_session::resume::{self, Acceptor};
 use palisade_session::tunnel::{Dialler, Limits, Tunnel};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -57,6 +57,15 @@ pub struct LinkConfig {
     pub clock: fn() -> Timestamp,
 }
 
+/// By the id of the resumable stream.
+type Links = Arc<Mutex<HashMap<resume::Id, watch::Sender<bool>>>>;
+
+fn tell_link(links: &Links, id: resume::Id, linked: bool) {
+    if let Some(one) = links.lock().get(&id) {
+        one.send_replace(linked);
+    }
+}
+
 /// The link of one agent.
 pub struct Link {
     config: LinkConfig,
@@ -65,6 +74,8 @@ pub struct Link {
     acceptor: Acceptor<Pass>,
     /// Tunnels that work now, by the address that each was dialled at.
     tunnels: Mutex<BTreeMap<String, Tunnel>>,
+    /// Whether the clients of resumable connections can be reached now.
+    links: Links,
     /// Passes of connections that are served now, by their id.
     passes: Mutex<BTreeMap<String, Pass>>,
     /// Counts changes of what is served, for the beats.
@@ -84,10 +95,18 @@ impl Link {
             grace: config.grace,
             ..resume::Config::default()
         };
+        let links = Links::default();
+        let observed = links.clone();
+        let observer = Arc::new(move |id, event| match event {
+            resume::Event::Lost(_) => tell_link(&observed, id, false),
+            resume::Event::Resumed => tell_link(&observed, id, true),
+            resume::Event::Ended => drop(observed.lock().remove(&id)),
+        });
         Ok(Arc::new(Link {
             dialler,
             server: OnceLock::new(),
-            acceptor: Acceptor::new(resumable, CONNECTIONS_MAX, None),
+            acceptor: Acceptor::new(resumable, CONNECTIONS_MAX, Some(observer)),
+            links,
             tunnels: Mutex::default(),
             passes: Mutex::default(),
             changes: watch::Sender::new(0),

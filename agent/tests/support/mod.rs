@@ -9,6 +9,7 @@
 
 #[path = "../../../proxy/tests/support/openssh.rs"]
 pub mod openssh;
+pub mod tty;
 pub mod uplink;
 
 use palisade_agent::{HostIdentity, Server, ServerConfig};
@@ -17,10 +18,10 @@ use palisade_ca::{
     AuthorityType, ClusterKey, HostCertRequest, HostNames, Principals, Signer, StandardExtension, SubjectKey,
     UserCertRequest,
 };
-use palisade_core::access::{Credential, View};
-use palisade_core::name::{Login, Name};
+use palisade_core::access::{Credential, JoinAsk, View, decide_join};
+use palisade_core::name::{Login, Name, SessionId};
 use palisade_core::pass::{Claims, Pass};
-use palisade_core::record::{HostSpec, Record, RoleSpec, Spec, UserSpec, parse_records};
+use palisade_core::record::{HostSpec, JoinMode, Record, RoleSpec, Spec, UserSpec, parse_records};
 use palisade_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -246,6 +247,44 @@ impl World {
         std::fs::write(self.path("config"), config).unwrap();
     }
 
+    /// Somebody who joins a session by stock ssh, as their node decided. They have a key of their own, and their client
+    /// can be reached for as long as `linked` says so.
+    pub async fn join(&self, user: &str, session: &str, mode: JoinMode) -> Joiner {
+        self.identity(user, |request| {
+            request.key_id = user.to_owned();
+            // Nothing hangs on their logins: they have none here.
+            request.principals = palisade_ca::Principals::new(["no-login@palisade"]).unwrap();
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connection = format!("{user}-{port}");
+        let (linked, links) = tokio::sync::watch::channel(true);
+        let pass = pass_to_join(user, session, mode, &connection);
+        let server = Arc::clone(&self.server);
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            server.serve_linked(stream, pass, links).await;
+        });
+        let config = self.path(&format!("config_{user}_{port}"));
+        let text = std::fs::read_to_string(self.path("config")).unwrap();
+        let text = text
+            .replace("/id_alice", &format!("/id_{user}"))
+            .replace(&format!("User {}\n", self.login), "User join@palisade\n")
+            .replace(&format!("Port {}\n", self.addr.port()), &format!("Port {port}\n"));
+        std::fs::write(&config, text).unwrap();
+        let mut command = Command::new("ssh");
+        command
+            .arg("-F")
+            .arg(config)
+            .args(["-tt", "web1"])
+            .kill_on_drop(true);
+        Joiner {
+            tty: tty::Tty::run(command),
+            connection,
+            linked,
+        }
+    }
+
     /// `ssh -F config` with these arguments.
     pub fn ssh(&self, args: &[&str]) -> Command {
         self.client("ssh", args)
@@ -284,6 +323,62 @@ pub async fn ended(mut command: Command) -> Output {
 
 pub fn said(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Somebody in another's session.
+pub struct Joiner {
+    pub tty: tty::Tty,
+    pub connection: String,
+    pub linked: tokio::sync::watch::Sender<bool>,
+}
+
+/// The decision about somebody who may join alice's sessions as anything.
+pub fn pass_to_join(user: &str, session: &str, mode: JoinMode, connection: &str) -> Pass {
+    let view = |name: &str, role: &str| View {
+        user: one(&format!(
+            "kind: user\nmetadata: {{name: {name}}}\nspec: {{roles: [r]}}"
+        )),
+        roles: vec![one(&format!("kind: role\nmetadata: {{name: r}}\nspec: {role}"))],
+        locks: Vec::new(),
+        recording: Default::default(),
+        auth: Default::default(),
+        certs_void_until: Default::default(),
+    };
+    let joiner = view(
+        user,
+        "{allow: {join_sessions: [{roles: ['*'], modes: [observer, moderator, peer]}]}}",
+    );
+    let now = Timestamp::from_secs(now_secs());
+    let credential = Credential {
+        principals: Vec::new(),
+        valid_before: now.plus_ms(600_000),
+        source_address: None,
+        serial: 7,
+    };
+    let (session, host) = (SessionId::parse(session).unwrap(), Name::parse("web1").unwrap());
+    let ask = JoinAsk {
+        credential: &credential,
+        client: None,
+        session: &session,
+        owner: &view("somebody", "{}"),
+        login: &Login::parse("anybody").unwrap(),
+        host: &host,
+        mode,
+        again: false,
+    };
+    let permit = decide_join(&ask, &joiner, now).unwrap();
+    let claims = Claims {
+        connection: connection.to_owned(),
+        host,
+        agent: 9,
+        user: Name::parse(user).unwrap(),
+        credential: credential.clone(),
+        extensions: vec!["permit-pty".to_owned()],
+        client_addr: "127.0.0.1:1".to_owned(),
+        issued: now,
+        join: None,
+    };
+    Pass::to_join(claims, &permit, |bytes| [b"sealed ", bytes].concat())
 }
 
 /// The decision about a connection of alice's.
@@ -329,6 +424,7 @@ pub fn decide(policy: &Policy, connection: &str, from: &str) -> Result<Pass, Str
         .to_vec(),
         client_addr: from.to_owned(),
         issued: now,
+        join: None,
     };
     Pass::decide(claims, &host, &view, now, |bytes| [b"sealed ", bytes].concat()).map_err(|e| e.to_string())
 }

@@ -3,6 +3,7 @@
 use palisade_agent::{Declined, Uplink};
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::SessionId;
+use palisade_core::pass::Claims;
 use palisade_core::ports::{Pending, Unavailable};
 use palisade_core::record::{Completeness, RecordingSpec};
 use palisade_core::time::Timestamp;
@@ -150,6 +151,11 @@ impl Uplink for MemoryUplink {
         Box::pin(async move {
             self.reach()?;
             sealed(proof);
+            // A node writes whom the proof names, whatever an agent says.
+            let claims = Claims::from_bytes(&proof[b"sealed ".len()..]).unwrap();
+            let others = |event: &&Event| !event.user.is_empty() && event.user != claims.user.as_str();
+            let wrong = events.iter().find(others);
+            assert!(wrong.is_none(), "by {}'s proof: {wrong:?}", claims.user);
             self.write(events);
             Ok(())
         })

@@ -2,6 +2,7 @@
 
 mod config;
 mod invite;
+mod join;
 mod login;
 mod ls;
 mod many;
@@ -80,6 +81,8 @@ enum Command {
     /// Live sessions
     #[command(subcommand)]
     Sessions(SessionsCommand),
+    /// Take part in somebody's live session
+    Join(join::JoinArgs),
     /// Use an invite: choose a password and set up the second factor
     #[command(subcommand)]
     Invite(InviteCommand),
@@ -190,6 +193,7 @@ impl Pal {
             Command::Invite(InviteCommand::Accept(args)) => {
                 invite::accept(proxy, args).await.map(|()| ExitCode::SUCCESS)
             }
+            Command::Join(args) => join::join(&load(proxy)?, args).await,
             Command::Completion { shell } => {
                 crate::pages::completion(Pal::command(), shell).map(|()| ExitCode::SUCCESS)
             }

@@ -3,11 +3,14 @@
 //! Once the node knows who we are, our TCP connection to it becomes the way to the host. With `ProxyUseFdpass` ssh gets
 //! that connection itself and we are gone; otherwise we copy.
 
+use super::join::Mode;
 use super::reach::{self, Way};
 use super::ssh::Target;
 use crate::errors::Failure;
 use crate::profile::Profile;
 use crate::race::{STAGGER, first_ok};
+use palisade_core::name::SessionId;
+use palisade_core::pass::Joining;
 use palisade_core::record::HostAddr;
 use palisade_session::ssh::client::{
     ConnectError, Connection, Identity, NodeCheck, Nothing, dial, handshake_on,
@@ -42,6 +45,12 @@ pub(super) struct ProxySshArgs {
     /// Carry the connection on standard input, which is a socket: what `--pass-fd` leaves behind
     #[arg(long, hide = true, conflicts_with = "pass_fd")]
     on_socket: bool,
+    /// Join this live session instead: what `pal join` gives to ssh
+    #[arg(long, hide = true, value_name = "SESSION", value_parser = SessionId::parse)]
+    join: Option<SessionId>,
+    /// As what
+    #[arg(long, hide = true, value_enum, default_value_t)]
+    mode: Mode,
     /// Where to; the login is decided inside
     #[arg(value_name = "[LOGIN@]HOST:PORT")]
     target: String,
@@ -63,6 +72,14 @@ pub(super) async fn proxy_ssh(profile: &Profile, args: &ProxySshArgs) -> Result<
         ));
     }
     profile.check_valid()?;
+    if let Some(session) = &args.join {
+        let joining = Joining {
+            session: session.clone(),
+            mode: args.mode.into(),
+        };
+        let (from_agent, to_agent) = tokio::io::split(reach::join(profile, &joining).await?);
+        return carry(false, from_agent, to_agent).await;
+    }
     let target = Target::parse(&args.target)?;
     let suffix = format!(".{}", profile.meta.cluster);
     let host = target.host.strip_suffix(&suffix).unwrap_or(&target.host);

@@ -4,6 +4,8 @@ use crate::errors::Failure;
 use crate::profile::Profile;
 use crate::race::{STAGGER, first_ok};
 use crate::tls;
+use palisade_core::name::Name;
+use palisade_core::pass::Joining;
 use palisade_core::record::HostAddr;
 use palisade_core::tunnel::{ALPN_CONNECT, ClientAnswer, ClientHello, MESSAGE_BYTES_MAX};
 use palisade_session::resume::{self, Dial, DialError, Link, ResumeStream};
@@ -44,7 +46,7 @@ pub(super) enum Way {
 pub(super) async fn find(profile: &Profile, host: &str, port: u16) -> Result<Way, Failure> {
     let mut dialler = Dialler::new(profile, host, port)?;
     match dialler.link().await {
-        Ok(link) => dialler.first = Some(link),
+        Ok(linked) => dialler.first = Some(linked.link),
         Err(NoLink::Plain | NoLink::Failed(_)) => return Ok(Way::Ssh),
         Err(NoLink::Refused(why)) => {
             return Err(Failure::new(why, "`pal ls` shows the hosts that you may reach"));
@@ -66,6 +68,43 @@ pub(super) async fn has_agent(profile: &Profile, host: &str, port: u16) -> Resul
         Err(NoLink::Plain | NoLink::Failed(_)) => Ok(false),
         Err(NoLink::Refused(why)) => Err(Failure::new(why, "`pal ls` shows the hosts that you may reach")),
     }
+}
+
+/// The host of a live session that may be joined. No connection to it is made.
+pub(super) async fn host_of(profile: &Profile, joining: &Joining) -> Result<Name, Failure> {
+    let mut dialler = Dialler::new(profile, "", 22)?;
+    dialler.hello.asks_only = true;
+    dialler.hello.join = Some(joining.clone());
+    let host = match dialler.link().await {
+        Ok(linked) => linked.host,
+        Err(why) => return Err(not_joined(&why)),
+    };
+    host.ok_or_else(|| not_joined(&NoLink::Failed("the nodes are of an older version".into())))
+}
+
+/// Joins a live session.
+pub(super) async fn join(profile: &Profile, joining: &Joining) -> Result<ResumeStream, Failure> {
+    let mut dialler = Dialler::new(profile, "", 22)?;
+    dialler.hello.join = Some(joining.clone());
+    dialler.first = Some(dialler.link().await.map_err(|why| not_joined(&why))?.link);
+    dialler.hello.resumes = true;
+    let connected = resume::connect(dialler, resume::Config::default(), None).await;
+    connected.map_err(|e| not_joined(&NoLink::Failed(e.to_string())))
+}
+
+fn not_joined(why: &NoLink) -> Failure {
+    let hint = match why {
+        NoLink::Failed(_) => "check with `pal status`",
+        NoLink::Plain | NoLink::Refused(_) => "`pal sessions ls` shows those that you may see or join",
+    };
+    Failure::new(why.to_string(), hint)
+}
+
+/// What a node gave us.
+struct Linked {
+    link: Box<dyn Link>,
+    /// The host of the session that is joined.
+    host: Option<Name>,
 }
 
 /// Dials nodes, in turn and beside each other, for one connection.
@@ -98,13 +137,14 @@ impl Dialler {
                 connection: uuid::Uuid::new_v4().simple().to_string(),
                 resumes: false,
                 asks_only: false,
+                join: None,
             },
             first: None,
         })
     }
 
     /// A link through the first node that has one.
-    async fn link(&mut self) -> Result<Box<dyn Link>, NoLink> {
+    async fn link(&mut self) -> Result<Linked, NoLink> {
         let found = first_ok(self.nodes.len(), STAGGER, |i| {
             let (node, tls, hello) = (self.nodes[i].clone(), self.tls.clone(), self.hello.clone());
             async move {
@@ -131,7 +171,7 @@ impl Dialler {
     }
 }
 
-async fn one(node: &HostAddr, tls: TlsConnector, hello: &ClientHello) -> Result<Box<dyn Link>, NoLink> {
+async fn one(node: &HostAddr, tls: TlsConnector, hello: &ClientHello) -> Result<Linked, NoLink> {
     let failed = |e: &dyn std::fmt::Display| NoLink::Failed(format!("{node}: {e}"));
     let connecting = async {
         let tcp = TcpStream::connect((node.host(), node.port())).await?;
@@ -153,7 +193,15 @@ async fn one(node: &HostAddr, tls: TlsConnector, hello: &ClientHello) -> Result<
     };
     // The node may have to find the agent first.
     match tokio::time::timeout(CONNECT * 2, asking).await {
-        Ok(Ok(Some(ClientAnswer::Agent))) => Ok(Box::new(stream)),
+        Ok(Ok(Some(ClientAnswer::Agent))) if hello.join.is_none() => Ok(Linked {
+            link: Box::new(stream),
+            host: None,
+        }),
+        Ok(Ok(Some(ClientAnswer::Joins(host)))) => Ok(Linked {
+            link: Box::new(stream),
+            host: Some(host),
+        }),
+        Ok(Ok(Some(ClientAnswer::Agent))) => Err(failed(&"it is of an older version")),
         Ok(Ok(Some(ClientAnswer::Plain))) => Err(NoLink::Plain),
         Ok(Ok(Some(ClientAnswer::Refused(why)))) => Err(NoLink::Refused(why)),
         Ok(Ok(Some(ClientAnswer::Unavailable(why)))) => Err(NoLink::Failed(why)),
@@ -168,7 +216,8 @@ impl Dial for Dialler {
         if let Some(first) = self.first.take() {
             return Ok(first);
         }
-        self.link().await.map_err(|why| match why {
+        let linked = self.link().await.map(|linked| linked.link);
+        linked.map_err(|why| match why {
             NoLink::Refused(why) => DialError::Never(why),
             NoLink::Plain => DialError::Never("the host has no agent any more".into()),
             NoLink::Failed(why) => DialError::Again(io::Error::other(why)),

@@ -224,7 +224,7 @@ pub(super) fn write_config(profile: &Profile) -> Result<std::path::PathBuf, Fail
     Ok(path)
 }
 
-fn become_program(program: &str, args: Vec<OsString>) -> Result<ExitCode, Failure> {
+pub(super) fn become_program(program: &str, args: Vec<OsString>) -> Result<ExitCode, Failure> {
     let error = Command::new(program).args(args).exec();
     Err(Failure::new(
         format!("cannot start {program}: {error}"),

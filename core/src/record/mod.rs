@@ -14,7 +14,9 @@ pub use cluster::{HostToken, NodeSpec, TokenSpec};
 pub use host::{BadAddr, HostAddr, HostAgent, HostSpec};
 pub use lock::{LockSpec, LockTarget};
 pub use recording::{Completeness, RecordingConfigSpec, RecordingMode, RecordingSpec, SessionKind};
-pub use role::{Conditions, Grant, RoleOptions, RoleSpec, Rule, Verb};
+pub use role::{
+    Conditions, Grant, JoinMode, JoinSessions, OnLeave, RequireSessionJoin, RoleOptions, RoleSpec, Rule, Verb,
+};
 pub use user::UserSpec;
 
 use crate::name::Name;

@@ -1,10 +1,12 @@
 //! `role`: what its holders may do. Nothing is allowed that no role allows, and `deny` wins over every `allow`.
 
-use crate::pattern::{LabelSelector, Template};
+use crate::pattern::{LabelSelector, Pattern, Template};
 use crate::predicate::Predicate;
 use crate::record::{Kind, RecordingMode};
 use crate::time::Ttl;
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
 
 /// A role.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +20,18 @@ pub struct RoleSpec {
     #[serde(default)]
     pub allow: Conditions,
     /// What is refused, whatever any role allows.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "denying")]
     pub deny: Conditions,
+}
+
+/// A requirement is no permission, so there is none to take away: where it would be without effect it is refused.
+fn denying<'de, D: Deserializer<'de>>(from: D) -> Result<Conditions, D::Error> {
+    let deny = Conditions::deserialize(from)?;
+    if deny.require_session_join.is_empty() {
+        Ok(deny)
+    } else {
+        Err(D::Error::custom("require_session_join belongs under allow"))
+    }
 }
 
 /// The conditions under which a role allows or denies.
@@ -38,6 +50,100 @@ pub struct Conditions {
     /// What may be done with records over the API.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
+    /// Whose live sessions may be joined, and as what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub join_sessions: Vec<JoinSessions>,
+    /// Who must have joined the holders' own sessions for these to begin and to go on. One of the list is enough; of
+    /// several roles each has its say. Only under `allow`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub require_session_join: Vec<RequireSessionJoin>,
+}
+
+/// As what somebody takes part in another's session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum JoinMode {
+    /// Looks on.
+    Observer,
+    /// Looks on and may end the session.
+    Moderator,
+    /// Looks on and types as well.
+    Peer,
+}
+
+impl JoinMode {
+    /// Every mode.
+    pub const ALL: [JoinMode; 3] = [JoinMode::Observer, JoinMode::Moderator, JoinMode::Peer];
+
+    /// The word in YAML.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            JoinMode::Observer => "observer",
+            JoinMode::Moderator => "moderator",
+            JoinMode::Peer => "peer",
+        }
+    }
+}
+
+/// Whose live sessions may be joined, and as what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JoinSessions {
+    /// Those of users who hold a role whose name matches one of these.
+    #[serde(deserialize_with = "at_least_one")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub roles: Vec<Pattern>,
+    /// As one of these.
+    #[serde(deserialize_with = "at_least_one")]
+    pub modes: Vec<JoinMode>,
+}
+
+/// Who must have joined a session for it to begin and to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RequireSessionJoin {
+    /// As one of these.
+    #[serde(deserialize_with = "at_least_one")]
+    pub modes: Vec<JoinMode>,
+    /// How many people, other than the session's owner.
+    #[serde(default = "one")]
+    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1))]
+    pub count: NonZeroU32,
+    /// What becomes of a session that has begun when there are fewer.
+    #[serde(default)]
+    pub on_leave: OnLeave,
+}
+
+/// What becomes of a session when those whom it needs are gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum OnLeave {
+    /// It takes no input and shows no output until they are back.
+    Pause,
+    /// It ends.
+    #[default]
+    Terminate,
+}
+
+fn one() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+/// A list that would mean nothing, or everything, if it were empty.
+fn at_least_one<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let all = Vec::deserialize(from)?;
+    if all.is_empty() {
+        return Err(D::Error::custom("name at least one"));
+    }
+    Ok(all)
 }
 
 /// What may be done with which records.

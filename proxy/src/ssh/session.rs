@@ -7,7 +7,7 @@ use crate::ssh::node::Refused;
 use crate::ssh::outer::prohibited;
 use bytes::Bytes;
 use palisade_core::access::{Ability, Permit};
-use palisade_core::api::LiveSession;
+use palisade_core::api::{LiveSession, SessionParticipant};
 use palisade_core::command::Command;
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::{Name, RequestId, SessionId};
@@ -182,6 +182,10 @@ impl Session {
             node: consensus.node_id(),
             kind: word.to_owned(),
             started,
+            participants: vec![SessionParticipant {
+                user: link.who.holder.user.to_string(),
+                mode: "owner".to_owned(),
+            }],
         };
         let entry = link.node.live.add(id.clone(), live, self.stop.clone());
         Ok(Running { id, kind, tap, entry })

@@ -7,7 +7,7 @@ use palisade_core::access::{self, Ability, Ask, Permit};
 use palisade_core::command::{Actor, Command, RefusedCommand};
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::{Login, Name, SessionId};
-use palisade_core::pass::Claims;
+use palisade_core::pass::{Claims, Joining};
 use palisade_core::ports::Unavailable;
 use palisade_core::record::{
     AnyRecord, Completeness, HostSpec, Kind, Labels, LockSpec, NodeSpec, Record, RecordingSpec, SessionKind,
@@ -289,6 +289,15 @@ impl Tunnels {
         Ok(claims)
     }
 
+    /// The same of somebody who has sessions of their own there: whoever joins another's has none.
+    fn claims_of_owner(&self, identity: &AgentIdentity, proof: &[u8]) -> Result<Claims, Declined> {
+        let claims = self.own_claims(identity, proof)?;
+        if claims.join.is_some() {
+            return refused("the pass is for joining a session, not for having one");
+        }
+        Ok(claims)
+    }
+
     async fn ship(
         &self,
         identity: &AgentIdentity,
@@ -328,7 +337,7 @@ impl Tunnels {
         data_key: &[u8],
         events: Vec<Event>,
     ) -> Result<(), Declined> {
-        let claims = self.own_claims(identity, proof)?;
+        let claims = self.claims_of_owner(identity, proof)?;
         let permit = self.decide(&claims, &row.login, ability_of(row.session_kind))?;
         let consensus = &self.node.consensus;
         let session = row.session.clone();
@@ -406,7 +415,7 @@ impl Tunnels {
         proof: &[u8],
         end: SessionEnd,
     ) -> Result<(), Declined> {
-        let claims = self.own_claims(identity, proof)?;
+        let claims = self.claims_of_owner(identity, proof)?;
         let row = self.own_row(identity, &end.session)?;
         if row.spec.user != claims.user {
             return refused("the session is another user's");
@@ -512,6 +521,9 @@ fn owned(event: Event, claims: &Claims, login: &Login, session: &SessionId) -> E
 
 /// An agent's event, if it is of a kind that agents write, with everything that a node knows better set by it.
 fn checked(event: Event, claims: &Claims, of: Option<(&Login, &SessionId)>) -> Result<Event, Declined> {
+    if let Some(joining) = &claims.join {
+        return joined(event, claims, joining);
+    }
     let may = matches!(
         event.event,
         EventKind::SessionEnd
@@ -535,6 +547,30 @@ fn checked(event: Event, claims: &Claims, of: Option<(&Login, &SessionId)>) -> R
             .addr(claims.client_addr.clone())
             .host(claims.host.as_str()),
     })
+}
+
+/// An event about somebody who joined a session: which, and as what, is in their pass.
+fn joined(event: Event, claims: &Claims, joining: &Joining) -> Result<Event, Declined> {
+    let may = matches!(
+        event.event,
+        EventKind::SessionJoin
+            | EventKind::SessionLeave
+            | EventKind::SessionRefused
+            | EventKind::ChannelRefused
+    );
+    if !may {
+        return refused(format!(
+            "whoever joins a session causes no {} events",
+            event.event.name()
+        ));
+    }
+    Ok(bounded(event)?
+        .user(claims.user.as_str())
+        .addr(claims.client_addr.clone())
+        .host(claims.host.as_str())
+        .login("")
+        .session(joining.session.as_str())
+        .with("mode", joining.mode.as_str()))
 }
 
 fn bounded(event: Event) -> Result<Event, Declined> {

@@ -1,14 +1,17 @@
-//! A client's link to a host: who they are, whether they may, and the way to the agent.
+//! A client's link to a host, or to a live session there: who they are, whether they may, and the way to the agent.
 
 use super::way::{HopStream, NoWay, splice};
 use super::{Tunnels, unavailable};
 use crate::ssh::node::{Refused, Who};
-use palisade_core::access::Refusal;
+use palisade_core::access::{self, JoinAsk, Refusal, View};
 use palisade_core::command::{Actor, Command};
 use palisade_core::event::{Event, EventKind};
+use palisade_core::kv::KvFault;
 use palisade_core::name::Name;
-use palisade_core::pass::{Claims, Pass};
-use palisade_core::record::{HostSpec, Record};
+use palisade_core::pass::{Claims, Joining, Pass};
+use palisade_core::ports::Unavailable;
+use palisade_core::record::{Completeness, HostSpec, Kind, Record, RecordingSpec, SessionKind, Spec as _};
+use palisade_core::state;
 use palisade_core::tunnel::{ClientAnswer, ClientHello, MESSAGE_BYTES_MAX, ToAgent};
 use palisade_session::ssh::keys::ssh_key::Certificate;
 use palisade_session::tunnel::wire::{read_message, write_message};
@@ -33,7 +36,7 @@ pub struct ClientLink<S> {
 enum No {
     Plain,
     /// Nothing does, and nothing more was asked.
-    Asked,
+    Asked(ClientAnswer),
     Refused(String),
     Unavailable(String),
 }
@@ -61,13 +64,13 @@ impl Tunnels {
         };
         let way = self.way(&hello, &user, addr).await;
         let answer = match &way {
-            Ok(_) | Err(No::Asked) => ClientAnswer::Agent,
+            Ok((yes, _)) | Err(No::Asked(yes)) => yes.clone(),
             Err(No::Plain) => ClientAnswer::Plain,
             Err(No::Refused(why)) => ClientAnswer::Refused(why.clone()),
             Err(No::Unavailable(why)) => ClientAnswer::Unavailable(why.clone()),
         };
         let told = write_message(&mut stream, &answer, MESSAGE_BYTES_MAX).await;
-        if let (Ok(()), Ok(agent)) = (told, way) {
+        if let (Ok(()), Ok((_, agent))) = (told, way) {
             tokio::select! {
                 () = splice(stream, agent) => {}
                 // The client finds another node, and goes on where it was.
@@ -81,7 +84,7 @@ impl Tunnels {
         hello: &ClientHello,
         user: &Name,
         addr: SocketAddr,
-    ) -> Result<Box<dyn HopStream>, No> {
+    ) -> Result<(ClientAnswer, Box<dyn HopStream>), No> {
         let sound = hello.connection.len() == 32 && hello.connection.bytes().all(|b| b.is_ascii_hexdigit());
         if !sound || hello.ssh_certificate.len() > 16 * 1024 {
             return Err(No::Refused("the request makes no sense".into()));
@@ -93,10 +96,29 @@ impl Tunnels {
                 return Err(No::Refused(why));
             }
         };
-        let host = match self.node.find_host(&who, &hello.host, u32::from(hello.port)) {
+        let (answer, host, pass) = match &hello.join {
+            Some(joining) => {
+                let (host, pass) = self.join_way(hello, joining, &who).await?;
+                (ClientAnswer::Joins(host.metadata.name.clone()), host, pass)
+            }
+            None => {
+                let (host, pass) = self.host_way(hello, &who).await?;
+                (ClientAnswer::Agent, host, pass)
+            }
+        };
+        match self.open_for(&who, &host, pass, false).await {
+            Ok(agent) => Ok((answer, agent)),
+            Err(NoWay::Refused(why)) => Err(No::Refused(why)),
+            Err(other) => Err(No::Unavailable(other.to_string())),
+        }
+    }
+
+    /// To a host, as whoever they may be there.
+    async fn host_way(&self, hello: &ClientHello, who: &Who) -> Result<(Record<HostSpec>, Pass), No> {
+        let host = match self.node.find_host(who, &hello.host, u32::from(hello.port)) {
             Ok(host) => host,
             Err(refused) => {
-                self.refuse(&who, &hello.host, &refused.to_string()).await;
+                self.refuse(who, &hello.host, &refused.to_string()).await;
                 return Err(refused.into());
             }
         };
@@ -104,22 +126,141 @@ impl Tunnels {
             return Err(No::Plain);
         }
         if hello.asks_only {
-            return Err(No::Asked);
+            return Err(No::Asked(ClientAnswer::Agent));
         }
-        let pass = match self.pass(&who, &host, &hello.connection) {
-            Ok(pass) => pass,
+        match self.pass(who, &host, &hello.connection) {
+            Ok(pass) => Ok((host, pass)),
             Err(refused) => {
-                self.refuse(&who, host.metadata.name.as_str(), &refused.to_string())
+                self.refuse(who, host.metadata.name.as_str(), &refused.to_string())
                     .await;
-                return Err(refused.into());
+                Err(refused.into())
+            }
+        }
+    }
+
+    /// To a live session, and to nothing else there.
+    async fn join_way(
+        &self,
+        hello: &ClientHello,
+        joining: &Joining,
+        who: &Who,
+    ) -> Result<(Record<HostSpec>, Pass), No> {
+        match self.pass_to_join(hello, joining, who).await {
+            Ok((host, _)) if hello.asks_only => Err(No::Asked(ClientAnswer::Joins(host.metadata.name))),
+            Ok(found) => Ok(found),
+            Err(refused) => {
+                let event = who
+                    .event(EventKind::SessionRefused)
+                    .session(joining.session.as_str())
+                    .target("join")
+                    .message(refused.to_string())
+                    .with("mode", joining.mode.as_str());
+                self.node.audit_refusal(who, event).await;
+                Err(refused.into())
+            }
+        }
+    }
+
+    async fn pass_to_join(
+        &self,
+        hello: &ClientHello,
+        joining: &Joining,
+        who: &Who,
+    ) -> Result<(Record<HostSpec>, Pass), Refused> {
+        let mut live = self.joinable(joining)?;
+        if live.is_none() {
+            // It may have begun a moment ago, at another node.
+            self.node.consensus.barrier().await?;
+            live = self.joinable(joining)?;
+        }
+        let Joinable { row, owner, host } = live.ok_or_else(|| not_joinable(joining))?;
+        let view = self.node.view(who)?;
+        let now = self.node.consensus.now();
+        let ask = JoinAsk {
+            credential: &who.holder.credential,
+            client: Some(who.peer.ip()),
+            session: &joining.session,
+            owner: &owner,
+            login: &row.login,
+            host: &row.host,
+            mode: joining.mode,
+            again: false,
+        };
+        let permit = access::decide_join(&ask, &view, now)?;
+        // What follows only those read who may join.
+        let agent = match &host.spec.agent {
+            Some(agent) if row.at_agent => agent.id,
+            _ => {
+                return Err(Refused::Other(format!(
+                    "session {} runs at {}, a plain OpenSSH server: only sessions at hosts with an agent can be \
+                     joined. `pal play {0}` shows it while it lives, where your roles allow that",
+                    joining.session, row.host
+                )));
             }
         };
-        self.open_for(&who, &host, pass, false)
-            .await
-            .map_err(|why| match why {
-                NoWay::Refused(why) => No::Refused(why),
-                other => No::Unavailable(other.to_string()),
-            })
+        if row.session_kind != SessionKind::Interactive {
+            return Err(Refused::Other(
+                "only sessions with a terminal can be joined".into(),
+            ));
+        }
+        let claims = Claims {
+            connection: hello.connection.clone(),
+            host: host.metadata.name.clone(),
+            agent,
+            user: who.holder.user.clone(),
+            credential: who.holder.credential.clone(),
+            extensions: who.holder.extensions.clone(),
+            client_addr: who.peer.to_string(),
+            issued: now,
+            join: None,
+        };
+        sealed(Pass::to_join(claims, &permit, |bytes| self.prove(bytes))).map(|pass| (host, pass))
+    }
+
+    /// A session that runs, with what is known about its owner and its host; `None` if there is none.
+    fn joinable(&self, joining: &Joining) -> Result<Option<Joinable>, Unavailable> {
+        let kv = self.node.consensus.kv();
+        let fault = |e: KvFault| Unavailable::Fault(e.to_string());
+        let row = state::any_record(&*kv, Kind::Recording, joining.session.as_str()).map_err(fault)?;
+        let Some(row) = row.and_then(RecordingSpec::from_any) else {
+            return Ok(None);
+        };
+        if row.spec.completeness != Completeness::Live {
+            return Ok(None);
+        }
+        let owner = View::load(&*kv, &row.spec.user).map_err(fault)?;
+        let host = state::record::<HostSpec>(&*kv, &row.spec.host).map_err(fault)?;
+        Ok(owner.zip(host).map(|(owner, host)| Joinable {
+            row: row.spec,
+            owner,
+            host,
+        }))
+    }
+
+    /// Decides anew about somebody who is in a session.
+    pub(super) fn join_again(
+        &self,
+        claims: &Claims,
+        joining: &Joining,
+        view: &View,
+    ) -> Result<Pass, Refused> {
+        let found = self.joinable(joining)?;
+        let Joinable { row, owner, host } = found.ok_or_else(|| not_joinable(joining))?;
+        if row.host != claims.host || host.spec.agent.as_ref().map(|agent| agent.id) != Some(claims.agent) {
+            return Err(not_joinable(joining));
+        }
+        let ask = JoinAsk {
+            credential: &claims.credential,
+            client: None,
+            session: &joining.session,
+            owner: &owner,
+            login: &row.login,
+            host: &row.host,
+            mode: joining.mode,
+            again: true,
+        };
+        let permit = access::decide_join(&ask, view, self.node.consensus.now())?;
+        sealed(Pass::to_join(claims.clone(), &permit, |bytes| self.prove(bytes)))
     }
 
     /// Opens the way for a pass that was decided.
@@ -172,14 +313,9 @@ impl Tunnels {
             extensions: who.holder.extensions.clone(),
             client_addr: who.peer.to_string(),
             issued: now,
+            join: None,
         };
-        let pass = Pass::decide(claims, host, &view, now, |bytes| self.prove(bytes))?;
-        if pass.proof().is_empty() {
-            return Err(Refused::Other(
-                "the pass could not be sealed: try another node".into(),
-            ));
-        }
-        Ok(pass)
+        sealed(Pass::decide(claims, host, &view, now, |bytes| self.prove(bytes))?)
     }
 
     /// Claims as a proof; empty if the cluster key fails, which no node takes for one.
@@ -227,6 +363,31 @@ impl Tunnels {
             tracing::warn!(user = %user, error = %error, "a refusal could not be audited");
         }
     }
+}
+
+/// A session that runs.
+struct Joinable {
+    row: RecordingSpec,
+    owner: View,
+    host: Record<HostSpec>,
+}
+
+fn not_joinable(joining: &Joining) -> Refused {
+    Refusal::NotJoinable {
+        session: joining.session.clone(),
+        mode: joining.mode,
+    }
+    .into()
+}
+
+/// A pass without its proof is none.
+fn sealed(pass: Pass) -> Result<Pass, Refused> {
+    if pass.proof().is_empty() {
+        return Err(Refused::Other(
+            "the pass could not be sealed: try another node".into(),
+        ));
+    }
+    Ok(pass)
 }
 
 /// For messages that name a refusal of policy.

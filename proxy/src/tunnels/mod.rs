@@ -22,7 +22,7 @@ pub use way::{HopStream, Hops};
 use crate::ssh::Proxy;
 use crate::ssh::node::Node;
 use palisade_ca::{Seal, SealContext};
-use palisade_core::api::LiveSession;
+use palisade_core::api::{LiveSession, SessionParticipant};
 use palisade_core::name::{Name, NodeId, SessionId};
 use palisade_core::pass::Claims;
 use palisade_core::ports::{Agents, Unavailable};
@@ -179,6 +179,14 @@ impl Tunnels {
             node: self.node.consensus.node_id(),
             kind: session.kind.clone(),
             started: session.started,
+            participants: session
+                .participants
+                .iter()
+                .map(|one| SessionParticipant {
+                    user: one.user.to_string(),
+                    mode: one.joined.map_or("owner", |mode| mode.as_str()).to_owned(),
+                })
+                .collect(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Sessions of agents are decided about again whenever the policy changes, by every node that holds their tunnel.
 
 use super::{Held, Live, Tunnels, agent};
+use crate::ssh::node::Refused;
 use palisade_core::pass::Pass;
 use palisade_core::tunnel::Order;
 use std::collections::HashMap;
@@ -65,7 +66,7 @@ impl Tunnels {
         }
         let decided = self.pass_again(live)?;
         let same = match (&before, &decided) {
-            (Some(Ok(before)), Ok(now)) => before.logins() == now.logins(),
+            (Some(Ok(before)), Ok(now)) => before.allows_the_same_as(now),
             (Some(Err(before)), Err(now)) => before == now,
             _ => false,
         };
@@ -100,6 +101,12 @@ impl Tunnels {
             Err(agent::Declined::Unavailable(_)) => return None,
             Err(agent::Declined::Refused(why)) => return Some(Err(why)),
         };
+        if let Some(joining) = claims.join.clone() {
+            return match self.join_again(&claims, &joining, &view) {
+                Err(Refused::Unavailable(_)) => None,
+                decided => Some(decided.map_err(|why| why.to_string())),
+            };
+        }
         let now = self.node.consensus.now();
         let seal = |bytes: &[u8]| self.prove(bytes);
         Some(Pass::decide_again(claims, &host, &view, now, seal).map_err(|why| why.to_string()))

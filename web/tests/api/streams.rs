@@ -1,7 +1,7 @@
 //! Sessions, recordings, the audit log, and what operators do.
 
 use crate::support::{World, nobody, operator};
-use palisade_core::api::{AuditExportLine, AuditPage, LiveSession};
+use palisade_core::api::{AuditExportLine, AuditPage, LiveSession, LiveSessions, SessionParticipant};
 use palisade_core::command::Command;
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::{Login, Name, SessionId};
@@ -228,6 +228,7 @@ async fn live_sessions_are_listed_and_ended() {
         node: 1,
         kind: "interactive".into(),
         started: START,
+        participants: Vec::new(),
     });
     let list = world.call(&operator(), "GET", "/v1/sessions", None).await.json();
     assert_eq!(list["items"][0]["session"], session(1));
@@ -237,6 +238,68 @@ async fn live_sessions_are_listed_and_ended() {
         .call(&operator(), "DELETE", &path, None)
         .await
         .refused(404, "not_found");
+}
+
+/// Who sees which live session: by a rule all, by a right to join those, and nobody else any.
+#[tokio::test]
+async fn live_sessions_are_shown_to_whoever_may_join_them() {
+    let world = World::new();
+    world.cluster.node.write(
+        "kind: role\nmetadata: {name: dev}\nspec: {allow: {logins: [dev], host_labels: {'*': '*'}}}\n---\n\
+         kind: role\nmetadata: {name: ops}\nspec: {allow: {logins: [ops], host_labels: {'*': '*'}}}\n---\n\
+         kind: role\nmetadata: {name: looks}\nspec: {allow: {join_sessions: [{roles: [dev], modes: [peer]}]}}\n---\n\
+         kind: role\nmetadata: {name: barred}\nspec: {deny: {join_sessions: [{roles: ['d*'], modes: [peer]}]}}\n---\n\
+         kind: role\nmetadata: {name: lists}\nspec: {allow: {rules: [{resources: [session], verbs: [list]}]}}\n---\n\
+         kind: user\nmetadata: {name: alice}\nspec: {roles: [dev]}\n---\n\
+         kind: user\nmetadata: {name: carol}\nspec: {roles: [ops]}\n---\n\
+         kind: user\nmetadata: {name: bob}\nspec: {roles: [looks]}\n---\n\
+         kind: user\nmetadata: {name: dave}\nspec: {roles: [looks, barred]}\n---\n\
+         kind: user\nmetadata: {name: erin}\nspec: {roles: [lists]}\n",
+    );
+    for (n, user) in [(1, "alice"), (2, "carol"), (3, "nobody-any-more")] {
+        world.cluster.ports.live.lock().push(LiveSession {
+            session: session(n),
+            user: user.into(),
+            login: "dev".into(),
+            host: "web1".into(),
+            client_addr: String::new(),
+            node: 1,
+            kind: "interactive".into(),
+            started: START,
+            participants: vec![SessionParticipant {
+                user: user.into(),
+                mode: "owner".into(),
+            }],
+        });
+    }
+    let seen = async |name: &str| -> Vec<String> {
+        let list: LiveSessions = world
+            .call(&world.user(name), "GET", "/v1/sessions", None)
+            .await
+            .read();
+        list.items.into_iter().map(|one| one.session).collect()
+    };
+    assert_eq!(seen("bob").await, [session(1)]);
+    assert!(seen("dave").await.is_empty());
+    assert_eq!(seen("erin").await, [session(1), session(2), session(3)]);
+    assert!(world.events("api.refused").is_empty());
+    for name in ["alice", "carol"] {
+        let answer = world.call(&world.user(name), "GET", "/v1/sessions", None).await;
+        answer.refused(403, "refused");
+    }
+    // To join is not to end.
+    let path = format!("/v1/sessions/{}", session(1));
+    let answer = world.call(&world.user("bob"), "DELETE", &path, None).await;
+    answer.refused(403, "refused");
+    assert_eq!(world.events("api.refused").len(), 3);
+    world
+        .cluster
+        .node
+        .write("kind: lock\nmetadata: {name: l}\nspec: {target: {host: web1}, message: closed}\n");
+    assert!(
+        seen("bob").await.is_empty(),
+        "what may not be joined now is not shown"
+    );
 }
 
 #[tokio::test]
