@@ -175,10 +175,14 @@ impl Server {
             .iter()
             .for_each(|connection| connection.stop.stop(why));
         self.shared.tasks.close();
-        if tokio::time::timeout(LAST_WORDS, self.shared.tasks.wait())
-            .await
-            .is_err()
-        {
+        // A connection without a session has its goodbye to say as well.
+        let over = async {
+            self.shared.tasks.wait().await;
+            for connection in &connections {
+                connection.ending().await;
+            }
+        };
+        if tokio::time::timeout(LAST_WORDS, over).await.is_err() {
             tracing::warn!(
                 left = self.shared.tasks.len(),
                 "sessions were cut off before their end was written"

@@ -69,7 +69,7 @@ impl Tunnels {
         let told = write_message(&mut stream, &answer, MESSAGE_BYTES_MAX).await;
         if let (Ok(()), Ok(agent)) = (told, way) {
             tokio::select! {
-                () = splice(stream, agent) => {}
+                _ = splice(&mut stream, agent) => {}
                 // The client finds another node, and goes on where it was.
                 () = self.stop.cancelled() => {}
             }
