@@ -97,14 +97,17 @@ fn pass(abilities: &BTreeSet<Ability>) -> Pass {
 }
 
 async fn connect(world: &World, abilities: &BTreeSet<Ability>) -> Connection<Nothing> {
+    connect_as(world, "alice", pass(abilities)).await
+}
+
+async fn connect_as(world: &World, user: &str, pass: Pass) -> Connection<Nothing> {
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let server = Arc::clone(&world.server);
-    let pass = pass(abilities);
     tokio::spawn(async move { server.serve(theirs, pass).await });
     let read = |name: &str| std::fs::read_to_string(world.path(name)).unwrap();
     let identity = Identity {
-        key: Arc::new(PrivateKey::from_openssh(read("id_alice")).unwrap()),
-        certificate: Certificate::from_openssh(read("id_alice-cert.pub").trim()).unwrap(),
+        key: Arc::new(PrivateKey::from_openssh(read(&format!("id_{user}"))).unwrap()),
+        certificate: Certificate::from_openssh(read(&format!("id_{user}-cert.pub")).trim()).unwrap(),
     };
     let authority = PublicKey::from_openssh(&Cas::line(&world.cas.host)).unwrap();
     let check = Arc::new(NodeCheck::new(vec![authority], vec!["web1".into()]));
@@ -292,4 +295,52 @@ async fn every_row_is_carried_with_its_abilities_and_with_no_others() {
         world.uplink.of(EventKind::SessionTerminated).is_empty(),
         "nothing was cut off"
     );
+}
+
+/// Two users in one account: what one of them had the agent listen on is not the other's to cancel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_cancels_what_somebody_else_listens_on() {
+    let world = World::new().await;
+    let all: BTreeSet<_> = Ability::ALL.into_iter().collect();
+    let alice = connect(&world, &all).await;
+    world.identity("bob", |request| request.key_id = "bob".into());
+    let mut of_bob = serde_json::to_value(pass(&all)).unwrap();
+    of_bob["claims"]["user"] = "bob".into();
+    of_bob["claims"]["connection"] = "bobs".into();
+    let bob = connect_as(&world, "bob", serde_json::from_value(of_bob).unwrap()).await;
+
+    let port = alice.handle().tcpip_forward("127.0.0.1", 0).await.unwrap();
+    let path = world.path("alices.sock").display().to_string();
+    alice.handle().streamlocal_forward(path.clone()).await.unwrap();
+    let tcp = || std::net::TcpStream::connect(("127.0.0.1", u16::try_from(port).unwrap()));
+    let socket = || std::os::unix::net::UnixStream::connect(&path);
+    for address in ["127.0.0.1", "localhost", "", "0.0.0.0", "*"] {
+        assert!(
+            bob.handle().cancel_tcpip_forward(address, port).await.is_err(),
+            "{address:?}"
+        );
+    }
+    assert!(bob.handle().cancel_tcpip_forward("127.0.0.1", 0).await.is_err());
+    assert!(
+        bob.handle()
+            .cancel_streamlocal_forward(path.clone())
+            .await
+            .is_err()
+    );
+    assert!(tcp().is_ok() && socket().is_ok(), "alice's listeners are there");
+
+    alice
+        .handle()
+        .cancel_tcpip_forward("127.0.0.1", port)
+        .await
+        .unwrap();
+    alice
+        .handle()
+        .cancel_streamlocal_forward(path.clone())
+        .await
+        .unwrap();
+    support::until("they are gone", || {
+        (tcp().is_err() && socket().is_err()).then_some(())
+    })
+    .await;
 }
