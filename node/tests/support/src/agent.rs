@@ -150,6 +150,9 @@ impl Agent {
                     let Some(node) = node.map(|node| node.trim_matches('"').to_owned()) else {
                         continue;
                     };
+                    if line.contains("another tunnel to this node is up already") {
+                        continue;
+                    }
                     if line.contains("a tunnel is up") {
                         up.insert(node);
                     } else if line.contains("a tunnel is down") {
