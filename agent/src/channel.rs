@@ -9,7 +9,7 @@ use crate::x11::{self, Display};
 use crate::{env, start};
 use palisade_core::access::Ability;
 use palisade_core::name::SessionId;
-use palisade_core::record::SessionKind;
+use palisade_core::record::{RecordingSite, SessionKind};
 use palisade_session::files::copied_by;
 use palisade_session::ssh::config::WINDOW;
 use palisade_session::ssh::queue::{Item, Queue};
@@ -398,7 +398,10 @@ impl Served {
 
     /// What the session's program is told about itself.
     fn facts(&self, session: &SessionId) -> Vec<(String, String)> {
-        let mut all = vec![("PALISADE_SESSION".to_owned(), session.to_string())];
+        let mut all = Vec::new();
+        if self.connection.site == RecordingSite::Node {
+            all.push(("PALISADE_SESSION".to_owned(), session.to_string()));
+        }
         all.push((
             "PALISADE_HOST".into(),
             self.connection.shared.config.host.to_string(),

@@ -18,7 +18,7 @@ use palisade_core::access::Ability;
 use palisade_core::api::LiveSession;
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::SessionId;
-use palisade_core::record::SessionKind;
+use palisade_core::record::{RecordingSite, SessionKind};
 use palisade_session::ssh::relay::{Chunk, Outcome};
 use palisade_session::ssh::russh::server::Msg;
 use palisade_session::ssh::russh::{ChannelWriteHalf, Sig};
@@ -277,6 +277,7 @@ impl Room {
             connection: people.answers.pass().claims().connection.clone(),
             session: self.live.clone(),
             participants: owner.chain(others).collect(),
+            site: people.answers.site,
         }
     }
 
@@ -288,6 +289,9 @@ impl Room {
                 .login()
                 .is_some_and(|login| login.as_str() == self.live.login)
             && self.kind == SessionKind::Interactive
+            // What a node records runs through that node alone.
+            && connection.site == RecordingSite::Node
+            && self.people.lock().answers.site == RecordingSite::Node
             && self.stop.reason().is_none();
         if same { Ok(()) } else { Err(()) }
     }

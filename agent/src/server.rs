@@ -9,6 +9,7 @@ use crate::uplink::Uplink;
 use palisade_core::api::LiveSession;
 use palisade_core::name::SessionId;
 use palisade_core::pass::Pass;
+use palisade_core::record::RecordingSite;
 use palisade_session::ssh::config;
 use palisade_session::ssh::keys::PublicKey;
 use palisade_session::ssh::serve::{self, Ending};
@@ -32,6 +33,8 @@ pub struct LiveRow {
     pub connection: String,
     /// Who is in the room.
     pub participants: Vec<Participant>,
+    /// Who records it: this agent (`node`), or the node that carries it (`proxy`).
+    pub site: RecordingSite,
 }
 
 pub(crate) struct Shared {

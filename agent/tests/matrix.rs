@@ -344,3 +344,42 @@ async fn nobody_cancels_what_somebody_else_listens_on() {
     })
     .await;
 }
+
+/// A connection that a node made and records: the agent serves it by the same pass, and writes nothing but refusals.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_records_is_not_recorded_here_as_well() {
+    let world = World::new().await;
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let all: BTreeSet<_> = Ability::ALL
+        .into_iter()
+        .filter(|one| *one != Ability::X11)
+        .collect();
+    let connection = connect_as(&world, "alice", pass(&all).recorded_at_the_node()).await;
+    for row in [
+        "shell",
+        "exec",
+        "exec:copy",
+        "subsystem:sftp",
+        "direct-tcpip",
+        "tcpip-forward",
+    ] {
+        attempt(&world, &connection, row, &target)
+            .await
+            .unwrap_or_else(|e| panic!("{row}: {e}"));
+    }
+    assert!(attempt(&world, &connection, "x11-req", &target).await.is_err());
+    support::until("every session is over", || {
+        world.server.live().is_empty().then_some(())
+    })
+    .await;
+    assert!(world.uplink.sessions.lock().unwrap().is_empty());
+    let events = world.uplink.events.lock().unwrap().clone();
+    assert!(
+        events
+            .iter()
+            .all(|event| event.event == EventKind::ChannelRefused),
+        "{events:?}"
+    );
+    assert_eq!(events.len(), 1, "the refusal is written where it happened");
+    assert!(std::fs::read_dir(world.path("spool")).map_or(true, |mut files| files.next().is_none()));
+}

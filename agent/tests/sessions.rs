@@ -274,7 +274,7 @@ async fn no_list_lets_a_variable_in_that_loads_programs() {
         "SHELL",
         "USER",
     ];
-    let mut set = format!("SetEnv=HARMLESS=1 \"TWO_WORDS=a b\"");
+    let mut set = "SetEnv=HARMLESS=1 \"TWO_WORDS=a b\"".to_owned();
     for name in names {
         set.push_str(&format!(" {name}={evil}"));
     }

@@ -9,7 +9,7 @@
 
 use crate::access::{self, Ability, Ask, Credential, Permit, Refusal, View};
 use crate::name::{Login, Name};
-use crate::record::{HostSpec, Record, RecordingMode};
+use crate::record::{HostSpec, Record, RecordingMode, RecordingSite};
 use crate::time::{Timestamp, Ttl};
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,8 @@ pub struct Pass {
     claims: Claims,
     logins: Vec<LoginPass>,
     proof: Vec<u8>,
+    #[serde(default)]
+    site: RecordingSite,
 }
 
 impl Pass {
@@ -112,7 +114,20 @@ impl Pass {
             claims,
             logins,
             proof,
+            site: RecordingSite::Node,
         })
+    }
+
+    /// The same for a connection that the node itself makes for the user: it records what happens there, and the agent
+    /// does not.
+    pub fn recorded_at_the_node(mut self) -> Self {
+        self.site = RecordingSite::Proxy;
+        self
+    }
+
+    /// Who records the connection: the agent (`node`), or the node that made it (`proxy`).
+    pub fn site(&self) -> RecordingSite {
+        self.site
     }
 
     /// Who came.

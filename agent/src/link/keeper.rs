@@ -1,6 +1,7 @@
 //! One tunnel kept up: dialled, told who is here, listened to, and dialled anew at another node when it dies.
 
 use super::Link;
+use palisade_core::record::RecordingSite;
 use palisade_core::tunnel::{
     Beat, BeatAck, HostSession, LiveConnection, MESSAGE_BYTES_MAX, SHIP_BYTES_MAX, ToNode,
 };
@@ -206,7 +207,12 @@ impl Link {
             })
             .collect();
         let Some(server) = self.server() else { return all };
-        for row in server.live() {
+        // A session that a node records is that node's to tell of.
+        for row in server
+            .live()
+            .into_iter()
+            .filter(|row| row.site == RecordingSite::Node)
+        {
             let Some(of) = all.iter_mut().find(|one| one.connection == row.connection) else {
                 continue;
             };

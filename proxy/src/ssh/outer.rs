@@ -7,7 +7,7 @@ use crate::ssh::node::{Node, Refused, Who};
 use crate::tunnels::{Spliced, splice};
 use palisade_core::event::EventKind;
 use palisade_core::pass::Pass;
-use palisade_core::record::{HostSpec, Record};
+use palisade_core::record::{HostSpec, Record, RecordingSite};
 use palisade_session::ssh::channel_io::ChannelIo;
 use palisade_session::ssh::client::{WAY_OPEN, WAY_ORIGIN};
 use palisade_session::ssh::config::MAX_CHANNELS;
@@ -203,7 +203,14 @@ impl Handler for Outer {
                 return Ok(());
             }
         };
-        if record.spec.agent.is_some() {
+        let site = match self.node.site(&record.spec) {
+            Ok(site) => site,
+            Err(refused) => {
+                reply.reject(prohibited(&refused.to_string())).await;
+                return Ok(());
+            }
+        };
+        if site == RecordingSite::Node {
             if origin == WAY_ORIGIN {
                 let why = "this host is reached over the nodes' HTTPS port, and that does not answer you";
                 reply.reject(prohibited(why)).await;

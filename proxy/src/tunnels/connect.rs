@@ -8,7 +8,7 @@ use palisade_core::command::{Actor, Command};
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::Name;
 use palisade_core::pass::{Claims, Pass};
-use palisade_core::record::{HostSpec, Record};
+use palisade_core::record::{HostSpec, Record, RecordingSite};
 use palisade_core::tunnel::{ClientAnswer, ClientHello, MESSAGE_BYTES_MAX, ToAgent};
 use palisade_session::ssh::keys::ssh_key::Certificate;
 use palisade_session::tunnel::wire::{read_message, write_message};
@@ -100,7 +100,8 @@ impl Tunnels {
                 return Err(refused.into());
             }
         };
-        if host.spec.agent.is_none() {
+        // Recorded at a node it is reached as a plain OpenSSH server is: the user's SSH ends here.
+        if self.node.site(&host.spec)? == RecordingSite::Proxy {
             return Err(No::Plain);
         }
         if hello.asks_only {
