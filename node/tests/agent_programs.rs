@@ -140,10 +140,7 @@ fn ansible_pings_and_copies() {
         command
             .args(["-a", arguments])
             .env("ANSIBLE_HOST_KEY_CHECKING", "True")
-            .env(
-                "ANSIBLE_SSH_ARGS",
-                house.rsh().trim_start_matches("ssh ").to_owned(),
-            );
+            .env("ANSIBLE_SSH_ARGS", house.rsh().trim_start_matches("ssh "));
         run(&mut command).ok()
     };
     let said = module("ansible.builtin.ping", "");

@@ -152,7 +152,7 @@ fn a_jump_that_ends_says_in_one_line_how_to_come_back() {
         "{said}"
     );
     assert!(!said.contains("was lost"), "{said}");
-    let ends = retry("the end of that session", BOUND, || {
+    retry("the end of that session", BOUND, || {
         let ends = cluster.events(stopped, "session.terminated");
         match ends
             .iter()
@@ -162,7 +162,6 @@ fn a_jump_that_ends_says_in_one_line_how_to_come_back() {
             false => Err(format!("{ends:?}")),
         }
     });
-    let () = ends;
 
     // Whoever leaves by themselves reads nothing of the kind.
     web1.spawn();
