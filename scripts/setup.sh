@@ -17,7 +17,7 @@ deny_version=0.20.2
 build=(build-essential:cc clang:clang mold:mold cmake:cmake pkg-config:pkg-config protobuf-compiler:protoc git:git python3:python3)
 check=("${build[@]}" shellcheck:shellcheck)
 demo=("${build[@]}" openssh-server:/usr/sbin/sshd openssh-client:ssh oathtool:oathtool jq:jq)
-test=("${check[@]}" "${demo[@]}" rsync:rsync xauth:xauth expect:expect tmux:tmux curl:curl faketime:faketime fiu-utils:fiu-run python3-venv:/usr/share/doc/python3-venv)
+test=("${check[@]}" "${demo[@]}" rsync:rsync xauth:xauth expect:expect tmux:tmux curl:curl faketime:faketime fiu-utils:fiu-run iproute2:ip python3-venv:/usr/share/doc/python3-venv)
 bench=("${demo[@]}" etcd-server:etcd)
 case $what in
     build) wanted=("${build[@]}") ;;

@@ -13,7 +13,7 @@ use palisade_core::access::Ability;
 use palisade_core::event::EventKind;
 use palisade_core::name::SessionId;
 use palisade_core::pass::Joining;
-use palisade_core::record::SessionKind;
+use palisade_core::record::{RecordingSite, SessionKind};
 use palisade_session::files::copied_by;
 use palisade_session::ssh::config::WINDOW;
 use palisade_session::ssh::queue::{Item, Queue};
@@ -421,7 +421,10 @@ impl Served {
 
     /// What the session's program is told about itself.
     fn facts(&self, session: &SessionId) -> Vec<(String, String)> {
-        let mut all = vec![("PALISADE_SESSION".to_owned(), session.to_string())];
+        let mut all = Vec::new();
+        if self.connection.site == RecordingSite::Node {
+            all.push(("PALISADE_SESSION".to_owned(), session.to_string()));
+        }
         all.push((
             "PALISADE_HOST".into(),
             self.connection.shared.config.host.to_string(),

@@ -7,6 +7,7 @@ use palisade_core::access::{Ability, Refusal};
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::Login;
 use palisade_core::pass::{LoginPass, Pass};
+use palisade_core::record::RecordingSite;
 use palisade_core::time::Timestamp;
 use palisade_session::ssh::russh::server::Handle;
 use palisade_session::ssh::serve::{Ending, Places, Stop};
@@ -27,6 +28,8 @@ const REFUSALS: u64 = 1000;
 /// A user on this host.
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
+    /// Who records it: this agent (`node`), or the node that made it (`proxy`). It stays so when the pass changes.
+    pub(crate) site: RecordingSite,
     pass: Mutex<Arc<Pass>>,
     /// Changes with each new decision.
     decided: watch::Sender<u64>,
@@ -59,6 +62,7 @@ impl Connection {
         linked: watch::Receiver<bool>,
     ) -> Arc<Self> {
         Arc::new(Connection {
+            site: pass.site(),
             shared,
             pass: Mutex::new(Arc::new(pass)),
             decided: watch::Sender::new(0),
@@ -198,14 +202,18 @@ impl Connection {
 
     /// Writes events; nothing that needs them happens before.
     pub(crate) async fn audit(&self, events: Vec<Event>) -> Result<(), Declined> {
-        let pass = self.pass();
-        self.shared.uplink.audit(pass.proof(), events).await
+        if self.site == RecordingSite::Proxy {
+            // The node that made the connection writes what happens in it.
+            return Ok(());
+        }
+        self.shared.uplink.audit(self.pass().proof(), events).await
     }
 
     /// Writes a refusal. If that fails the refusal stands, and the log of this host says so.
     pub(crate) async fn audit_refusal(&self, event: Event) {
         let (user, message) = (event.user.clone(), event.message.clone());
-        if let Err(error) = self.audit(vec![event]).await {
+        // Also where a node records: what it let through and this host does not is known here alone.
+        if let Err(error) = self.shared.uplink.audit(self.pass().proof(), vec![event]).await {
             tracing::warn!(user, error = %error, reason = message, "a refusal could not be audited");
         }
     }
@@ -262,6 +270,11 @@ impl Connection {
     }
 
     pub(crate) fn ended(&self, how: Ending) {
+        // Nothing of it goes on unrecorded while its user is on the way back.
+        let how = match self.site {
+            RecordingSite::Node => how,
+            RecordingSite::Proxy => Ending::Closed,
+        };
         self.ending.send_replace(Some(how));
         for listener in self.listeners.lock().values() {
             listener.stop("the user's connection is gone");

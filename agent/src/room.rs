@@ -21,7 +21,7 @@ use palisade_core::access::{Ability, Moderation};
 use palisade_core::api::{LiveSession, SessionParticipant};
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::{Name, SessionId};
-use palisade_core::record::{JoinMode, SessionKind};
+use palisade_core::record::{JoinMode, RecordingSite, SessionKind};
 use palisade_core::shown::Shown;
 use palisade_session::ssh::relay::{Chunk, Outcome};
 use palisade_session::ssh::russh::Sig;
@@ -215,6 +215,7 @@ impl Room {
             connection: people.answers.pass().claims().connection.clone(),
             session,
             participants,
+            site: people.answers.site,
         }
     }
 
@@ -295,6 +296,9 @@ impl Room {
                 .login()
                 .is_some_and(|login| login.as_str() == self.live.login)
             && self.kind == SessionKind::Interactive
+            // What a node records runs through that node alone.
+            && connection.site == RecordingSite::Node
+            && self.people.lock().answers.site == RecordingSite::Node
             && self.stop.reason().is_none();
         if same { Ok(()) } else { Err(()) }
     }

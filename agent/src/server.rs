@@ -10,6 +10,7 @@ use crate::uplink::Uplink;
 use palisade_core::api::LiveSession;
 use palisade_core::name::SessionId;
 use palisade_core::pass::Pass;
+use palisade_core::record::RecordingSite;
 use palisade_session::ssh::config;
 use palisade_session::ssh::keys::PublicKey;
 use palisade_session::ssh::serve::{self, Ending};
@@ -34,6 +35,8 @@ pub struct LiveRow {
     pub connection: String,
     /// Who is in the room.
     pub participants: Vec<Participant>,
+    /// Who records it: this agent (`node`), or the node that carries it (`proxy`).
+    pub site: RecordingSite,
 }
 
 pub(crate) struct Shared {
@@ -187,10 +190,14 @@ impl Server {
             .iter()
             .for_each(|connection| connection.stop.stop(why));
         self.shared.tasks.close();
-        if tokio::time::timeout(LAST_WORDS, self.shared.tasks.wait())
-            .await
-            .is_err()
-        {
+        // A connection without a session has its goodbye to say as well.
+        let over = async {
+            self.shared.tasks.wait().await;
+            for connection in &connections {
+                connection.ending().await;
+            }
+        };
+        if tokio::time::timeout(LAST_WORDS, over).await.is_err() {
             tracing::warn!(
                 left = self.shared.tasks.len(),
                 "sessions were cut off before their end was written"

@@ -239,7 +239,18 @@ impl Spool {
             session: session.clone(),
             proof: proof.to_vec(),
             strict: mode == RecordingMode::Strict,
-            waiting,
+            waiting: Some(waiting),
+        })
+    }
+
+    /// For a session that a node records: it has nothing to say from here.
+    pub(crate) fn silent(self: &Arc<Self>, session: &SessionId) -> Arc<Writer> {
+        Arc::new(Writer {
+            spool: Arc::clone(self),
+            session: session.clone(),
+            proof: Vec::new(),
+            strict: false,
+            waiting: None,
         })
     }
 
@@ -472,7 +483,8 @@ pub(crate) struct Writer {
     session: SessionId,
     proof: Vec<u8>,
     strict: bool,
-    waiting: Arc<tokio::sync::Mutex<Waiting>>,
+    /// `None` where a node records the session.
+    waiting: Option<Arc<tokio::sync::Mutex<Waiting>>>,
 }
 
 impl Ship for Writer {
@@ -487,11 +499,14 @@ impl Ship for Writer {
         bytes: Vec<u8>,
     ) -> Pending<'a, Result<(), Unavailable>> {
         Box::pin(async move {
+            let Some(waiting) = &self.waiting else {
+                return Ok(());
+            };
             if self.strict {
                 // What only this host has is not safe.
                 return self.spool.uplink.ship(session, seq, bytes).await;
             }
-            let mut waiting = self.waiting.lock().await;
+            let mut waiting = waiting.lock().await;
             if waiting.at == 0 {
                 let shipped = timeout(WAIT, self.spool.uplink.ship(session, seq, bytes.clone())).await;
                 if let Ok(Ok(())) = shipped {
@@ -511,7 +526,8 @@ impl Writer {
     pub(crate) fn audit(self: &Arc<Self>, events: Vec<Event>) {
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            let mut waiting = this.waiting.lock().await;
+            let Some(waiting) = &this.waiting else { return };
+            let mut waiting = waiting.lock().await;
             if waiting.at == 0 {
                 let written = timeout(WAIT, this.spool.uplink.audit(&this.proof, events.clone())).await;
                 if this.spool.written(&this.session, written).is_ok() {
@@ -554,7 +570,8 @@ impl Writer {
 
     /// Writes the end.
     pub(crate) async fn end(&self, end: SessionEnd) {
-        let mut waiting = self.waiting.lock().await;
+        let Some(waiting) = &self.waiting else { return };
+        let mut waiting = waiting.lock().await;
         if waiting.at == 0 {
             let written = timeout(WAIT, self.spool.uplink.end(&self.proof, end.clone())).await;
             if self.spool.written(&self.session, written).is_ok() {

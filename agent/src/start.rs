@@ -8,7 +8,7 @@ use palisade_core::api::LiveSession;
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::SessionId;
 use palisade_core::pass::LoginPass;
-use palisade_core::record::{Completeness, RecordingSpec, SessionKind};
+use palisade_core::record::{Completeness, RecordingSite, RecordingSpec, SessionKind};
 use palisade_core::tunnel::SessionEnd;
 use palisade_session::recording::DataKey;
 use palisade_session::ssh::relay::Outcome;
@@ -70,14 +70,16 @@ pub(crate) async fn begin(
         events.push(exec.target(cut_command(command)));
     }
     let key = DataKey::generate().map_err(|e| e.to_string())?;
-    shared
-        .uplink
-        .start(decided.proof(), row, pass.max_sessions, &key, events)
-        .await
-        .map_err(|declined| match declined {
-            Declined::Refused(reason) => reason,
-            unavailable @ Declined::Unavailable(_) => unavailable.to_string(),
-        })?;
+    if connection.site == RecordingSite::Node {
+        shared
+            .uplink
+            .start(decided.proof(), row, pass.max_sessions, &key, events)
+            .await
+            .map_err(|declined| match declined {
+                Declined::Refused(reason) => reason,
+                unavailable @ Declined::Unavailable(_) => unavailable.to_string(),
+            })?;
+    }
     let plan = Plan {
         session: session.clone(),
         kind,
@@ -88,7 +90,10 @@ pub(crate) async fn begin(
             .filter(|_| kind == SessionKind::Interactive)
             .map(|wanted| (wanted.columns, wanted.rows)),
     };
-    let writer = shared.spool.writer(&session, decided.proof(), plan.mode);
+    let writer = match connection.site {
+        RecordingSite::Node => shared.spool.writer(&session, decided.proof(), plan.mode),
+        RecordingSite::Proxy => shared.spool.silent(&session),
+    };
     let tap = Tap::begin(
         Arc::clone(&writer) as _,
         &plan,

@@ -289,6 +289,81 @@ async fn dots_and_links_lead_where_the_user_may_go_and_nowhere_else() {
     assert!(told(&events, "open", "mine/../secret").message.contains("denied"));
 }
 
+/// Somebody exchanges a folder for a link to where they may not go, again and again, while files pass by that path. The
+/// agent opens nothing itself, so whatever the moment, it is the user who does it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_is_swapped_in_the_middle_leads_nowhere_either() {
+    let Some(user) = User::make("a_link_that_is_swapped", &[]) else {
+        return;
+    };
+    let world = World::with(EVERYTHING, &user.name, |_| {}).await;
+    let own = |path: &Path| std::os::unix::fs::chown(path, Some(user.uid()), None).unwrap();
+    let secrets = world.path("secrets");
+    std::fs::create_dir(&secrets).unwrap();
+    std::fs::set_permissions(&secrets, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    std::fs::write(secrets.join("file"), "secret").unwrap();
+    open_up(&secrets.join("file"));
+    let mine = world.path("mine");
+    for folder in [&mine, &mine.join("real")] {
+        std::fs::create_dir(folder).unwrap();
+        open_up(folder);
+        own(folder);
+    }
+    std::fs::write(mine.join("real/file"), "harmless").unwrap();
+    own(&mine.join("real/file"));
+    let (harmless, evil) = (mine.join("harmless"), mine.join("evil"));
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let swaps = std::thread::spawn({
+        let (stop, at, secrets) = (std::sync::Arc::clone(&stop), mine.join("at"), secrets.clone());
+        move || {
+            let mut swaps = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for (target, made) in [(Path::new("real"), &harmless), (secrets.as_path(), &evil)] {
+                    std::os::unix::fs::symlink(target, made).unwrap();
+                    // At no moment there is nothing.
+                    std::fs::rename(made, &at).unwrap();
+                    swaps += 1;
+                }
+            }
+            swaps
+        }
+    });
+    let (d, got) = (mine.display(), world.path("got"));
+    std::fs::create_dir(&got).unwrap();
+    let mut batch = String::new();
+    for n in 0..200 {
+        let own = world.path("config");
+        batch.push_str(&format!(
+            "-get {d}/at/file {got}/{n}\n-put {own} {d}/at/new{n}\n-chmod 666 {d}/at/file\n-rename {d}/at/file {d}/at/file\n",
+            got = got.display(),
+            own = own.display()
+        ));
+    }
+    let out = sftp(&world, &batch).await;
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let swaps: u32 = swaps.join().unwrap();
+    assert!(out.status.success(), "{}", said(&out.stderr));
+    assert!(swaps > 200, "{swaps} swaps");
+    let mut arrived = 0;
+    for file in std::fs::read_dir(&got).unwrap() {
+        let content = std::fs::read(file.unwrap().path()).unwrap();
+        // A get that fails after it began leaves an empty file.
+        assert!(content.is_empty() || content == b"harmless", "{}", said(&content));
+        arrived += usize::from(!content.is_empty());
+    }
+    assert!(arrived > 0, "the harmless file came at times");
+    let left: Vec<_> = std::fs::read_dir(&secrets)
+        .unwrap()
+        .map(|f| f.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["file"], "something was put where it may not be");
+    assert_eq!(std::fs::read(secrets.join("file")).unwrap(), b"secret");
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(secrets.join("file")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o755);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transfer_that_breaks_off_is_told_as_such() {
     let world = World::new().await;

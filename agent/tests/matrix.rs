@@ -107,8 +107,8 @@ async fn connect_as(world: &World, login: &str, pass: Pass) -> Connection<Nothin
     tokio::spawn(async move { server.serve(theirs, pass).await });
     let read = |name: &str| std::fs::read_to_string(world.path(name)).unwrap();
     let identity = Identity {
-        key: Arc::new(PrivateKey::from_openssh(read("id_alice")).unwrap()),
-        certificate: Certificate::from_openssh(read("id_alice-cert.pub").trim()).unwrap(),
+        key: Arc::new(PrivateKey::from_openssh(read(&format!("id_{user}"))).unwrap()),
+        certificate: Certificate::from_openssh(read(&format!("id_{user}-cert.pub")).trim()).unwrap(),
     };
     let authority = PublicKey::from_openssh(&Cas::line(&world.cas.host)).unwrap();
     let check = Arc::new(NodeCheck::new(vec![authority], vec!["web1".into()]));
@@ -329,4 +329,91 @@ async fn every_row_is_refused_to_whoever_joins_a_session() {
     let connection = connect_as(&world, &world.login, pass).await;
     assert!(connection.handle().channel_open_session().await.is_err());
     assert!(world.uplink.of(EventKind::SessionStart).is_empty());
+}
+
+/// Two users in one account: what one of them had the agent listen on is not the other's to cancel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_cancels_what_somebody_else_listens_on() {
+    let world = World::new().await;
+    let all: BTreeSet<_> = Ability::ALL.into_iter().collect();
+    let alice = connect(&world, &all).await;
+    world.identity("bob", |request| request.key_id = "bob".into());
+    let mut of_bob = serde_json::to_value(pass(&all)).unwrap();
+    of_bob["claims"]["user"] = "bob".into();
+    of_bob["claims"]["connection"] = "bobs".into();
+    let bob = connect_as(&world, "bob", serde_json::from_value(of_bob).unwrap()).await;
+
+    let port = alice.handle().tcpip_forward("127.0.0.1", 0).await.unwrap();
+    let path = world.path("alices.sock").display().to_string();
+    alice.handle().streamlocal_forward(path.clone()).await.unwrap();
+    let tcp = || std::net::TcpStream::connect(("127.0.0.1", u16::try_from(port).unwrap()));
+    let socket = || std::os::unix::net::UnixStream::connect(&path);
+    for address in ["127.0.0.1", "localhost", "", "0.0.0.0", "*"] {
+        assert!(
+            bob.handle().cancel_tcpip_forward(address, port).await.is_err(),
+            "{address:?}"
+        );
+    }
+    assert!(bob.handle().cancel_tcpip_forward("127.0.0.1", 0).await.is_err());
+    assert!(
+        bob.handle()
+            .cancel_streamlocal_forward(path.clone())
+            .await
+            .is_err()
+    );
+    assert!(tcp().is_ok() && socket().is_ok(), "alice's listeners are there");
+
+    alice
+        .handle()
+        .cancel_tcpip_forward("127.0.0.1", port)
+        .await
+        .unwrap();
+    alice
+        .handle()
+        .cancel_streamlocal_forward(path.clone())
+        .await
+        .unwrap();
+    support::until("they are gone", || {
+        (tcp().is_err() && socket().is_err()).then_some(())
+    })
+    .await;
+}
+
+/// A connection that a node made and records: the agent serves it by the same pass, and writes nothing but refusals.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_records_is_not_recorded_here_as_well() {
+    let world = World::new().await;
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let all: BTreeSet<_> = Ability::ALL
+        .into_iter()
+        .filter(|one| *one != Ability::X11)
+        .collect();
+    let connection = connect_as(&world, "alice", pass(&all).recorded_at_the_node()).await;
+    for row in [
+        "shell",
+        "exec",
+        "exec:copy",
+        "subsystem:sftp",
+        "direct-tcpip",
+        "tcpip-forward",
+    ] {
+        attempt(&world, &connection, row, &target)
+            .await
+            .unwrap_or_else(|e| panic!("{row}: {e}"));
+    }
+    assert!(attempt(&world, &connection, "x11-req", &target).await.is_err());
+    support::until("every session is over", || {
+        world.server.live().is_empty().then_some(())
+    })
+    .await;
+    assert!(world.uplink.sessions.lock().unwrap().is_empty());
+    let events = world.uplink.events.lock().unwrap().clone();
+    assert!(
+        events
+            .iter()
+            .all(|event| event.event == EventKind::ChannelRefused),
+        "{events:?}"
+    );
+    assert_eq!(events.len(), 1, "the refusal is written where it happened");
+    assert!(std::fs::read_dir(world.path("spool")).map_or(true, |mut files| files.next().is_none()));
 }

@@ -187,7 +187,8 @@ async fn a_shell_has_a_terminal_of_its_own() {
     );
     // The controlling terminal: a key interrupts what is in front.
     // An interactive shell gives each job a group of its own: the trap is in the job.
-    tty.keys("sh -c 'trap \"echo caught; exit\" INT; echo re\"\"ady; sleep 100'\n")
+    // A signal that comes between two commands is looked at after the next one: that one is short.
+    tty.keys("sh -c 'trap \"echo caught; exit\" INT; echo re\"\"ady; while :; do sleep 0.1; done'\n")
         .await;
     tty.shows("ready").await;
     tty.keys("\x03").await;
@@ -238,6 +239,61 @@ async fn only_listed_variables_are_set() {
     }
     for not in ["LD_PRELOAD", "BASH_ENV", "FOO", "CARGO"] {
         assert!(!env.contains(not), "{not} is in {env}");
+    }
+}
+
+/// Where the host's operator let everything through, what would make the session run something else still is not set.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_list_lets_a_variable_in_that_loads_programs() {
+    let world = World::with(EVERYTHING, &support::me(), |config| {
+        config.env = palisade_agent::AllowedEnv::new(["*"]);
+    })
+    .await;
+    let made = world.path("loaded");
+    let script = world.path("evil");
+    std::fs::write(&script, format!("touch {}\n", made.display())).unwrap();
+    let evil = script.display();
+    let names = [
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "LD_AUDIT",
+        "BASH_ENV",
+        "BASH_FUNC_id%%",
+        "ENV",
+        "IFS",
+        "PATH",
+        "SHELLOPTS",
+        "PS4",
+        "PROMPT_COMMAND",
+        "PYTHONSTARTUP",
+        "PERL5OPT",
+        "GCONV_PATH",
+        "GLIBC_TUNABLES",
+        "GIT_SSH_COMMAND",
+        "HOME",
+        "SHELL",
+        "USER",
+    ];
+    let mut set = "SetEnv=HARMLESS=1 \"TWO_WORDS=a b\"".to_owned();
+    for name in names {
+        set.push_str(&format!(" {name}={evil}"));
+    }
+    // Each shell reads its own start-up variable: none may find it.
+    let script = "env; bash -c true; sh -c true; sh -ic true 2>/dev/null; id >/dev/null";
+    let out = world.run("ssh", &["-o", &set, "web1", script]).await;
+    let env = said(&out.stdout);
+    assert!(out.status.success(), "{env}{}", said(&out.stderr));
+    assert!(
+        env.contains("HARMLESS=1\n") && env.contains("TWO_WORDS=a b\n"),
+        "{env}"
+    );
+    assert!(!env.contains(&evil.to_string()), "{env}");
+    assert!(!made.exists(), "something of the client's was run");
+    for name in ["PATH=", "HOME=", "SHELL=", "USER="] {
+        assert!(
+            env.lines().any(|line| line.starts_with(name)),
+            "{name} is the host's own: {env}"
+        );
     }
 }
 

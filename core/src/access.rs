@@ -15,7 +15,7 @@ use crate::name::{Login, Name, SessionId};
 use crate::predicate::Context;
 use crate::record::{
     AuthPreferenceSpec, Conditions, Grant, HostSpec, JoinMode, Labels, LockSpec, Record, RecordingConfigSpec,
-    RecordingMode, RoleSpec, UserSpec, Verb,
+    RecordingMode, RecordingSite, RoleSpec, UserSpec, Verb,
 };
 use crate::state;
 use crate::time::{Timestamp, Ttl};
@@ -418,7 +418,7 @@ pub enum Refusal {
     /// The user's sessions have to be joined by others, and this cannot be.
     #[error(
         "your roles want others in your sessions ({needs}): {what} is refused, only a shell in a terminal, on a host \
-         with an agent, can be joined"
+         with an agent that records it, can be joined"
     )]
     Unmoderated {
         /// Who is needed.
@@ -500,7 +500,9 @@ pub fn decide(ask: &Ask<'_>, view: &View, now: Timestamp) -> Result<Permit, Refu
         return Err(Refusal::AbilityOff(ask.ability.as_str()));
     }
     let needs = &options.require_session_join;
-    let can_be_joined = matches!(ask.ability, Ability::Connect | Ability::Shell) && host.spec.agent.is_some();
+    // Others take part at the agent alone: where a node records, nobody could.
+    let at_agent = RecordingSite::of(&host.spec, &view.recording) == RecordingSite::Node;
+    let can_be_joined = matches!(ask.ability, Ability::Connect | Ability::Shell) && at_agent;
     if !needs.is_empty() && !can_be_joined {
         return Err(Refusal::Unmoderated {
             needs: needs.to_string(),

@@ -10,7 +10,7 @@
 
 use crate::access::{self, Ability, Ask, Credential, JoinPermit, Moderation, Permit, Refusal, View};
 use crate::name::{Login, Name, SessionId};
-use crate::record::{HostSpec, JoinMode, Record, RecordingMode};
+use crate::record::{HostSpec, JoinMode, Record, RecordingMode, RecordingSite};
 use crate::time::{Timestamp, Ttl};
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,8 @@ pub struct Pass {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     join: Option<JoinPass>,
     proof: Vec<u8>,
+    #[serde(default)]
+    site: RecordingSite,
 }
 
 impl Pass {
@@ -169,7 +171,20 @@ impl Pass {
             logins,
             join: None,
             proof,
+            site: RecordingSite::Node,
         })
+    }
+
+    /// The same for a connection that the node itself makes for the user: it records what happens there, and the agent
+    /// does not.
+    pub fn recorded_at_the_node(mut self) -> Self {
+        self.site = RecordingSite::Proxy;
+        self
+    }
+
+    /// Who records the connection: the agent (`node`), or the node that made it (`proxy`).
+    pub fn site(&self) -> RecordingSite {
+        self.site
     }
 
     /// Who came.

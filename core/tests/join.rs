@@ -7,7 +7,7 @@ use palisade_core::access::{
 use palisade_core::name::{Login, Name, SessionId};
 use palisade_core::pass::{Claims, Pass};
 use palisade_core::record::{
-    HostSpec, JoinMode, LockSpec, OnLeave, Record, RoleSpec, Spec, UserSpec, parse_records,
+    HostSpec, JoinMode, LockSpec, OnLeave, Record, RecordingSite, RoleSpec, Spec, UserSpec, parse_records,
 };
 use palisade_core::time::Timestamp;
 
@@ -345,7 +345,10 @@ fn where_others_are_needed_only_a_shell_at_an_agent_is_left() {
     let mut credential = credential();
     credential.principals = vec![Login::parse("dev").unwrap()];
     let login = Login::parse("dev").unwrap();
-    for (host, agent) in [(&plain, false), (&served, true)] {
+    // An agent whose sessions a node records: nobody can join those.
+    let mut elsewhere = served.clone();
+    elsewhere.spec.site = Some(RecordingSite::Proxy);
+    for (host, agent) in [(&plain, false), (&served, true), (&elsewhere, false)] {
         for ability in Ability::ALL {
             let ask = Ask {
                 credential: &credential,
@@ -359,7 +362,7 @@ fn where_others_are_needed_only_a_shell_at_an_agent_is_left() {
             assert_eq!(got.is_ok(), left, "{ability:?}: {got:?}");
             if let Err(why) = got
                 && ability != Ability::Subsystem
-                && (agent || ability != Ability::X11)
+                && (host.spec.agent.is_some() || ability != Ability::X11)
             {
                 assert!(why.to_string().contains("1 moderator"), "{why}");
             }

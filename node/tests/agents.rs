@@ -1,6 +1,6 @@
 //! Hosts that run an agent: joined by a token, reached through tunnels, and what a session there survives.
 
-use palisade_testkit::{Agent, Cluster, me, retry};
+use palisade_testkit::{Agent, Cluster, Sshd, me, retry};
 use std::time::{Duration, Instant};
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -75,6 +75,102 @@ fn a_shell_at_an_agent_outlives_the_node_that_carries_it() {
     for i in 0..3 {
         assert!(played.contains(&format!("kept-{i}-2")), "{played}");
     }
+}
+
+/// Goal: plain `ssh -J` cannot go on elsewhere, so whoever used it reads how to come back, in one line. Method: stock
+/// ssh through one node; the node stops, the agent dies, the agent stops, each under a live shell.
+#[test]
+fn a_jump_that_ends_says_in_one_line_how_to_come_back() {
+    let cluster = Cluster::start(3);
+    let web1 = Agent::start(&cluster, "web1", "env=test");
+    let _plain = Sshd::start(&cluster, "plain1");
+    let alice = cluster.person("alice", "access");
+    alice.login(&cluster.nodes[0].web_addr()).ok();
+    let through = |i: usize, host: &str| {
+        let port = cluster.nodes[i].ssh_addr().port();
+        let mut shell = alice.ssh_interactive_through(port, &[&format!("{}@{host}", me())]);
+        shell.send(b"echo ready-$((40+2))\n");
+        shell.expect_output("ready-42", BOUND);
+        shell
+    };
+    let again = format!("pal ssh {}@web1", me());
+    let one_line = |said: &str, words: &[&str]| {
+        let found: Vec<_> = said
+            .lines()
+            .filter(|line| words.iter().all(|word| line.contains(word)))
+            .collect();
+        assert_eq!(found.len(), 1, "{words:?} in {said}");
+    };
+
+    // The node stops, in order, under a shell at a host with an agent and under one at a plain host.
+    let stopped = cluster.follower();
+    let (agents, plains) = (through(stopped, "web1"), through(stopped, "plain1"));
+    cluster.stop(stopped);
+    one_line(
+        &agents.finish(BOUND).complaint(),
+        &["this node is stopping", &again],
+    );
+    let plains = plains.finish(BOUND);
+    let said = plains.complaint() + &plains.text();
+    assert!(
+        said.contains("this node is stopping: connect again, another node will take you"),
+        "{said}"
+    );
+    // Both lines are true.
+    assert_eq!(
+        alice.pal(&["ssh", &format!("{}@web1", me()), "echo back"]).ok(),
+        "back\n"
+    );
+    let other = cluster.nodes[cluster.any_running()].ssh_addr().port();
+    let config = alice.ssh_config_through(other);
+    let mut ssh = std::process::Command::new("ssh");
+    ssh.arg("-F")
+        .arg(config)
+        .args(["-o", "BatchMode=yes", &format!("{}@plain1", me()), "echo back"]);
+    alice.at_home(&mut ssh);
+    assert_eq!(palisade_testkit::run(&mut ssh).ok(), "back\n");
+    cluster.spawn(stopped);
+    cluster.wait_voters(3);
+
+    // The agent dies.
+    let shell = through(stopped, "web1");
+    web1.kill9();
+    one_line(
+        &shell.finish(BOUND).complaint(),
+        &["the agent of web1 was lost", &again],
+    );
+
+    // The agent stops in order: it says so itself, in the user's own SSH.
+    web1.spawn();
+    web1.wait_online(&cluster);
+    let shell = through(stopped, "web1");
+    web1.stop();
+    let ended = shell.finish(BOUND);
+    let said = ended.complaint() + &ended.text();
+    assert!(
+        said.contains("the agent of this host is stopping: connect again when it is back"),
+        "{said}"
+    );
+    assert!(!said.contains("was lost"), "{said}");
+    retry("the end of that session", BOUND, || {
+        let ends = cluster.events(stopped, "session.terminated");
+        match ends
+            .iter()
+            .any(|end| end.to_string().contains("the agent of this host is stopping"))
+        {
+            true => Ok(()),
+            false => Err(format!("{ends:?}")),
+        }
+    });
+
+    // Whoever leaves by themselves reads nothing of the kind.
+    web1.spawn();
+    web1.wait_online(&cluster);
+    let mut shell = through(stopped, "web1");
+    shell.send(b"exit 3\n");
+    let ended = shell.finish(BOUND);
+    assert_eq!(ended.status.code(), Some(3), "{ended}");
+    assert!(!ended.complaint().contains("pal ssh"), "{ended}");
 }
 
 /// A token for one host is no good for another, nor for a node, nor twice.

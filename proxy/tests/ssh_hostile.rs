@@ -11,8 +11,8 @@ use palisade_core::event::EventKind;
 use palisade_proxy::ssh::Config;
 use palisade_session::ssh::client::Identity;
 use raw::{
-    CHANNEL_OPEN, CHANNEL_WINDOW_ADJUST, DISCONNECT, IGNORE, KEXINIT, Packet, Proposal, RawClient,
-    USERAUTH_FAILURE, USERAUTH_SUCCESS,
+    CHANNEL_OPEN, CHANNEL_WINDOW_ADJUST, DISCONNECT, IGNORE, KEXINIT, PROTOCOL_ERROR, Packet, Proposal,
+    RawClient, USERAUTH_FAILURE, USERAUTH_SUCCESS,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,18 +79,22 @@ async fn nothing_is_done_for_a_client_that_has_not_authenticated() {
         ("data", Packet::new(94).u32(0).string("x")),
         ("success, said by the client", Packet::new(USERAUTH_SUCCESS)),
         ("a message that there is not", Packet::new(200).string("x")),
-    ]
-    .map(|(what, packet)| async move {
-        let mut client = RawClient::ready(addr).await;
-        client.send(&packet.0).await;
-        client.send(&channel_open().0).await;
-        let said = client.last_words().await;
-        assert!(
-            said.iter().all(|kind| [DISCONNECT, 3].contains(kind)),
-            "{what}: the node said {said:?}"
-        );
-    });
-    futures::future::join_all(tries).await;
+        ("another service", Packet::new(5).string("ssh-connection")),
+    ];
+    for (what, packet) in tries {
+        let early = RawClient::unserved(addr).await;
+        for (when, mut client) in [("before", early), ("after", RawClient::ready(addr).await)] {
+            let began = std::time::Instant::now();
+            client.send(&packet.0).await;
+            let said = client.last_words().await;
+            let took = began.elapsed();
+            assert_eq!(said, [DISCONNECT], "{what}, {when} the service was accepted");
+            assert!(
+                took < Duration::from_secs(2),
+                "{what}, {when}: ended after {took:?}"
+            );
+        }
+    }
     assert!(world.consensus.events_of(EventKind::SessionStart).is_empty());
     assert!(
         world.consensus.events_of(EventKind::CertIssue).is_empty(),
@@ -115,13 +119,7 @@ async fn a_key_counts_only_with_its_own_signature() {
     client.send(&client.auth("alice", &alice, None)).await;
     assert_eq!(client.receive().await.unwrap()[0], 60, "the certificate would do");
     client.send(&channel_open().0).await;
-    assert!(
-        client
-            .last_words()
-            .await
-            .iter()
-            .all(|kind| [DISCONNECT, 3].contains(kind))
-    );
+    assert_eq!(client.last_words().await, [DISCONNECT]);
 
     // Alice's certificate, signed with Bob's key.
     let mut client = RawClient::ready(world.addr).await;
@@ -455,12 +453,10 @@ async fn packets_that_lie_about_their_length_end_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_window_that_overflows_opens_no_more_than_there_is() {
+async fn a_window_that_overflows_ends_the_connection() {
     let world = World::new().await;
     let alice = identity(&world, "alice");
-    let mut client = RawClient::ready(world.addr).await;
-    client.send(&client.auth("alice", &alice, Some(&alice))).await;
-    assert_eq!(client.receive().await.unwrap()[0], USERAUTH_SUCCESS);
+    let mut client = RawClient::authenticated(world.addr, "alice", &alice).await;
     client.send(&channel_open().0).await;
     let channel = loop {
         let packet = client.receive().await.expect("the channel is opened");
@@ -468,20 +464,65 @@ async fn a_window_that_overflows_opens_no_more_than_there_is() {
             break u32::from_be_bytes(packet[5..9].try_into().unwrap());
         }
     };
-    for _ in 0..2 {
-        client
-            .send(&Packet::new(CHANNEL_WINDOW_ADJUST).u32(channel).u32(u32::MAX).0)
-            .await;
-    }
-    // It is as large as a window can be, and no more: the connection goes on, and ends what is garbage on the channel.
+    let adjust = |amount: u32| Packet::new(CHANNEL_WINDOW_ADJUST).u32(channel).u32(amount).0;
+    // Up to 2^32 - 1 a window may grow (it began with 2^20), and what has been sent on it leaves room for more.
+    client.send(&adjust(u32::MAX - (1 << 20))).await;
     client
-        .send(&Packet::new(94).u32(channel).string("no ssh\r\n").0)
+        .send(&Packet::new(94).u32(channel).string("SSH-2.0-raw\r\n").0)
         .await;
     loop {
-        let packet = client.receive().await.expect("the connection goes on");
-        if packet[0] == 97 {
+        let packet = client.receive().await.expect("the largest window is served");
+        if packet[0] == 94 {
             break;
         }
+    }
+    client.send(&adjust(u32::MAX)).await;
+    let reason = loop {
+        let packet = client.receive().await.expect("it is said why");
+        if packet[0] == DISCONNECT {
+            break u32::from_be_bytes(packet[1..5].try_into().unwrap());
+        }
+    };
+    assert_eq!(reason, PROTOCOL_ERROR);
+    assert!(client.last_words().await.is_empty());
+    serves(&world).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_key_exchanges_ends_the_connection() {
+    let world = World::new().await;
+    let alice = identity(&world, "alice");
+    let mut client = RawClient::authenticated(world.addr, "alice", &alice).await;
+    let began = std::time::Instant::now();
+    let mut served = 0;
+    while served < 100 && client.exchange_again().await.is_some() {
+        served += 1;
+    }
+    // Sixteen at once, and one for each second that it took.
+    let most = 16 + began.elapsed().as_secs();
+    assert!((16..=most).contains(&served), "{served} of at most {most}");
+    assert!(client.last_words().await.is_empty());
+
+    // Before authentication it is no different.
+    let mut client = RawClient::ready(world.addr).await;
+    let mut served = 0;
+    while served < 100 && client.exchange_again().await.is_some() {
+        served += 1;
+    }
+    assert!(served < 100, "a stranger may exchange keys for ever");
+
+    // Keys that were used are changed as often as the client likes.
+    let mut client = RawClient::authenticated(world.addr, "alice", &alice).await;
+    let data = Packet::new(IGNORE).string(vec![0; 30_000]).0;
+    for round in 0..50 {
+        for _ in 0..5 {
+            client.send(&data).await;
+        }
+        assert!(
+            client.exchange_again().await.is_some(),
+            "honest key exchange {round} was refused"
+        );
     }
     serves(&world).await;
     world.stop().await;

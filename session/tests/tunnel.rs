@@ -70,6 +70,33 @@ async fn either_end_of_a_tls_tunnel_opens_streams_and_each_direction_ends_by_its
     either_end_opens_streams_and_each_direction_ends_by_itself(agent, node).await;
 }
 
+/// Whoever reads can tell a tunnel that is gone from a peer that has said all.
+async fn a_reader_is_told_of_the_end_of_the_tunnel(agent: Tunnel, node: Tunnel) {
+    let (mut opened, mut accepted) = works(&node, &agent).await;
+    let (mut finished, mut other) = works(&node, &agent).await;
+    other.write_all(b"all").await.unwrap();
+    other.shutdown().await.unwrap();
+    let mut all = Vec::new();
+    finished.read_to_end(&mut all).await.unwrap();
+    assert_eq!(all, b"all");
+    agent.close();
+    node.closed().await;
+    assert!(opened.read_u8().await.unwrap_err().kind() != std::io::ErrorKind::UnexpectedEof);
+    assert!(accepted.read(&mut [0; 1]).await.is_err());
+}
+
+#[tokio::test]
+async fn a_reader_is_told_of_the_end_of_a_quic_tunnel() {
+    let (agent, node, _kept) = quic().await;
+    a_reader_is_told_of_the_end_of_the_tunnel(agent, node).await;
+}
+
+#[tokio::test]
+async fn a_reader_is_told_of_the_end_of_a_tls_tunnel() {
+    let (agent, node, _kept) = tls().await;
+    a_reader_is_told_of_the_end_of_the_tunnel(agent, node).await;
+}
+
 #[tokio::test]
 async fn quic_is_taken_when_it_answers_and_the_node_sees_the_agents_certificate() {
     let identities = Identities::new();

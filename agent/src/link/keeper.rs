@@ -2,6 +2,7 @@
 
 use super::Link;
 use crate::seat::Mode;
+use palisade_core::record::RecordingSite;
 use palisade_core::tunnel::{
     Beat, BeatAck, HostSession, LiveConnection, MESSAGE_BYTES_MAX, Participant, SHIP_BYTES_MAX, ToNode,
 };
@@ -207,7 +208,12 @@ impl Link {
             })
             .collect();
         let Some(server) = self.server() else { return all };
-        for row in server.live() {
+        // A session that a node records is that node's to tell of.
+        for row in server
+            .live()
+            .into_iter()
+            .filter(|row| row.site == RecordingSite::Node)
+        {
             let Some(of) = all.iter_mut().find(|one| one.connection == row.connection) else {
                 continue;
             };

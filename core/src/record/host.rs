@@ -1,6 +1,7 @@
 //! `host`: a machine that people log in to: a plain OpenSSH server, or one that runs an agent. Its labels, in the
 //! metadata, decide which roles reach it.
 
+use crate::record::RecordingSite;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,10 @@ pub struct HostSpec {
     /// The agent that serves it. Written by the cluster when an agent joins, and by nobody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<HostAgent>,
+    /// Where its sessions are recorded, if not as `session_recording_config` says. For a plain OpenSSH server it is
+    /// `proxy` in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<RecordingSite>,
 }
 
 /// The fields as they are written, before it is known that they make sense together.
@@ -28,6 +33,7 @@ struct Written {
     addr: Option<HostAddr>,
     public_key: Option<String>,
     agent: Option<HostAgent>,
+    site: Option<RecordingSite>,
 }
 
 impl TryFrom<Written> for HostSpec {
@@ -37,7 +43,11 @@ impl TryFrom<Written> for HostSpec {
             addr,
             public_key,
             agent,
+            site,
         } = written;
+        if agent.is_none() && site == Some(RecordingSite::Node) {
+            return Err("a plain OpenSSH server records nothing: leave `site` out, or write `proxy`");
+        }
         match (&addr, &agent) {
             (None, None) => Err("missing field `addr`: where does the host's SSH server listen?"),
             (Some(_), Some(_)) => Err("a host has an address or an agent, not both"),
@@ -45,6 +55,7 @@ impl TryFrom<Written> for HostSpec {
                 addr,
                 public_key,
                 agent,
+                site,
             }),
         }
     }
@@ -70,6 +81,7 @@ impl HostSpec {
             addr: Some(addr),
             public_key: None,
             agent: None,
+            site: None,
         }
     }
 

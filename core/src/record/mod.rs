@@ -13,7 +13,9 @@ pub use auth::{AuthPreferenceSpec, AuthorityType, CertAuthoritySpec, SecondFacto
 pub use cluster::{HostToken, NodeSpec, TokenSpec};
 pub use host::{BadAddr, HostAddr, HostAgent, HostSpec};
 pub use lock::{LockSpec, LockTarget};
-pub use recording::{Completeness, RecordingConfigSpec, RecordingMode, RecordingSpec, SessionKind};
+pub use recording::{
+    Completeness, RecordingConfigSpec, RecordingMode, RecordingSite, RecordingSpec, SessionKind,
+};
 pub use role::{
     Conditions, Grant, JoinMode, JoinSessions, OnLeave, RequireSessionJoin, RoleOptions, RoleSpec, Rule, Verb,
 };

@@ -1,6 +1,7 @@
 //! `recording` and `session_recording_config`.
 
 use crate::name::{Login, Name, NodeId, SessionId};
+use crate::record::HostSpec;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,28 @@ pub enum RecordingMode {
     Strict,
 }
 
+/// Where sessions at hosts with an agent are recorded. The words are Teleport's, where a node is what we call a host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum RecordingSite {
+    /// Where the session runs: by the host's agent. SSH runs end to end, and the session outlives the node that carries it.
+    #[default]
+    Node,
+    /// At the node that carries it: the user's SSH ends there, as for plain OpenSSH servers, and so does the session.
+    Proxy,
+}
+
+impl RecordingSite {
+    /// Where a session at this host is recorded. A plain OpenSSH server records nothing.
+    pub fn of(host: &HostSpec, config: &RecordingConfigSpec) -> Self {
+        match &host.agent {
+            None => RecordingSite::Proxy,
+            Some(_) => host.site.unwrap_or(config.site),
+        }
+    }
+}
+
 /// How sessions are recorded where no role says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +47,9 @@ pub struct RecordingConfigSpec {
     /// The mode.
     #[serde(default)]
     pub mode: RecordingMode,
+    /// Where, at hosts with an agent whose record does not say otherwise.
+    #[serde(default)]
+    pub site: RecordingSite,
     /// How many bytes of each direction of an exec without a terminal are kept whole; beyond that, size and hash.
     #[serde(default = "default_cap")]
     pub exec_capture_bytes: u64,
@@ -37,6 +63,7 @@ impl Default for RecordingConfigSpec {
     fn default() -> Self {
         RecordingConfigSpec {
             mode: RecordingMode::BestEffort,
+            site: RecordingSite::Node,
             exec_capture_bytes: default_cap(),
         }
     }

@@ -53,6 +53,8 @@ impl Run<'_> {
                 id: self.index,
                 joined: self.now,
             }),
+            // What an operator said of the host holds for its next agent as well.
+            site: before.as_ref().and_then(|host| host.spec.site),
         };
         let mut record = before.unwrap_or_else(|| Record::new(host.clone(), spec.clone()));
         record.spec = spec;

@@ -100,8 +100,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Identity
         nodes.subscribe(),
         stop.clone(),
     ));
-    link.run(&server, stop).await;
-    server.shutdown("the agent of this host is stopping").await;
+    // The tunnels are the last to go: users read why their sessions end, and the ends are written, by them.
+    let hang_up = CancellationToken::new();
+    let serving = link.run(&server, hang_up.clone());
+    let stopping = async {
+        stop.cancelled().await;
+        server
+            .shutdown("the agent of this host is stopping: connect again when it is back")
+            .await;
+        hang_up.cancel();
+    };
+    tokio::join!(serving, stopping);
     Ok(())
 }
 

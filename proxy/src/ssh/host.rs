@@ -2,10 +2,12 @@
 
 use crate::ports::Authorities;
 use crate::ssh::node::{Node, Who};
+use crate::tunnels::HopStream;
 use palisade_core::access::Permit;
 use palisade_core::event::{Event, EventKind};
-use palisade_core::record::{HostSpec, Record};
+use palisade_core::record::{HostAddr, HostSpec, Record};
 use palisade_core::time::Timestamp;
+use palisade_core::tunnel::ToAgent;
 use palisade_session::ssh::client::{self, CheckHostKey, ConnectError, Connection, HostKey, Incoming};
 use palisade_session::ssh::keys::PublicKey;
 use palisade_session::ssh::keys::ssh_key::HashAlg;
@@ -52,7 +54,6 @@ pub(crate) async fn dial<I: Incoming>(
     let shown = host.metadata.name.as_str();
     let refused = |reason: String| ConnectError::Refused(reason);
     let addr = host.spec.addr.as_ref();
-    let addr = addr.ok_or_else(|| refused(format!("{shown} is served by its agent")))?;
     let now = node.consensus.now();
     let pinned = match &host.spec.public_key {
         Some(line) => Some(
@@ -63,7 +64,11 @@ pub(crate) async fn dial<I: Incoming>(
     };
     let check = Arc::new(HostCheck {
         authorities: Arc::clone(&node.authorities),
-        names: vec![shown.to_owned(), addr.host().to_owned()],
+        names: [Some(shown), addr.map(HostAddr::host)]
+            .into_iter()
+            .flatten()
+            .map(str::to_owned)
+            .collect(),
         pinned,
         now,
     });
@@ -84,8 +89,16 @@ pub(crate) async fn dial<I: Incoming>(
     let audited = async { node.audit(who, event).await.map_err(|e| refused(e.to_string())) };
     let connect = async {
         let greet = async {
-            let stream = tcp(addr.host(), addr.port(), shown, within).await?;
-            client::handshake(stream, shown, check, incoming).await
+            match addr {
+                Some(addr) => {
+                    let stream = tcp(addr.host(), addr.port(), shown, within).await?;
+                    client::handshake(stream, shown, check, incoming).await
+                }
+                None => {
+                    let stream = to_agent(node, who, host).await.map_err(refused)?;
+                    client::handshake(stream, shown, check, incoming).await
+                }
+            }
         };
         let ((), mut connection) = tokio::try_join!(audited, greet)?;
         connection.login(permit.login().as_str(), &identity).await?;
@@ -97,6 +110,19 @@ pub(crate) async fn dial<I: Incoming>(
             addr: shown.to_owned(),
             after: within,
         })?
+}
+
+/// A way to the host's agent, for a connection that this node makes and records.
+async fn to_agent(node: &Node, who: &Who, host: &Record<HostSpec>) -> Result<Box<dyn HopStream>, String> {
+    let tunnels = node.tunnels().ok_or("this node has no tunnels")?;
+    let connection = uuid::Uuid::new_v4().simple().to_string();
+    let pass = tunnels.pass(who, host, &connection).map_err(|e| e.to_string())?;
+    let connect = ToAgent::Connect {
+        pass: Box::new(pass.recorded_at_the_node()),
+        plain: true,
+    };
+    let opened = tunnels.open(&host.metadata.name, &connect).await;
+    opened.map_err(|e| e.to_string())
 }
 
 async fn tcp(

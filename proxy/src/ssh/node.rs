@@ -10,7 +10,7 @@ use palisade_core::command::{Actor, Command, RefusedCommand, Reply};
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::{Login, Name, RequestId};
 use palisade_core::ports::{Agents as _, Consensus, Recordings, Unavailable};
-use palisade_core::record::{HostSpec, Record};
+use palisade_core::record::{HostSpec, Record, RecordingSite};
 use palisade_core::state;
 use palisade_core::tunnel::with_presence;
 use palisade_session::ssh::keys::PrivateKey;
@@ -193,6 +193,13 @@ impl Node {
             .tunnels()
             .and_then(|tunnels| tunnels.agent(&host.metadata.name));
         with_presence(host, presence.as_ref())
+    }
+
+    /// Where sessions at a host are recorded, and so where the user's SSH to it ends.
+    pub(crate) fn site(&self, host: &HostSpec) -> Result<RecordingSite, Refused> {
+        let config = state::recording_config(&*self.consensus.kv());
+        let config = config.map_err(|e| Unavailable::Fault(e.to_string()))?;
+        Ok(RecordingSite::of(host, &config))
     }
 
     pub(crate) fn tunnels(&self) -> Option<Arc<Tunnels>> {

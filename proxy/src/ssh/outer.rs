@@ -4,14 +4,15 @@ use crate::ssh::auth::Door;
 use crate::ssh::inner;
 use crate::ssh::live::Stop;
 use crate::ssh::node::{Node, Refused, Who};
-use crate::tunnels::splice;
+use crate::tunnels::{Spliced, splice};
 use palisade_core::event::EventKind;
-use palisade_core::record::{HostSpec, Record};
+use palisade_core::pass::Pass;
+use palisade_core::record::{HostSpec, Record, RecordingSite};
 use palisade_session::ssh::channel_io::ChannelIo;
 use palisade_session::ssh::client::{WAY_OPEN, WAY_ORIGIN};
 use palisade_session::ssh::config::MAX_CHANNELS;
 use palisade_session::ssh::keys::ssh_key::Certificate;
-use palisade_session::ssh::russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Session};
+use palisade_session::ssh::russh::server::{Auth, ChannelOpenHandle, Handle, Handler, Msg, Session};
 use palisade_session::ssh::russh::{Channel, ChannelOpenFailure, Disconnect, Error};
 use palisade_session::ssh::stream::Egress;
 use parking_lot::Mutex;
@@ -76,6 +77,7 @@ impl Outer {
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
         place: ChannelPlace,
+        outer: Handle,
     ) -> Result<(), Error> {
         let Some(tunnels) = self.node.tunnels() else {
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
@@ -92,14 +94,29 @@ impl Outer {
             }
         };
         let (egress, stop) = (Arc::clone(&self.egress), self.stop.clone());
+        let channels = Arc::clone(&self.channels);
+        let back = way_back(&pass, record.metadata.name.as_str());
         self.node.tasks.spawn(async move {
             match tunnels.open_for(&who, &record, pass, true).await {
                 Ok(agent) => {
                     reply.accept().await;
-                    tokio::select! {
-                        () = splice(ChannelIo::new(channel, egress), agent) => {}
-                        _ = stop.stopped() => {}
+                    let mut client = ChannelIo::new(channel, egress);
+                    let why = tokio::select! {
+                        ended = splice(&mut client, agent) => {
+                            (ended == Spliced::Lost).then(|| format!("the agent of {} was lost", record.metadata.name))
+                        }
+                        _ = stop.stopped() => Some("this node is stopping".to_owned()),
+                    };
+                    // The user's SSH does not end here, so only the end of this connection can carry a word that
+                    // they see, and it has to come before the end of the channel.
+                    if let Some(why) = why
+                        && channels.load(Ordering::Relaxed) == 1
+                    {
+                        let _ = outer
+                            .disconnect(Disconnect::ByApplication, format!("{why}: {back}"), "en".into())
+                            .await;
                     }
+                    drop(client);
                 }
                 Err(why) => reply.reject(prohibited(&why.to_string())).await,
             }
@@ -107,6 +124,16 @@ impl Outer {
         });
         Ok(())
     }
+}
+
+/// How somebody comes back to a host with an agent after plain `ssh -J` lost it. The login that they used is for the
+/// agent's eyes alone; where they have only one it is that.
+fn way_back(pass: &Pass, host: &str) -> String {
+    let login = match pass.logins() {
+        [only] => only.login.as_str(),
+        _ => "LOGIN",
+    };
+    format!("come back with `pal ssh {login}@{host}`")
 }
 
 /// A refusal whose reason the user reads.
@@ -176,13 +203,21 @@ impl Handler for Outer {
                 return Ok(());
             }
         };
-        if record.spec.agent.is_some() {
+        let site = match self.node.site(&record.spec) {
+            Ok(site) => site,
+            Err(refused) => {
+                reply.reject(prohibited(&refused.to_string())).await;
+                return Ok(());
+            }
+        };
+        if site == RecordingSite::Node {
             if origin == WAY_ORIGIN {
                 let why = "this host is reached over the nodes' HTTPS port, and that does not answer you";
                 reply.reject(prohibited(why)).await;
                 return Ok(());
             }
-            return self.to_agent(who, record, channel, reply, place).await;
+            let outer = session.handle();
+            return self.to_agent(who, record, channel, reply, place, outer).await;
         }
         if origin == WAY_ORIGIN {
             if self.channels.load(Ordering::Relaxed) > 1 {

@@ -144,6 +144,7 @@ impl Session {
             .with("kind", word);
         let event = event
             .with("recording", mode_word(mode))
+            .with("recorded_at", "node")
             .with("cert_serial", link.who.holder.credential.serial);
         let mut events = vec![event];
         if kind == SessionKind::Exec {

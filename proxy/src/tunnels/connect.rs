@@ -10,7 +10,9 @@ use palisade_core::kv::KvFault;
 use palisade_core::name::Name;
 use palisade_core::pass::{Claims, Joining, Pass};
 use palisade_core::ports::Unavailable;
-use palisade_core::record::{Completeness, HostSpec, Kind, Record, RecordingSpec, SessionKind, Spec as _};
+use palisade_core::record::{
+    Completeness, HostSpec, Kind, Record, RecordingSite, RecordingSpec, SessionKind, Spec as _,
+};
 use palisade_core::state;
 use palisade_core::tunnel::{ClientAnswer, ClientHello, MESSAGE_BYTES_MAX, ToAgent};
 use palisade_session::ssh::keys::ssh_key::Certificate;
@@ -72,7 +74,7 @@ impl Tunnels {
         let told = write_message(&mut stream, &answer, MESSAGE_BYTES_MAX).await;
         if let (Ok(()), Ok((_, agent))) = (told, way) {
             tokio::select! {
-                () = splice(stream, agent) => {}
+                _ = splice(&mut stream, agent) => {}
                 // The client finds another node, and goes on where it was.
                 () = self.stop.cancelled() => {}
             }
@@ -122,7 +124,8 @@ impl Tunnels {
                 return Err(refused.into());
             }
         };
-        if host.spec.agent.is_none() {
+        // Recorded at a node it is reached as a plain OpenSSH server is: the user's SSH ends here.
+        if self.node.site(&host.spec)? == RecordingSite::Proxy {
             return Err(No::Plain);
         }
         if hello.asks_only {

@@ -16,8 +16,8 @@ mod way;
 
 pub use connect::ClientLink;
 pub use shared::{Heard, Listener, PRESENCE_EVERY, Share};
-pub(crate) use way::splice;
 pub use way::{HopStream, Hops};
+pub(crate) use way::{Spliced, splice};
 
 use crate::ssh::Proxy;
 use crate::ssh::node::Node;

@@ -6,9 +6,12 @@ use palisade_core::ports::Pending;
 use palisade_core::tunnel::{MESSAGE_BYTES_MAX, Opened, ToAgent};
 use palisade_session::tunnel::wire::{read_message, write_message};
 use serde::{Deserialize, Serialize};
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How long an agent may take to say that it goes on.
 const OPEN: Duration = Duration::from_secs(3);
@@ -141,7 +144,7 @@ impl Tunnels {
         };
         let said = write_message(&mut stream, &answer, MESSAGE_BYTES_MAX).await;
         if let (Ok(()), Ok(agent)) = (said, opened) {
-            splice(stream, agent).await;
+            splice(&mut stream, agent).await;
         }
     }
 }
@@ -149,9 +152,119 @@ impl Tunnels {
 /// Bytes moved at a time, in each direction.
 const PIECE: usize = 64 * 1024;
 
+/// How a link to an agent ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spliced {
+    /// Both ends said so, or the client is gone.
+    Over,
+    /// The way to the agent broke. The client's end is still open.
+    Lost,
+}
+
 /// Copies both ways until both ends have closed, or either broke.
-pub(crate) async fn splice<A: HopStream, B: HopStream>(mut a: A, mut b: B) {
-    if let Err(error) = tokio::io::copy_bidirectional_with_sizes(&mut a, &mut b, PIECE, PIECE).await {
+pub(crate) async fn splice<A: HopStream, B: HopStream>(client: &mut A, agent: B) -> Spliced {
+    let mut agent = Watched {
+        stream: agent,
+        broke: false,
+    };
+    let copied = tokio::io::copy_bidirectional_with_sizes(client, &mut agent, PIECE, PIECE).await;
+    if let Err(error) = copied {
         tracing::debug!(error = %error, "a link to an agent ended");
+    }
+    if agent.broke { Spliced::Lost } else { Spliced::Over }
+}
+
+/// A stream that remembers whether it failed.
+struct Watched<S> {
+    stream: S,
+    broke: bool,
+}
+
+impl<S> Watched<S> {
+    fn note<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.broke |= matches!(polled, Poll::Ready(Err(_)));
+        polled
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.note(polled)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note(polled)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note(polled)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.note(polled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// A stream that gives what it has and breaks.
+    struct Breaks(&'static [u8]);
+
+    impl AsyncRead for Breaks {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            match std::mem::take(&mut self.0) {
+                [] => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                bytes => {
+                    buf.put_slice(bytes);
+                    Poll::Ready(Ok(()))
+                }
+            }
+        }
+    }
+
+    impl AsyncWrite for Breaks {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_way_that_breaks_leaves_the_client_open_for_a_last_word() {
+        let (mut near, mut far) = tokio::io::duplex(64);
+        assert_eq!(splice(&mut near, Breaks(b"half")).await, Spliced::Lost);
+        near.write_all(b"sorry").await.expect("still open");
+        let mut got = [0; 9];
+        far.read_exact(&mut got).await.expect("both");
+        assert_eq!(&got, b"halfsorry");
+    }
+
+    #[tokio::test]
+    async fn a_link_that_both_ends_close_is_over() {
+        let ((mut near, far), (back, agent)) = (tokio::io::duplex(64), tokio::io::duplex(64));
+        drop((far, agent));
+        assert_eq!(splice(&mut near, back).await, Spliced::Over);
     }
 }

@@ -28,6 +28,9 @@ pub const USERAUTH_SUCCESS: u8 = 52;
 pub const CHANNEL_OPEN: u8 = 90;
 pub const CHANNEL_WINDOW_ADJUST: u8 = 93;
 
+/// The reason of a [`DISCONNECT`] (RFC 4253 section 11.1).
+pub const PROTOCOL_ERROR: u32 = 2;
+
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// What a client proposes.
@@ -104,6 +107,7 @@ pub struct RawClient {
     ours: Vec<u8>,
     pub theirs: Vec<u8>,
     keys: Option<(Direction, Direction)>,
+    /// The session identifier: the hash of the first key exchange.
     session: Vec<u8>,
 }
 
@@ -172,12 +176,15 @@ impl RawClient {
             .string(theirs)
             .mpint(&secret);
         let hash = digest(&SHA256, &text.0).as_ref().to_vec();
-        self.session = hash.clone();
+        if self.session.is_empty() {
+            self.session = hash.clone();
+        }
+        let session = self.session.clone();
         let derive = |letter: u8| {
             let mut text = Packet::default().mpint(&secret).0;
             text.extend(&hash);
             text.push(letter);
-            text.extend(&hash);
+            text.extend(&session);
             digest(&SHA256, &text).as_ref().to_vec()
         };
         let direction = |iv: u8, key: u8| Direction {
@@ -190,12 +197,43 @@ impl RawClient {
         Some(())
     }
 
-    /// Up to where a client may authenticate.
-    pub async fn ready(addr: SocketAddr) -> Self {
+    /// Another key exchange, to its end. `None` if the server ended the connection instead; what it says of other
+    /// things meanwhile is passed over.
+    pub async fn exchange_again(&mut self) -> Option<()> {
+        let ours = self.ours.clone();
+        self.send(&ours).await;
+        self.theirs = loop {
+            let packet = self.receive().await?;
+            match packet[0] {
+                KEXINIT => break packet,
+                DISCONNECT => return None,
+                _ => {}
+            }
+        };
+        self.exchange(None).await
+    }
+
+    /// Up to the end of the first key exchange.
+    pub async fn unserved(addr: SocketAddr) -> Self {
         let mut client = Self::connect(addr, &Proposal::default()).await;
         client.exchange(None).await.expect("the key exchange");
+        client
+    }
+
+    /// Up to where a client may authenticate.
+    pub async fn ready(addr: SocketAddr) -> Self {
+        let mut client = Self::unserved(addr).await;
         client.send(&Packet::new(5).string("ssh-userauth").0).await;
         client.receive().await.expect("the service is accepted");
+        client
+    }
+
+    /// A client that has authenticated.
+    pub async fn authenticated(addr: SocketAddr, user: &str, identity: &Identity) -> Self {
+        let mut client = Self::ready(addr).await;
+        client.send(&client.auth(user, identity, Some(identity))).await;
+        let said = client.receive().await.expect("an answer");
+        assert_eq!(said[0], USERAUTH_SUCCESS, "{said:?}");
         client
     }
 

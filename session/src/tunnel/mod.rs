@@ -253,7 +253,8 @@ enum Pipe {
 }
 
 /// One stream of a tunnel. `shutdown` ends this end's direction; the other goes on. When the tunnel dies, reads
-/// and writes fail, except that reads over TLS may end as if the peer had ended them: what must be known to be whole says so itself.
+/// and writes fail. Over TLS a read after `shutdown` may then end as if the peer had ended it: what must be known to be
+/// whole says so itself.
 pub struct TunnelStream {
     pipe: Pipe,
     live: Live,

@@ -64,6 +64,8 @@ impl From<MuxError> for io::Error {
 /// A stream, and the leave to have it.
 pub(super) struct MuxStream {
     stream: Compat<Stream>,
+    /// This end said that it writes no more.
+    shut: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -71,6 +73,7 @@ impl MuxStream {
     fn new(stream: Stream, permit: OwnedSemaphorePermit) -> Self {
         MuxStream {
             stream: stream.compat(),
+            shut: false,
             _permit: permit,
         }
     }
@@ -82,7 +85,15 @@ impl AsyncRead for MuxStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let ended = matches!(polled, Poll::Ready(Ok(()))) && room > 0 && buf.filled().len() == before;
+        // yamux ends the streams of a connection that died as if the peer had. A peer that ends its direction leaves
+        // ours open; only both ends together, a reset or the death of the connection close a stream.
+        if ended && !self.shut && self.stream.get_ref().is_closed() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        polled
     }
 }
 
@@ -96,6 +107,7 @@ impl AsyncWrite for MuxStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shut = true;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -3,7 +3,9 @@
 use crate::cluster::Cluster;
 use crate::program;
 use crate::run::run;
-use crate::wait::retry;
+use crate::wait::{retry, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -55,6 +57,22 @@ impl Agent {
         }
     }
 
+    /// Where it keeps its identity.
+    pub fn data_dir(&self) -> PathBuf {
+        self.config.with_file_name("data")
+    }
+
+    /// Joins a host by a token of the cluster; nothing is started.
+    pub fn joined(cluster: &Cluster, name: &str) -> Self {
+        let agent = Agent::configured(cluster, name, "");
+        let on = cluster.any_running();
+        let token = cluster
+            .palctl(on, &["tokens", "add", "--host", name, "--quiet"])
+            .ok();
+        agent.join(&token, &cluster.nodes[on].web_addr()).ok();
+        agent
+    }
+
     /// Tries to join with any token at an address.
     pub fn join(&self, token: &str, addr: &str) -> crate::run::Ran {
         let mut command = Command::new(program("palisade"));
@@ -67,6 +85,11 @@ impl Agent {
 
     /// Starts the process.
     pub fn spawn(&self) {
+        self.spawn_under(&[]);
+    }
+
+    /// The same, as the last argument of another program (`ip netns exec`).
+    pub fn spawn_under(&self, wrapper: &[&str]) {
         let log = File::options()
             .create(true)
             .append(true)
@@ -74,6 +97,7 @@ impl Agent {
             .expect("its folder is there");
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
+            .args(wrapper)
             .arg(program("palisade"))
             .args(["agent", "start", "--config"])
             .arg(&self.config)
@@ -110,12 +134,58 @@ impl Agent {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Waits until it holds tunnels, and none to the node at this address, as its log tells.
+    pub fn wait_tunnels_without(&self, addr: &str) {
+        retry(
+            &format!("{} to have no tunnel to {addr}", self.name),
+            PATIENCE,
+            || {
+                let log = self.log();
+                let mut up = std::collections::BTreeSet::new();
+                for line in log.lines() {
+                    let node = line
+                        .split("node=")
+                        .nth(1)
+                        .and_then(|rest| rest.split_whitespace().next());
+                    let Some(node) = node.map(|node| node.trim_matches('"').to_owned()) else {
+                        continue;
+                    };
+                    if line.contains("another tunnel to this node is up already") {
+                        continue;
+                    }
+                    if line.contains("a tunnel is up") {
+                        up.insert(node);
+                    } else if line.contains("a tunnel is down") {
+                        up.remove(&node);
+                    }
+                }
+                match up.contains(addr) || up.is_empty() {
+                    true => Err(format!("it has {up:?}")),
+                    false => Ok(()),
+                }
+            },
+        );
+    }
+
     /// kill -9.
     pub fn kill9(&self) {
         if let Some(mut child) = self.child.borrow_mut().take() {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub fn stop(&self) {
+        let Some(mut child) = self.child.borrow_mut().take() else {
+            return;
+        };
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("pids are positive"));
+        kill(pid, Signal::SIGTERM).expect("the process is ours");
+        let ended = until(&format!("the agent of {} to stop", self.name), PATIENCE, || {
+            child.try_wait().ok().flatten()
+        });
+        assert!(ended.success(), "{ended}\n{}", self.log());
     }
 
     /// Its process id, while it runs.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -30,7 +30,9 @@ pub struct NodeHandle {
     pub data: PathBuf,
     /// Its configuration file.
     pub config: PathBuf,
-    /// Its peer port on loopback.
+    /// Its address: loopback, unless the test has a network of its own.
+    pub ip: Ipv4Addr,
+    /// Its peer port.
     pub cluster_port: u16,
     /// Its HTTPS port.
     pub web_port: u16,
@@ -48,17 +50,17 @@ impl NodeHandle {
 
     /// Its HTTPS address.
     pub fn web_addr(&self) -> String {
-        format!("127.0.0.1:{}", self.web_port)
+        format!("{}:{}", self.ip, self.web_port)
     }
 
     /// Its SSH address.
     pub fn ssh_addr(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.ssh_port))
+        SocketAddr::from((self.ip, self.ssh_port))
     }
 
     /// Its peer address.
     pub fn cluster_addr(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.cluster_port))
+        SocketAddr::from((self.ip, self.cluster_port))
     }
 
     /// Everything it logged.
@@ -133,7 +135,17 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `size` nodes, makes a cluster of them and waits until all of them vote.
     pub fn start(size: usize) -> Self {
-        let cluster = Cluster::unformed(size);
+        Cluster::start_at(&vec![Ipv4Addr::LOCALHOST; size])
+    }
+
+    /// The same, with each node at an address of its own, in a network that the test has made.
+    pub fn start_at(addrs: &[Ipv4Addr]) -> Self {
+        let mut cluster = Cluster::unformed(addrs.len());
+        let size = addrs.len();
+        for (i, addr) in addrs.iter().enumerate() {
+            cluster.nodes[i].ip = *addr;
+            cluster.write_config(i, "");
+        }
         for i in 0..size {
             cluster.spawn(i);
         }
@@ -174,6 +186,7 @@ impl Cluster {
             data: folder.join("data"),
             config: folder.join("node.yaml"),
             log: folder.join("log"),
+            ip: Ipv4Addr::LOCALHOST,
             cluster_port: free_port(),
             web_port: free_port(),
             ssh_port: free_port(),
@@ -189,12 +202,13 @@ impl Cluster {
     pub fn write_config(&self, i: usize, more: &str) {
         let node = &self.nodes[i];
         let text = format!(
-            "name: {}\ndata_dir: {}\nadvertise: 127.0.0.1\ncluster_listen: 127.0.0.1:{}\nweb_listen: 127.0.0.1:{}\nssh_listen: 127.0.0.1:{}\n{more}",
+            "name: {}\ndata_dir: {}\nadvertise: {ip}\ncluster_listen: {ip}:{}\nweb_listen: {ip}:{}\nssh_listen: {ip}:{}\n{more}",
             node.name,
             node.data.display(),
             node.cluster_port,
             node.web_port,
             node.ssh_port,
+            ip = node.ip,
         );
         fs::write(&node.config, text).expect("the temporary folder is writable");
     }

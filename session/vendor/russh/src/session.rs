@@ -99,6 +99,47 @@ impl<C> Debug for CommonSession<C> {
     }
 }
 
+/// Palisade: key exchanges that a peer may start. One costs far more to answer than to ask for, so
+/// they are worth their data or their time: one for each 128 KiB that passed, one for each second, and a few at once.
+#[derive(Debug)]
+pub(crate) struct PeerRekeys {
+    left: u32,
+    filled: russh_util::time::Instant,
+}
+
+impl PeerRekeys {
+    const AT_ONCE: u32 = 16;
+    const EARNED_BY_BYTES: usize = 128 << 10;
+
+    pub(crate) fn new() -> Self {
+        PeerRekeys {
+            left: Self::AT_ONCE,
+            filled: russh_util::time::Instant::now(),
+        }
+    }
+
+    /// Takes one, if there is one. `bytes`: what passed under the present keys, in both directions.
+    pub(crate) fn take(&mut self, bytes: usize) -> bool {
+        if bytes >= Self::EARNED_BY_BYTES {
+            return true;
+        }
+        let now = russh_util::time::Instant::now();
+        let seconds = now.duration_since(self.filled).as_secs();
+        if seconds > 0 {
+            let earned = u32::try_from(seconds).unwrap_or(u32::MAX);
+            self.left = self.left.saturating_add(earned).min(Self::AT_ONCE);
+            self.filled = now;
+        }
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
 #[must_use]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ChannelFlushResult {

@@ -759,7 +759,11 @@ impl Session {
                 debug!("channel_window_adjust amount: {amount:?}");
                 if let Some(ref mut enc) = self.common.encrypted {
                     if let Some(ref mut channel) = enc.channels.get_mut(&channel_num) {
-                        new_size = channel.recipient_window_size.saturating_add(amount);
+                        // Palisade: no window is larger than 2^32 - 1 bytes (RFC 4254 section 5.2).
+                        new_size = channel
+                            .recipient_window_size
+                            .checked_add(amount)
+                            .ok_or(crate::Error::Inconsistent)?;
                         channel.recipient_window_size = new_size;
                     } else {
                         return Ok(());

@@ -1416,6 +1416,7 @@ impl Session {
 
         let reading = start_reading(stream_read, buffer, opening_cipher);
         pin!(reading);
+        let mut peer_rekeys = crate::session::PeerRekeys::new();
 
         #[allow(clippy::panic)] // false positive in select! macro
         while !self.common.disconnected {
@@ -1461,6 +1462,16 @@ impl Session {
                         if pkt.buffer[0] == crate::msg::DISCONNECT {
                             debug!("received disconnect");
                             result = self.process_disconnect(&pkt).map_err(H::Error::from);
+                        // Palisade: a flood of key exchanges ends the connection.
+                        } else if pkt.buffer[0] == crate::msg::KEXINIT
+                            && !self.kex.active()
+                            && !peer_rekeys.take(
+                                buffer
+                                    .bytes
+                                    .saturating_add(self.common.packet_writer.bytes_written()),
+                            )
+                        {
+                            return Err(crate::Error::Inconsistent.into());
                         } else {
                             self.common.received_data = true;
                             let kex_was_active = self.kex.active();

@@ -101,6 +101,13 @@ impl Session {
                     )?;
                     *accepted = true;
                     enc.state = EncryptedState::WaitingAuthRequest(auth_request);
+                } else {
+                    // Palisade: a service that is rejected ends the connection (RFC 4253 section 10).
+                    self.common.disconnect(
+                        Disconnect::ServiceNotAvailable,
+                        "authenticate first",
+                        "",
+                    )?;
                 }
                 Ok(())
             }
@@ -156,6 +163,27 @@ impl Session {
             }
             (EncryptedState::Authenticated, Some((msg, mut r))) => {
                 self.server_read_authenticated(handler, *msg, &mut r).await
+            }
+            (EncryptedState::WaitingAuthRequest(_), Some((&msg::SERVICE_REQUEST, mut r))) => {
+                // Palisade: asked for again it changes nothing; another one is rejected.
+                if map_err!(String::decode(&mut r))? != "ssh-userauth" {
+                    self.common.disconnect(
+                        Disconnect::ServiceNotAvailable,
+                        "authenticate first",
+                        "",
+                    )?;
+                }
+                Ok(())
+            }
+            // Palisade: nothing but authentication is spoken of before its end (RFC 4252 section 6).
+            (_, Some((kind, _))) if *kind >= msg::USERAUTH_REQUEST => {
+                debug!("message {kind} before authentication");
+                self.common.disconnect(
+                    Disconnect::ProtocolError,
+                    "authenticate first",
+                    "",
+                )?;
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -1520,7 +1548,16 @@ impl Session {
                         .channels
                         .get_mut(&channel_num)
                         .ok_or(Error::Inconsistent)?;
-                    new_size = channel.recipient_window_size.saturating_add(amount);
+                    // Palisade: no window is larger than 2^32 - 1 bytes (RFC 4254 section 5.2).
+                    let Some(larger) = channel.recipient_window_size.checked_add(amount) else {
+                        self.common.disconnect(
+                            Disconnect::ProtocolError,
+                            "a window of more than 2^32 - 1 bytes",
+                            "",
+                        )?;
+                        return Ok(());
+                    };
+                    new_size = larger;
                     channel.recipient_window_size = new_size;
                 }
                 let is_rekeying = self.kex.active();

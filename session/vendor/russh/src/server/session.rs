@@ -16,6 +16,9 @@ use crate::helpers::NameList;
 use crate::kex::{EXTENSION_SUPPORT_AS_CLIENT, KexCause, SessionKexState};
 use crate::{ChannelOpenFailure, map_err, msg};
 
+/// Palisade: how long a client that was told to go may take to hang up, in relay mode.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// A connected server session. This type is unique to a client.
 #[derive(Debug)]
 pub struct Session {
@@ -675,6 +678,7 @@ impl Session {
         let reading = start_reading(stream_read, buffer, opening_cipher);
         pin!(reading);
         let mut is_reading = None;
+        let mut peer_rekeys = crate::session::PeerRekeys::new();
 
         #[allow(clippy::panic)] // false positive in macro
         while !self.common.disconnected {
@@ -760,6 +764,21 @@ impl Session {
                             debug!("break");
                             is_reading = Some((stream_read, buffer, opening_cipher));
                             break;
+                        }
+                        // Palisade: a flood of key exchanges ends the connection.
+                        Some(&crate::msg::KEXINIT)
+                            if !self.kex.active()
+                                && !peer_rekeys.take(
+                                    buffer
+                                        .bytes
+                                        .saturating_add(self.common.packet_writer.bytes_written()),
+                                ) =>
+                        {
+                            self.common.disconnect(
+                                Disconnect::ProtocolError,
+                                "too many key exchanges",
+                                "",
+                            )?;
                         }
                         Some(_) => {
                             self.common.received_data = true;
@@ -865,6 +884,12 @@ impl Session {
         debug!("disconnected");
         // Shutdown
         map_err!(stream_write.shutdown().await)?;
+        // Palisade: a client that was told to go and stays is hung up on.
+        let linger = future_or_pending(
+            self.common.config.relay.then_some(LINGER),
+            tokio::time::sleep,
+        );
+        pin!(linger);
         loop {
             if let Some((stream_read, buffer, opening_cipher)) = is_reading.take() {
                 reading.set(start_reading(stream_read, buffer, opening_cipher));
@@ -879,6 +904,7 @@ impl Session {
                     Err(Error::IO(ref e)) if e.kind() == ErrorKind::UnexpectedEof => break,
                     Err(e) => return Err(e.into()),
                 },
+                () = &mut linger => break,
                 // The client was told to disconnect and never closed its side;
                 // dropping the stream closes it for them.
                 () = &mut inactivity_timer => {
