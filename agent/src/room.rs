@@ -306,7 +306,7 @@ impl Room {
     /// Lets somebody in who was found to be allowed.
     pub(crate) async fn seat(self: &Arc<Self>, seat: Arc<Seat>) {
         if self.stop.reason().is_some() {
-            self.note_leave(&seat, "the session ended");
+            self.note_leave(&seat, "the session ended").await;
             seat.gone.stop("");
             return;
         }
@@ -450,7 +450,8 @@ impl Room {
             let who = Shown(seat.participant().user.as_str()).to_string();
             self.tap.remark(format!("{who} left"));
             self.announce(&format!("{who} has left"), Some(seat));
-            self.note_leave(seat, why);
+            let tasks = self.answers().shared.tasks.clone();
+            tasks.spawn(self.note_leave(seat, why));
             self.weigh();
         }
     }
@@ -463,11 +464,20 @@ impl Room {
             .with("owner", &self.live.user)
     }
 
-    fn note_leave(&self, seat: &Seat, why: &str) {
-        if let Mode::Joined(mode) = seat.mode {
-            let event = self.participation(EventKind::SessionLeave, &seat.connection, mode);
-            let event = if why.is_empty() { event } else { event.message(why) };
-            self.writer.audit_as(seat.connection.pass().proof(), vec![event]);
+    /// Writes that somebody who had joined is gone. Ready when it is written, or waits on disk.
+    fn note_leave(&self, seat: &Seat, why: &str) -> impl Future<Output = ()> + Send + 'static {
+        let event = match seat.mode {
+            Mode::Owner => None,
+            Mode::Joined(mode) => {
+                let event = self.participation(EventKind::SessionLeave, &seat.connection, mode);
+                Some(if why.is_empty() { event } else { event.message(why) })
+            }
+        };
+        let (writer, proof) = (Arc::clone(&self.writer), seat.connection.pass().proof().to_vec());
+        async move {
+            if let Some(event) = event {
+                writer.audit_as(proof, vec![event]).await;
+            }
         }
     }
 
@@ -608,9 +618,10 @@ impl Room {
             let mut people = self.people.lock();
             (people.owner.take(), std::mem::take(&mut people.others))
         };
-        for other in &others {
-            self.note_leave(&other.seat, "the session ended");
-        }
+        let left: Vec<_> = others
+            .iter()
+            .map(|other| self.note_leave(&other.seat, "the session ended"))
+            .collect();
         for seat in owner
             .into_iter()
             .chain(others.into_iter().map(|other| other.seat))
@@ -635,6 +646,10 @@ impl Room {
             };
             let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
             seat.gone.stop("");
+        }
+        // Before the session's own end.
+        for note in left {
+            note.await;
         }
     }
 

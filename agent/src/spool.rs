@@ -540,32 +540,30 @@ impl Writer {
         });
     }
 
-    /// Writes events about somebody who took part in the session, under the proof of their own pass.
-    pub(crate) fn audit_as(self: &Arc<Self>, proof: &[u8], events: Vec<Event>) {
-        let (this, proof) = (Arc::clone(self), proof.to_vec());
-        tokio::spawn(async move {
-            let mut waiting = this.waiting.lock().await;
-            // Once the session's own end is written, nothing else is written into its file.
-            let closed = waiting.left_behind;
-            if waiting.at == 0 || closed {
-                let written = timeout(WAIT, this.spool.uplink.audit(&proof, events.clone())).await;
-                if this.spool.written(&this.session, written).is_ok() {
-                    return;
-                }
+    /// Writes events about somebody who took part in the session, under the proof of their own pass. Ready when they are
+    /// written, or wait on disk.
+    pub(crate) async fn audit_as(&self, proof: Vec<u8>, events: Vec<Event>) {
+        let mut waiting = self.waiting.lock().await;
+        // Once the session's own end is written, nothing else goes into its file.
+        let closed = waiting.left_behind;
+        if waiting.at == 0 || closed {
+            let written = timeout(WAIT, self.spool.uplink.audit(&proof, events.clone())).await;
+            if self.spool.written(&self.session, written).is_ok() {
+                return;
             }
-            let frames = [
-                Frame::Proof(proof),
-                Frame::Audit(events),
-                Frame::Proof(this.proof.clone()),
-            ];
-            let added = match closed {
-                true => Err(io::Error::other("the session has ended")),
-                false => this.spool.append_all(&mut waiting, &frames).await,
-            };
-            if let Err(error) = added {
-                tracing::error!(session = %this.session, error = %error, "audit events were lost");
-            }
-        });
+        }
+        let frames = [
+            Frame::Proof(proof),
+            Frame::Audit(events),
+            Frame::Proof(self.proof.clone()),
+        ];
+        let added = match closed {
+            true => Err(io::Error::other("the session has ended")),
+            false => self.spool.append_all(&mut waiting, &frames).await,
+        };
+        if let Err(error) = added {
+            tracing::error!(session = %self.session, error = %error, "audit events were lost");
+        }
     }
 
     /// Writes the end.
@@ -575,6 +573,7 @@ impl Writer {
         if waiting.at == 0 {
             let written = timeout(WAIT, self.spool.uplink.end(&self.proof, end.clone())).await;
             if self.spool.written(&self.session, written).is_ok() {
+                waiting.left_behind = true;
                 drop(waiting);
                 self.spool.waiting.lock().remove(&self.session);
                 return;
