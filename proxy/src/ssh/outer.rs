@@ -101,11 +101,15 @@ impl Outer {
                 Ok(agent) => {
                     reply.accept().await;
                     let mut client = ChannelIo::new(channel, egress);
-                    let why = tokio::select! {
-                        ended = splice(&mut client, agent) => {
-                            (ended == Spliced::Lost).then(|| format!("the agent of {} was lost", record.metadata.name))
-                        }
-                        _ = stop.stopped() => Some("this node is stopping".to_owned()),
+                    let lost = tokio::select! {
+                        ended = splice(&mut client, agent) => ended == Spliced::Lost,
+                        _ = stop.stopped() => true,
+                    };
+                    // A node that stops closes its tunnels as well, and what ends first is chance.
+                    let why = match (lost, stop.reason().is_some() || tunnels.stopping()) {
+                        (false, _) => None,
+                        (true, true) => Some("this node is stopping".to_owned()),
+                        (true, false) => Some(format!("the agent of {} was lost", record.metadata.name)),
                     };
                     // The user's SSH does not end here, so only the end of this connection can carry a word that
                     // they see, and it has to come before the end of the channel.

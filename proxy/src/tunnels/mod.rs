@@ -213,6 +213,11 @@ impl Tunnels {
         true
     }
 
+    /// Whether the node is stopping.
+    pub(crate) fn stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     /// Closes every tunnel, after telling the agents to go elsewhere.
     pub fn close(&self) {
         for held in self.all_held() {
