@@ -1,15 +1,22 @@
 //! What things cost, beside etcd and OpenSSH on the same machine in the same run. Ratios are what counts; absolute
 //! numbers belong to the machine and the minute.
 //!
-//! `make bench` builds with optimisation and runs all but the long `grow`; `make bench BENCH='writes --seconds 5'` runs one.
+//! `make bench` builds with optimisation and runs all but the long `grow` and `crowd`; `make bench BENCH='writes --seconds 5'` runs one.
 
+mod agents;
+mod crowd;
 mod etcd;
 mod grow;
+mod hosts;
+mod idle;
+mod kills;
 mod load;
+mod scene;
 mod ssh;
 mod writes;
 
-use clap::{Parser, Subcommand};
+use agents::Part;
+use clap::{Parser, Subcommand, ValueEnum as _};
 use palisade_testkit::Cluster;
 use std::time::Duration;
 
@@ -49,7 +56,55 @@ enum What {
         #[arg(long, default_value_t = 20)]
         tries: usize,
     },
-    /// Session set-up, bulk, sftp and keystroke echo beside sshd and `ssh -J`
+    /// Hosts with an agent: session set-up, keystroke echo, bulk and sftp, beside direct sshd and `ssh -J`
+    Agents {
+        /// What is measured; all if nothing is said
+        #[arg(value_enum)]
+        parts: Vec<Part>,
+        /// Nodes of the cluster
+        #[arg(long, default_value_t = 1)]
+        nodes: usize,
+        /// Sessions measured, and a twentieth of the keystrokes
+        #[arg(long, default_value_t = 30)]
+        times: usize,
+        /// MiB moved in bulk
+        #[arg(long, default_value_t = 1024)]
+        mib: u64,
+        /// Rounds of bulk
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// Hosts with an agent: kill -9 of the node that carries a shell, a transfer and a forwarded stream at once
+    Kills {
+        /// How often
+        #[arg(long, default_value_t = 30)]
+        tries: usize,
+        /// MiB of the transfer
+        #[arg(long, default_value_t = 1024)]
+        mib: u64,
+    },
+    /// Hosts with an agent: memory of idle sessions, at the nodes and at the agent
+    Idle {
+        /// Sessions open at once
+        #[arg(long, default_value_t = 1000)]
+        sessions: usize,
+    },
+    /// Thousands of agents: memory at the nodes, log entries of heartbeats, and the time until all are back after a kill
+    Crowd {
+        /// How many; ten thousand need about 8 GiB, and 15,000 open files (`ulimit -Hn`)
+        #[arg(long, default_value_t = 10_000)]
+        agents: usize,
+    },
+    /// Searches among many hosts, by name, label and expression
+    Hosts {
+        /// Host records
+        #[arg(long, default_value_t = 50_000)]
+        hosts: u64,
+        /// Searches of each kind
+        #[arg(long, default_value_t = 200)]
+        times: usize,
+    },
+    /// Plain hosts through a node: session set-up, keystroke echo, bulk and sftp, beside direct sshd and `ssh -J`
     Ssh {
         /// Sessions and keystrokes measured
         #[arg(long, default_value_t = 30)]
@@ -79,6 +134,19 @@ fn main() -> anyhow::Result<()> {
             clients: vec![1, 16, 64, 256],
         },
         What::Failover { tries: 20 },
+        What::Agents {
+            parts: Vec::new(),
+            nodes: 1,
+            times: 30,
+            mib: 1024,
+            rounds: 5,
+        },
+        What::Kills { tries: 30, mib: 1024 },
+        What::Idle { sessions: 1000 },
+        What::Hosts {
+            hosts: 50_000,
+            times: 200,
+        },
         What::Ssh { times: 30, mib: 1024 },
         What::Memory {
             sessions: 50,
@@ -97,6 +165,24 @@ fn main() -> anyhow::Result<()> {
                 clients,
             } => grow::measure(writes, etcd, clients)?,
             What::Failover { tries } => writes::failover(tries)?,
+            What::Agents {
+                parts,
+                nodes,
+                times,
+                mib,
+                rounds,
+            } => {
+                let parts = if parts.is_empty() {
+                    Part::value_variants()
+                } else {
+                    &parts[..]
+                };
+                agents::measure(parts, nodes, times, mib, rounds)?;
+            }
+            What::Kills { tries, mib } => kills::measure(tries, mib)?,
+            What::Idle { sessions } => idle::measure(sessions)?,
+            What::Crowd { agents } => crowd::measure(agents)?,
+            What::Hosts { hosts, times } => hosts::measure(hosts, times)?,
             What::Ssh { times, mib } => ssh::measure(times, mib)?,
             What::Memory {
                 sessions,

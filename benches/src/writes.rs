@@ -32,29 +32,61 @@ impl Api {
         self.call(Method::POST, path, body).await.map(drop)
     }
 
+    /// Posts and reads the answer.
+    pub(crate) async fn ask(
+        &mut self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> anyhow::Result<serde_json::Value> {
+        let bytes = self
+            .call(Method::POST, path, Bytes::from(body.to_string()))
+            .await?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
     pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<String> {
         let bytes = self.call(Method::GET, path, Bytes::new()).await?;
         Ok(String::from_utf8(bytes.into())?)
     }
 
     async fn call(&mut self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .header("content-type", "application/json")
-            .body(Full::new(body))?;
-        self.sender.ready().await?;
-        let response = self.sender.send_request(request).await?;
-        let status = response.status();
-        let bytes = response.into_body().collect().await?.to_bytes();
-        ensure!(
-            status.is_success(),
-            "{path}: {status} {}",
-            String::from_utf8_lossy(&bytes)
-        );
-        Ok(bytes)
+        call(&mut self.sender, method, path, body).await
     }
+
+    /// Makes a host record with one label.
+    pub(crate) async fn host(&mut self, name: &str, label: &str, value: &str) -> anyhow::Result<()> {
+        let record = json!({
+            "kind": "host", "version": "v1",
+            "metadata": {"name": name, "labels": {label: value}},
+            "spec": {"addr": "127.0.0.1:22"},
+        });
+        self.post("/v1/records/host", &record).await
+    }
+}
+
+/// One request, over whatever the connection is.
+pub(crate) async fn call(
+    sender: &mut SendRequest<Full<Bytes>>,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> anyhow::Result<Bytes> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(Full::new(body))?;
+    sender.ready().await?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let bytes = response.into_body().collect().await?.to_bytes();
+    ensure!(
+        status.is_success(),
+        "{path}: {status} {}",
+        String::from_utf8_lossy(&bytes)
+    );
+    Ok(bytes)
 }
 
 /// Creates host records of about 256 bytes.
@@ -132,6 +164,38 @@ pub(crate) fn write_many(cluster: &Cluster, count: u64) -> anyhow::Result<()> {
             tasks.push(tokio::spawn(async move {
                 for n in 0..count.div_ceil(CLIENTS) {
                     writer.once((which << 32) + n).await?;
+                }
+                anyhow::Ok(())
+            }));
+        }
+        for task in tasks {
+            task.await??;
+        }
+        Ok(())
+    })
+}
+
+/// Writes so many hosts with labels of a fleet: names `web-…` and `db-…`, environments and racks; by 64 clients.
+pub(crate) fn write_labelled(cluster: &Cluster, count: u64) -> anyhow::Result<()> {
+    const CLIENTS: u64 = 64;
+    runtime()?.block_on(async {
+        let mut tasks = Vec::new();
+        for which in 0..CLIENTS {
+            let socket = cluster.nodes[which as usize % cluster.nodes.len()].socket();
+            let mut api = Api::connect(&socket).await?;
+            tasks.push(tokio::spawn(async move {
+                for n in (which..count).step_by(CLIENTS as usize) {
+                    let role = ["web", "db", "cache", "many"][n as usize % 4];
+                    let env = ["prod", "test", "dev"][n as usize % 3];
+                    let record = json!({
+                        "kind": "host", "version": "v1",
+                        "metadata": {
+                            "name": format!("{role}-{n}"),
+                            "labels": {"env": env, "role": role, "rack": format!("r{}", n % 400)},
+                        },
+                        "spec": {"addr": format!("10.{}.{}.{}:22", n >> 16 & 255, n >> 8 & 255, n & 255)},
+                    });
+                    api.post("/v1/records/host", &record).await?;
                 }
                 anyhow::Ok(())
             }));

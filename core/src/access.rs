@@ -124,12 +124,27 @@ impl View {
 
     /// The logins that some live role allows on this host, deny and locks taken into account.
     pub fn logins_on(&self, host: &Record<HostSpec>, now: Timestamp) -> Vec<Login> {
-        let mut all = self.principals(now);
-        all.retain(|login| {
-            self.allows(login, &host.metadata.labels, now)
-                && self.lock(Some(login), Some(&host.metadata.name), now).is_none()
-        });
-        all
+        self.reach(now).logins_on(host)
+    }
+
+    /// The same for many hosts at one moment.
+    pub fn reach(&self, now: Timestamp) -> Reach<'_> {
+        let expanded = |role: &Record<RoleSpec>| {
+            let RoleSpec { allow, deny, .. } = &role.spec;
+            (self.logins(allow), self.logins(deny))
+        };
+        Reach {
+            view: self,
+            now,
+            principals: self.principals(now),
+            roles: self
+                .live_roles(now)
+                .map(|role| {
+                    let (allowed, denied) = expanded(role);
+                    (&role.spec, allowed, denied)
+                })
+                .collect(),
+        }
     }
 
     fn logins(&self, conditions: &Conditions) -> Vec<Login> {
@@ -142,21 +157,49 @@ impl View {
     }
 
     fn allows(&self, login: &Login, labels: &Labels, now: Timestamp) -> bool {
+        self.reach(now).allows(login, labels)
+    }
+}
+
+/// Which logins a user has on which hosts, at one moment. Templates of roles are expanded once, for all hosts.
+#[derive(Debug, Clone)]
+pub struct Reach<'a> {
+    view: &'a View,
+    now: Timestamp,
+    principals: Vec<Login>,
+    /// Live roles, with the logins that they allow and that they deny.
+    roles: Vec<(&'a RoleSpec, Vec<Login>, Vec<Login>)>,
+}
+
+impl Reach<'_> {
+    /// The logins that some role allows on this host, deny and locks taken into account.
+    pub fn logins_on(&self, host: &Record<HostSpec>) -> Vec<Login> {
+        let may = |login: &&Login| {
+            self.allows(login, &host.metadata.labels)
+                && self
+                    .view
+                    .lock(Some(login), Some(&host.metadata.name), self.now)
+                    .is_none()
+        };
+        self.principals.iter().filter(may).cloned().collect()
+    }
+
+    fn allows(&self, login: &Login, labels: &Labels) -> bool {
         // A deny names logins, labels or both; what it leaves out, it does not restrict to.
-        let denied = self.live_roles(now).map(|r| &r.spec.deny).any(|deny| {
-            let by_login = !deny.logins.is_empty() && self.logins(deny).contains(login);
-            let by_label = deny.host_labels.matches(labels);
+        let denied = self.roles.iter().any(|(role, _, denied)| {
+            let deny = &role.deny;
+            let by_login = denied.contains(login);
             match (deny.logins.is_empty(), deny.host_labels.is_empty()) {
                 (true, true) => false,
                 (false, true) => by_login,
-                (true, false) => by_label,
-                (false, false) => by_login && by_label,
+                (true, false) => deny.host_labels.matches(labels),
+                (false, false) => by_login && deny.host_labels.matches(labels),
             }
         });
-        let allowed = |r: &Record<RoleSpec>| {
-            r.spec.allow.host_labels.matches(labels) && self.logins(&r.spec.allow).contains(login)
+        let allowed = |(role, allowed, _): &(&RoleSpec, Vec<Login>, Vec<Login>)| {
+            allowed.contains(login) && role.allow.host_labels.matches(labels)
         };
-        !denied && self.live_roles(now).any(allowed)
+        !denied && self.roles.iter().any(allowed)
     }
 }
 

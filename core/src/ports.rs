@@ -5,7 +5,8 @@
 
 use crate::api::{ClusterStatus, JoinRequest, LiveSession};
 use crate::command::{Actor, Command, Reply};
-use crate::kv::Kv;
+use crate::hosts::Hosts;
+use crate::kv::{Kv, KvFault};
 use crate::name::{Name, NodeId, RequestId, SessionId};
 use crate::page::{PageEvents, PageManifest};
 use crate::time::Timestamp;
@@ -42,6 +43,10 @@ pub trait Consensus: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// This node's own applied state.
     fn kv(&self) -> Arc<dyn Kv>;
+    /// All hosts, as new as [`Consensus::kv`] is. A node keeps them ready; this reads them all.
+    fn hosts(&self) -> Result<Arc<Hosts>, KvFault> {
+        Hosts::load(&*self.kv()).map(Arc::new)
+    }
     /// A fresh request id, for changes that no client chose one for.
     fn new_id(&self) -> RequestId;
     /// Proposes a change on whichever node leads, across a failover if need be. Answers once it is committed; a

@@ -280,17 +280,11 @@ impl Appliance {
         };
         let local = Arc::new(LocalSegments(segments.clone()));
         let tls = self.home.peer_tls()?;
-        let raft = RaftNode::start(
-            raft_config,
-            tls,
-            log.clone(),
-            state.clone(),
-            Arc::new(CoreApply),
-            local,
-        )
-        .await?;
+        let apply = Arc::new(CoreApply::default());
+        let raft =
+            RaftNode::start(raft_config, tls, log.clone(), state.clone(), apply.clone(), local).await?;
         removed.follow(raft.applied_watch());
-        let consensus = NodeConsensus::start(Arc::new(raft), state);
+        let consensus = NodeConsensus::start(Arc::new(raft), state, &apply);
         let group = Arc::new(Group {
             consensus,
             log,

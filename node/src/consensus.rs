@@ -1,8 +1,10 @@
 //! The [`Consensus`] port on the real thing: openraft's group and the state on disk.
 
 use crate::clock::now;
+use crate::host_table::HostTable;
 use palisade_core::command::{Actor, Command, Entry, Reply};
-use palisade_core::kv::Kv;
+use palisade_core::hosts::Hosts;
+use palisade_core::kv::{Kv, KvFault};
 use palisade_core::name::{NodeId, RequestId};
 use palisade_core::ports::{Consensus, Pending, Unavailable};
 use palisade_core::state;
@@ -26,11 +28,15 @@ pub fn new_request_id() -> RequestId {
 }
 
 /// `core`'s state machine, as the Raft room calls it.
-pub struct CoreApply;
+#[derive(Default)]
+pub struct CoreApply {
+    hosts: Arc<HostTable>,
+}
 
 impl Apply for CoreApply {
     fn apply(&self, kv: &dyn Kv, at: LogPosition, entry: &[u8]) -> Result<Applied, Fault> {
         let applied = state::apply(kv, at.index, entry).map_err(|e| Fault(e.to_string()))?;
+        self.hosts.note(at.index, &applied.changes);
         Ok(Applied {
             changes: applied.changes,
             reply: applied.reply.to_bytes(),
@@ -43,12 +49,13 @@ impl Apply for CoreApply {
 pub struct NodeConsensus {
     raft: Arc<RaftNode>,
     state: StateStore,
+    hosts: Arc<HostTable>,
     policy: watch::Receiver<u64>,
 }
 
 impl NodeConsensus {
-    /// On a running group. Starts the task that counts policy changes, which ends with the group.
-    pub fn start(raft: Arc<RaftNode>, state: StateStore) -> Arc<Self> {
+    /// On a running group, which applies by `apply`. Starts the task that counts policy changes, which ends with the group.
+    pub fn start(raft: Arc<RaftNode>, state: StateStore, apply: &CoreApply) -> Arc<Self> {
         let (sender, policy) = watch::channel(0u64);
         let mut applied = raft.applied_watch();
         tokio::spawn(async move {
@@ -67,7 +74,12 @@ impl NodeConsensus {
                 }
             }
         });
-        Arc::new(NodeConsensus { raft, state, policy })
+        Arc::new(NodeConsensus {
+            raft,
+            state,
+            hosts: Arc::clone(&apply.hosts),
+            policy,
+        })
     }
 
     /// The group.
@@ -98,6 +110,12 @@ impl Consensus for NodeConsensus {
 
     fn kv(&self) -> Arc<dyn Kv> {
         Arc::new(self.state.clone())
+    }
+
+    fn hosts(&self) -> Result<Arc<Hosts>, KvFault> {
+        // What was published is stored: the position first, then the rows.
+        let at = *self.raft.applied_watch().borrow();
+        self.hosts.get(&self.state, at)
     }
 
     fn new_id(&self) -> RequestId {

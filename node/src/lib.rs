@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod consensus;
 pub mod home;
+mod host_table;
 mod housekeeping;
 mod metrics;
 pub mod operations;

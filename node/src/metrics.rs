@@ -20,7 +20,7 @@ pub(crate) fn text(node: &NodeOperations) -> String {
     let pages = sealed.map_or(f64::NAN, |last| {
         last.map_or(0.0, |page| f64::from(page.number) + 1.0)
     });
-    let table: [(&str, &str, f64); 17] = [
+    let table: [(&str, &str, f64); 18] = [
         ("palisade_raft_term", "Current Raft term", status.term as f64),
         (
             "palisade_raft_leader",
@@ -86,6 +86,11 @@ pub(crate) fn text(node: &NodeOperations) -> String {
             "palisade_sessions_live",
             "Sessions that this node carries",
             node.sessions.here().len() as f64,
+        ),
+        (
+            "palisade_agents",
+            "Agents whose tunnel ends at this node",
+            node.sessions.agents_here() as f64,
         ),
         ("palisade_audit_events", "Audit events in the log", events),
         ("palisade_audit_pages", "Audit pages that were sealed", pages),

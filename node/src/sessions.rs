@@ -65,6 +65,11 @@ impl NodeSessions {
         self.live.list()
     }
 
+    /// Agents whose tunnel ends here.
+    pub fn agents_here(&self) -> usize {
+        self.agents.held_here()
+    }
+
     async fn ask_all<T: for<'de> Deserialize<'de> + Send + 'static>(
         &self,
         kind: &'static str,

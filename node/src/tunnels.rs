@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 /// What nodes call each other for.
 const PRESENCE: &str = "agents.presence";
+/// After a change, until the others are told.
+const TOGETHER: Duration = Duration::from_millis(30);
 /// How long another node may take to hear.
 const HEAR: Duration = Duration::from_millis(1500);
 
@@ -171,8 +173,8 @@ async fn tell_one(
     let mut listener = Listener::default();
     let mut seen = 0;
     loop {
-        let share = listener.next(&tunnels, run);
-        let heard = match rmp_serde::to_vec_named(&share) {
+        let next = listener.next(&tunnels, run);
+        let heard = match rmp_serde::to_vec_named(&next.0) {
             Ok(body) => consensus
                 .raft()
                 .peers()
@@ -183,10 +185,14 @@ async fn tell_one(
                 .map(u64::from_be_bytes),
             Err(_) => None,
         };
-        listener.answered(&share, heard.unwrap_or(0));
+        listener.answered(next, heard.unwrap_or(0));
         tokio::select! {
             _ = gone.changed() => return,
-            now = tunnels.presence_changed(seen) => seen = now,
+            now = tunnels.presence_changed(seen) => {
+                seen = now;
+                // When thousands come at once, what comes in this time is one message.
+                tokio::time::sleep(TOGETHER).await;
+            }
             () = tokio::time::sleep(PRESENCE_EVERY) => {}
         }
         if heard.is_none() {

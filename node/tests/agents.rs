@@ -1,6 +1,6 @@
 //! Hosts that run an agent: joined by a token, reached through tunnels, and what a session there survives.
 
-use palisade_testkit::{Agent, Cluster, Sshd, me, retry};
+use palisade_testkit::{Agent, Cluster, Sshd, me, outlive, retry};
 use std::time::{Duration, Instant};
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -285,4 +285,38 @@ fn files_pass_through_an_agent_and_are_audited_with_their_hash() {
             .iter()
             .any(|event| event.to_string().contains(&there.display().to_string()))
     );
+}
+
+/// Goal: nothing that runs through a node is lost with it. Method: a shell, a transfer and a forwarded TCP stream at
+/// once; the node that carries them is killed, twice, once in each direction of the transfer. `make bench BENCH=kills`
+/// is the long form.
+#[test]
+fn a_shell_a_transfer_and_a_forward_outlive_the_node_that_carries_them() {
+    let cluster = Cluster::start(3);
+    let _web1 = Agent::start(&cluster, "web1", "env=test");
+    let alice = cluster.person("alice", "access");
+    alice.login(&cluster.nodes[0].web_addr()).ok();
+    let folder = cluster.folder("files");
+    let (from, to) = (folder.join("from"), folder.join("to"));
+    let content: Vec<u8> = (0..192_u32 << 20)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    std::fs::write(&from, &content).expect("the folder is writable");
+    for down in [true, false] {
+        retry("two tunnels of the agent", BOUND, || match cluster.tunnels() {
+            2.0 => Ok(()),
+            other => Err(format!("{other} tunnels")),
+        });
+        let mut killed = 0;
+        let target = format!("{}@web1", me());
+        let pauses = outlive(&alice, &target, (&from, &to), down, || {
+            killed = cluster.carrier();
+            cluster.kill9(killed);
+        });
+        println!("node {killed} killed: {pauses:?}");
+        // The aim is three seconds, on a machine that does nothing else.
+        assert!(pauses.longest() < Duration::from_secs(10), "{pauses:?}");
+        cluster.spawn(killed);
+        cluster.wait_voters(3);
+    }
 }

@@ -5,13 +5,11 @@ use crate::body::Query;
 use crate::error::Failure;
 use crate::records::{PAGE_DEFAULT, PAGE_MAX};
 use palisade_core::api::{HostPage, HostView, WhoAmI};
-use palisade_core::record::{HostSpec, Record, Spec};
-use palisade_core::state;
+use palisade_core::hosts::{Asker, HostSearch};
 use palisade_core::tunnel::with_presence;
 use serde::Deserialize;
-
-/// Hosts looked at for one page.
-const LOOKED_AT_MAX: usize = 20_000;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// `GET /v1/whoami`.
 pub(crate) async fn whoami(ask: Ask) -> Result<axum::Json<WhoAmI>, Failure> {
@@ -42,6 +40,9 @@ pub(crate) struct HostQuery {
     /// Text in the name, the address or a label (`name=value`); several words must all be found.
     #[serde(default)]
     search: String,
+    /// An expression about the host, as in a role's `where`: `equals(resource.labels["env"], "prod")`.
+    #[serde(default)]
+    query: String,
 }
 
 /// `GET /v1/hosts`.
@@ -55,64 +56,73 @@ pub(crate) async fn list(ask: Ask, Query(query): Query<HostQuery>) -> Result<axu
     if query.search.len() > 256 || query.after.len() > 100 {
         return Err(Failure::invalid("search or after: too long"));
     }
-    let words: Vec<String> = query.search.split_whitespace().map(str::to_lowercase).collect();
-    let (kv, now) = (ask.kv(), ask.now());
-    let (mut items, mut after, mut looked_at) = (Vec::new(), query.after, 0);
-    loop {
-        let from = Some(after.as_str()).filter(|name| !name.is_empty());
-        let found = state::any_records(kv.as_ref(), HostSpec::KIND, from, PAGE_MAX)?;
-        let whole = found.len() < PAGE_MAX;
-        for host in found.into_iter().filter_map(HostSpec::from_any) {
-            looked_at += 1;
-            after = host.metadata.name.to_string();
-            let presence = match host.spec.agent {
-                Some(_) => ask.app.api.agents.agent(&host.metadata.name),
-                None => None,
-            };
-            let host = with_presence(host, presence.as_ref());
-            let logins: Vec<String> = match &who {
-                Who::Operator => Vec::new(),
-                Who::User(view, _) => view
-                    .logins_on(&host, now)
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect(),
-            };
-            let reachable = matches!(who, Who::Operator) || !logins.is_empty();
-            if !reachable || host.expired(now) || !matches_words(&host, &words) {
-                continue;
-            }
-            items.push(HostView {
-                name: host.metadata.name.to_string(),
-                addr: host.spec.shown_addr(),
-                online: host.spec.agent.as_ref().map(|_| presence.is_some()),
-                labels: host.metadata.labels,
-                logins,
-            });
-            if items.len() == limit {
-                return Ok(axum::Json(HostPage { items, next: after }));
-            }
-        }
-        if whole {
-            return Ok(axum::Json(HostPage {
-                items,
-                next: String::new(),
-            }));
-        }
-        if looked_at >= LOOKED_AT_MAX {
-            return Ok(axum::Json(HostPage { items, next: after }));
-        }
-    }
+    let search = HostSearch::parse(&query.search, &query.query)
+        .map_err(|e| Failure::invalid(format!("query: {e}")))?;
+    // Tens of thousands of hosts are tens of milliseconds: other requests go on meanwhile.
+    let looking = tokio::task::spawn_blocking(move || page(&ask, &who, &search, &query.after, limit));
+    let page = looking.await.map_err(|e| Failure::internal("list hosts", &e))?;
+    page.map(axum::Json)
 }
 
-fn matches_words(host: &Record<HostSpec>, words: &[String]) -> bool {
-    words.iter().all(|word| {
-        host.metadata.name.as_str().contains(word.as_str())
-            || host.spec.shown_addr().contains(word.as_str())
-            || host
-                .metadata
-                .labels
-                .iter()
-                .any(|(name, value)| format!("{name}={value}").to_lowercase().contains(word.as_str()))
+/// One page of the hosts that somebody may reach, of those that are looked for.
+fn page(ask: &Ask, who: &Who, search: &HostSearch, after: &str, limit: usize) -> Result<HostPage, Failure> {
+    let (hosts, now) = (ask.app.api.consensus.hosts()?, ask.now());
+    let reach = match who {
+        Who::Operator => None,
+        Who::User(view, _) => Some(view.reach(now)),
+    };
+    let nothing = BTreeMap::new();
+    let asker = Asker {
+        name: who.name(),
+        roles: match who {
+            Who::Operator => &[],
+            Who::User(view, _) => &view.user.spec.roles,
+        },
+        traits: match who {
+            Who::Operator => &nothing,
+            Who::User(view, _) => &view.user.spec.traits,
+        },
+    };
+    let mut items = Vec::new();
+    for row in hosts.after(after) {
+        let record = &row.record;
+        if record.expired(now) {
+            continue;
+        }
+        let presence = match &record.spec.agent {
+            Some(_) => ask.app.api.agents.agent(&record.metadata.name),
+            None => None,
+        };
+        // What an agent says of itself is looked at as well.
+        let host = match presence {
+            Some(_) => Cow::Owned(with_presence(record.clone(), presence.as_ref())),
+            None => Cow::Borrowed(record),
+        };
+        let found = match &host {
+            Cow::Owned(host) => search.finds_with_labels(host, asker),
+            Cow::Borrowed(_) => search.finds(row, asker),
+        };
+        if !found {
+            continue;
+        }
+        let logins = reach.as_ref().map(|reach| reach.logins_on(&host));
+        if logins.as_ref().is_some_and(Vec::is_empty) {
+            continue;
+        }
+        items.push(HostView {
+            name: record.metadata.name.to_string(),
+            addr: record.spec.shown_addr(),
+            online: record.spec.agent.as_ref().map(|_| presence.is_some()),
+            labels: host.into_owned().metadata.labels,
+            logins: logins.iter().flatten().map(ToString::to_string).collect(),
+        });
+        if items.len() == limit {
+            let next = record.metadata.name.to_string();
+            return Ok(HostPage { items, next });
+        }
+    }
+    Ok(HostPage {
+        items,
+        next: String::new(),
     })
 }

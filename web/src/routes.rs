@@ -160,7 +160,7 @@ fn table() -> Table {
         "Hosts that the caller may reach",
         hosts::list,
     )
-    .query(&["after", "limit", "search"])
+    .query(&["after", "limit", "search", "query"])
     .reply::<api::HostPage>();
     t.get(
         path::SESSIONS,

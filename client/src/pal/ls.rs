@@ -6,24 +6,40 @@ use crate::output::{self, Format, Table};
 use crate::profile::Profile;
 use palisade_core::api::{HostPage, HostView, path};
 
+/// Hosts asked for at a time.
+const PAGE: usize = 1000;
+
 /// All hosts that the user may reach, in order of name.
 pub(super) async fn hosts(nodes: &Nodes) -> Result<Vec<HostView>, CallError> {
-    found(nodes, "").await
+    found(nodes, "", "").await
 }
 
 /// Those that have all of these labels: `name=value,name=value`.
 pub(super) async fn hosts_with(nodes: &Nodes, labels: &str) -> Result<Vec<HostView>, CallError> {
     // The node finds texts, which is more than what is asked for, and much less than all.
-    let mut hosts = found(nodes, &labels.replace(',', " ")).await?;
+    let mut hosts = found(nodes, &words(labels), "").await?;
     hosts.retain(|host| has_labels(host, labels));
     Ok(hosts)
 }
 
-async fn found(nodes: &Nodes, search: &str) -> Result<Vec<HostView>, CallError> {
+/// What a node looks for: words that must all be there. Labels are separated by commas.
+fn words(search: &str) -> String {
+    match search.contains('=') {
+        true => search.replace(',', " "),
+        false => search.to_owned(),
+    }
+}
+
+/// The node searches; only what it found crosses the network.
+async fn found(nodes: &Nodes, search: &str, expression: &str) -> Result<Vec<HostView>, CallError> {
     let (mut hosts, mut after) = (Vec::new(), String::new());
     loop {
-        let mut query = Vec::new();
-        for (name, value) in [("after", after.as_str()), ("search", search)] {
+        let mut query = vec![("limit", PAGE.to_string())];
+        for (name, value) in [
+            ("after", after.as_str()),
+            ("search", search),
+            ("query", expression),
+        ] {
             if !value.is_empty() {
                 query.push((name, value.to_owned()));
             }
@@ -38,11 +54,19 @@ async fn found(nodes: &Nodes, search: &str) -> Result<Vec<HostView>, CallError> 
     }
 }
 
-pub(super) async fn ls(profile: &Profile, format: Format, search: Option<&str>) -> Result<(), Failure> {
-    let mut hosts = hosts(&Nodes::of_profile(profile)?).await?;
-    if let Some(search) = search {
-        hosts.retain(|host| matches(host, search));
-    }
+pub(super) async fn ls(
+    profile: &Profile,
+    format: Format,
+    search: Option<&str>,
+    expression: Option<&str>,
+) -> Result<(), Failure> {
+    let search = words(search.unwrap_or_default());
+    let hosts = found(
+        &Nodes::of_profile(profile)?,
+        &search,
+        expression.unwrap_or_default(),
+    )
+    .await?;
     output::list(format, &hosts, || {
         let mut table = Table::new(&["Host", "Address", "Labels", "Logins"]);
         for host in &hosts {
@@ -67,21 +91,14 @@ fn has_labels(host: &HostView, labels: &str) -> bool {
     })
 }
 
-fn matches(host: &HostView, search: &str) -> bool {
-    let by_label = has_labels(host, search);
-    let text = search.to_lowercase();
-    by_label
-        || [&host.name, &host.addr, &labels(host)]
-            .iter()
-            .any(|field| field.to_lowercase().contains(&text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_found_by_label_and_by_text() {
+    fn labels_are_words_for_the_node_and_compared_whole_here() {
+        assert_eq!(words("env=prod,role=db"), "env=prod role=db");
+        assert_eq!(words("a, b"), "a, b");
         let host = HostView {
             online: None,
             name: "web1".into(),
@@ -93,11 +110,11 @@ mod tests {
             .into(),
             logins: vec![],
         };
-        for good in ["env=prod", "tier=front,env=prod", "WEB", "10.0.0", "env=pr"] {
-            assert!(matches(&host, good), "{good}");
+        for good in ["env=prod", "tier=front,env=prod"] {
+            assert!(has_labels(&host, good), "{good}");
         }
-        for bad in ["env=test", "env=prod,tier=back", "db"] {
-            assert!(!matches(&host, bad), "{bad}");
+        for bad in ["env=pr", "env=test", "env=prod,tier=back", "web"] {
+            assert!(!has_labels(&host, bad), "{bad}");
         }
     }
 }

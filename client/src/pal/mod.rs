@@ -57,7 +57,10 @@ enum Command {
         /// How to show them
         #[arg(long, short, value_enum, default_value_t)]
         format: Format,
-        /// Only hosts with this text in name, address or a label, or with these labels: env=prod,role=db
+        /// Only hosts of which this holds, as in a role's `where`: 'equals(resource.labels["env"], "prod")'
+        #[arg(long, value_name = "EXPRESSION")]
+        query: Option<String>,
+        /// Only hosts with these words in name, address or a label, or with these labels: env=prod,role=db
         search: Option<String>,
     },
     /// Open a session on a host, or run a command there
@@ -165,7 +168,11 @@ impl Pal {
             Command::Login(args) => login::login(proxy, args).await.map(|()| ExitCode::SUCCESS),
             Command::Logout => login::logout(proxy).await.map(|()| ExitCode::SUCCESS),
             Command::Status { format } => login::status(proxy, format),
-            Command::Ls { format, search } => ls::ls(&load(proxy)?, format, search.as_deref())
+            Command::Ls {
+                format,
+                query,
+                search,
+            } => ls::ls(&load(proxy)?, format, search.as_deref(), query.as_deref())
                 .await
                 .map(|()| ExitCode::SUCCESS),
             Command::Ssh(args) => match many::selector(&args.target) {

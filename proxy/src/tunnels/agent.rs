@@ -32,6 +32,10 @@ const AT_ONCE: usize = 64;
 /// Labels and facts of one agent.
 const LABELS_MAX: usize = 64;
 const LABEL_BYTES_MAX: usize = 256;
+/// For how long the addresses of nodes are not read again.
+const ADDRS_FOR: Duration = Duration::from_secs(1);
+/// After a change of the policy, until standings are looked at: changes in a row are one look, not one for each agent.
+const SETTLE: Duration = Duration::from_millis(100);
 /// How long an agent may take to read an order.
 const ORDER: Duration = Duration::from_secs(3);
 
@@ -142,7 +146,7 @@ impl Tunnels {
 
     /// Reads signs of life until they stay out.
     async fn beats(&self, mut stream: TunnelStream, held: &super::Held) -> String {
-        let mut told_addrs = Vec::new();
+        let mut told_addrs = Arc::default();
         loop {
             let next = read_message::<Beat>(&mut stream, SHIP_BYTES_MAX);
             let beat = match tokio::time::timeout(AGENT_GONE, next).await {
@@ -153,7 +157,7 @@ impl Tunnels {
             };
             *held.last_beat.lock() = Instant::now();
             if let Some(labels) = beat.labels.filter(small) {
-                held.presence.lock().labels = labels;
+                Arc::make_mut(&mut held.presence.lock()).labels = labels;
                 self.changed();
             }
             if let Some(told) = beat.connections {
@@ -165,7 +169,7 @@ impl Tunnels {
                 web_addrs: if addrs == told_addrs {
                     Vec::new()
                 } else {
-                    addrs.clone()
+                    addrs.to_vec()
                 },
                 leaving: self.stop.is_cancelled(),
             };
@@ -176,9 +180,18 @@ impl Tunnels {
         }
     }
 
-    fn web_addrs(&self) -> Vec<String> {
+    /// Where the nodes are. Thousands of agents ask each second: it is read once in that time.
+    fn web_addrs(&self) -> Arc<Vec<String>> {
+        let mut kept = self.web_addrs.lock();
+        if let Some((at, addrs)) = &*kept
+            && at.elapsed() < ADDRS_FOR
+        {
+            return Arc::clone(addrs);
+        }
         let nodes = state::records::<NodeSpec>(&*self.node.consensus.kv()).unwrap_or_default();
-        nodes.into_iter().map(|node| node.spec.web_addr).collect()
+        let addrs: Arc<Vec<_>> = Arc::new(nodes.into_iter().map(|node| node.spec.web_addr).collect());
+        *kept = Some((Instant::now(), Arc::clone(&addrs)));
+        addrs
     }
 
     /// Whether the certificate still stands for the host's agent.
@@ -220,9 +233,10 @@ impl Tunnels {
                 return why;
             }
             tokio::select! {
-                now = consensus.policy_changed(seen) => seen = now,
+                _ = consensus.policy_changed(seen) => tokio::time::sleep(SETTLE).await,
                 () = tokio::time::sleep(Duration::from_secs(5)) => {}
             }
+            seen = consensus.policy_version();
         }
     }
 

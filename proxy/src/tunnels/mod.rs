@@ -51,6 +51,8 @@ pub struct Tunnels {
     /// Counts changes of what this node holds, for those who tell the other nodes.
     changes: channel::Sender<u64>,
     next: AtomicU64,
+    /// What agents are told of the nodes, and when it was read.
+    web_addrs: Mutex<Option<(Instant, Arc<Vec<String>>)>>,
     stop: CancellationToken,
 }
 
@@ -59,7 +61,8 @@ pub(crate) struct Held {
     /// Told apart from the tunnel that takes its place.
     number: u64,
     tunnel: Tunnel,
-    presence: Mutex<AgentPresence>,
+    /// Shared with what the other nodes were told.
+    presence: Mutex<Arc<AgentPresence>>,
     connections: Mutex<Vec<Live>>,
     last_beat: Mutex<Instant>,
 }
@@ -89,6 +92,7 @@ impl Tunnels {
             others: Mutex::default(),
             changes: channel::Sender::new(0),
             next: AtomicU64::new(1),
+            web_addrs: Mutex::default(),
             stop,
         });
         let _ = tunnels.node.tunnels.set(Arc::downgrade(&tunnels));
@@ -121,20 +125,26 @@ impl Tunnels {
         self.held.lock().values().cloned().collect()
     }
 
+    /// Agents whose tunnel ends at this node.
+    pub fn held_here(&self) -> usize {
+        self.held.lock().len()
+    }
+
     fn changed(&self) {
         self.changes.send_modify(|version| *version += 1);
     }
 
     /// Takes a tunnel in; the one that the host had here before is closed.
     fn add(&self, presence: AgentPresence, tunnel: Tunnel) -> Arc<Held> {
+        let presence = Arc::new(presence);
         let held = Arc::new(Held {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             tunnel,
-            presence: Mutex::new(presence.clone()),
+            presence: Mutex::new(Arc::clone(&presence)),
             connections: Mutex::default(),
             last_beat: Mutex::new(Instant::now()),
         });
-        let before = self.held.lock().insert(presence.host, Arc::clone(&held));
+        let before = self.held.lock().insert(presence.host.clone(), Arc::clone(&held));
         if let Some(before) = before {
             // What runs through it may end by itself: an agent that found a better way has both for a while.
             tokio::spawn(before.tunnel.clone().retire());
@@ -229,7 +239,7 @@ impl Tunnels {
 impl Agents for Tunnels {
     fn agent(&self, host: &Name) -> Option<AgentPresence> {
         if let Some(held) = self.held(host) {
-            return Some(held.presence.lock().clone());
+            return Some((**held.presence.lock()).clone());
         }
         self.others
             .lock()

@@ -6,6 +6,7 @@ use palisade_core::name::{Name, NodeId};
 use palisade_core::tunnel::AgentPresence;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often a node tells the others.
@@ -97,36 +98,46 @@ impl Others {
 #[derive(Debug, Default)]
 pub struct Listener {
     version: u64,
-    told: BTreeMap<Name, AgentPresence>,
+    told: BTreeMap<Name, Arc<AgentPresence>>,
 }
 
 impl Listener {
-    /// The next message for this listener: what it does not know yet.
-    pub fn next(&self, tunnels: &Tunnels, run: u64) -> Share {
-        let mut now = BTreeMap::new();
-        for held in tunnels.all_held() {
-            let presence = held.presence.lock().clone();
-            now.insert(presence.host.clone(), presence);
+    /// The next message for this listener, and which of our agents are in it: what it does not know yet.
+    pub fn next(&self, tunnels: &Tunnels, run: u64) -> (Share, Vec<Arc<AgentPresence>>) {
+        let mut here = Vec::new();
+        let mut gone = Vec::new();
+        {
+            let held = tunnels.held.lock();
+            for (host, held) in held.iter() {
+                let presence = held.presence.lock();
+                // What was not replaced did not change.
+                let known = self
+                    .told
+                    .get(host)
+                    .is_some_and(|told| Arc::ptr_eq(told, &presence) || **told == **presence);
+                if !known {
+                    here.push(Arc::clone(&presence));
+                }
+                if here.len() == PART {
+                    break;
+                }
+            }
+            for host in self.told.keys().filter(|host| !held.contains_key(*host)) {
+                gone.push(host.clone());
+            }
         }
-        let new = |(host, agent): &(&Name, &AgentPresence)| self.told.get(*host) != Some(agent);
-        let here: Vec<_> = now
-            .iter()
-            .filter(new)
-            .take(PART)
-            .map(|(_, agent)| agent.clone())
-            .collect();
-        let gone = self.told.keys().filter(|host| !now.contains_key(*host)).cloned();
-        Share {
+        let share = Share {
             run,
             from: self.version,
             to: self.version + 1,
-            here,
-            gone: gone.collect(),
-        }
+            here: here.iter().map(|agent| (**agent).clone()).collect(),
+            gone,
+        };
+        (share, here)
     }
 
     /// Takes the answer to a message in.
-    pub fn answered(&mut self, share: &Share, heard: Heard) {
+    pub fn answered(&mut self, (share, here): (Share, Vec<Arc<AgentPresence>>), heard: Heard) {
         if heard != share.to {
             *self = Listener::default();
             return;
@@ -136,7 +147,7 @@ impl Listener {
             self.told.remove(host);
         }
         self.told
-            .extend(share.here.iter().map(|agent| (agent.host.clone(), agent.clone())));
+            .extend(here.into_iter().map(|agent| (agent.host.clone(), agent)));
     }
 }
 

@@ -1,6 +1,8 @@
 //! The way to an agent: through a tunnel of this node, or over a hop to a node that holds one.
 
 use super::{Tunnels, elsewhere};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use palisade_core::name::{Name, NodeId};
 use palisade_core::ports::Pending;
 use palisade_core::tunnel::{MESSAGE_BYTES_MAX, Opened, ToAgent};
@@ -15,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How long an agent may take to say that it goes on.
 const OPEN: Duration = Duration::from_secs(3);
+/// How long one way is alone before the next is tried beside it. The agent hears nothing on one that is given up.
+const STAGGER: Duration = Duration::from_millis(250);
 
 /// A byte stream, whatever carries it.
 pub trait HopStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -53,22 +57,41 @@ pub(crate) enum NoWay {
 }
 
 impl Tunnels {
-    /// Opens a stream to a host's agent: the agent has said yes when this returns.
+    /// Opens a stream to a host's agent: the agent has said yes when this returns. A way that is silent does not keep
+    /// the others waiting: its node or its tunnel may have died a moment ago, and nobody knows yet.
     pub(crate) async fn open(&self, host: &Name, connect: &ToAgent) -> Result<Box<dyn HopStream>, NoWay> {
+        let here = self.held(host).map(|_| None);
+        let elsewhere = elsewhere(self, host).into_iter().map(Some);
+        let mut ways = here.into_iter().chain(elsewhere).peekable();
+        let mut running = FuturesUnordered::new();
         let mut last = NoWay::Offline(host.clone());
-        if self.held(host).is_some() {
-            match self.open_here(host, connect).await {
-                Err(broken @ NoWay::Broken { .. }) => last = broken,
-                other => return other,
+        loop {
+            match ways.next() {
+                Some(way) => running.push(self.open_by(way, host, connect)),
+                None if running.is_empty() => return Err(last),
+                None => {}
+            }
+            let more = ways.peek().is_some();
+            tokio::select! {
+                Some(opened) = running.next() => match opened {
+                    Err(broken @ (NoWay::Broken { .. } | NoWay::Offline(_))) => last = broken,
+                    other => return other,
+                },
+                () = tokio::time::sleep(STAGGER), if more => {}
             }
         }
-        for node in elsewhere(self, host) {
-            match self.open_at(node, host, connect).await {
-                Err(broken @ (NoWay::Broken { .. } | NoWay::Offline(_))) => last = broken,
-                other => return other,
-            }
+    }
+
+    async fn open_by(
+        &self,
+        node: Option<NodeId>,
+        host: &Name,
+        connect: &ToAgent,
+    ) -> Result<Box<dyn HopStream>, NoWay> {
+        match node {
+            None => self.open_here(host, connect).await,
+            Some(node) => self.open_at(node, host, connect).await,
         }
-        Err(last)
     }
 
     async fn open_here(&self, host: &Name, connect: &ToAgent) -> Result<Box<dyn HopStream>, NoWay> {

@@ -2,7 +2,9 @@
 
 use super::{ALPN, BEAT, Carrier, DEATH, Limits, Tunnel};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+use quinn::{
+    Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TokioRuntime, TransportConfig, VarInt,
+};
 use rustls::pki_types::CertificateDer;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -23,11 +25,22 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const EARLY: u64 = 64 << 10;
 const EARLY_TOTAL: u64 = 8 << 20;
 
+/// The largest datagram that is tried. What the path takes is found out (RFC 8899); where it is more than the 1500 bytes of
+/// most networks, bulk costs a fraction. quinn hands ten of them to the kernel at a time, and what is more than 64 KiB
+/// together is dropped there without a word.
+const DATAGRAM: u16 = 6500;
+
+/// What the kernel holds of a socket's datagrams, in bytes, as far as it lets us: a stream's whole window of small
+/// datagrams, several times over. With the usual 200 KiB a busy machine drops them, and QUIC takes that for congestion.
+const KERNEL: usize = 4 << 20;
+
 /// What this end buffers of its own to be sent, over all streams of a tunnel, in bytes.
 const SEND: u64 = 8 << 20;
 
 fn transport(limits: Limits, dials: bool) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(DATAGRAM);
     let all = u64::from(limits.window) * u64::from(limits.inbound + limits.outbound);
     config
         .max_concurrent_bidi_streams(limits.inbound.into())
@@ -36,6 +49,7 @@ fn transport(limits: Limits, dials: bool) -> Arc<TransportConfig> {
         // As much as all streams may have: with less, streams that nobody reads would stop the others.
         .receive_window(VarInt::from_u64(all).unwrap_or(VarInt::MAX))
         .send_window(SEND)
+        .mtu_discovery_config(Some(mtu))
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(IdleTimeout::try_from(DEATH).ok())
         // One end's questions keep both ends awake.
@@ -68,8 +82,35 @@ fn server(mut tls: rustls::ServerConfig, limits: Limits) -> io::Result<quinn::Se
 
 /// An endpoint that dials, over IPv6 and IPv4 where the machine has both.
 pub(super) fn dialling() -> io::Result<Endpoint> {
-    Endpoint::client((std::net::Ipv6Addr::UNSPECIFIED, 0).into())
-        .or_else(|_| Endpoint::client((std::net::Ipv4Addr::UNSPECIFIED, 0).into()))
+    let open = |socket| Endpoint::new(endpoint()?, None, socket, Arc::new(TokioRuntime));
+    socket((std::net::Ipv6Addr::UNSPECIFIED, 0).into())
+        .and_then(open)
+        .or_else(|_| socket((std::net::Ipv4Addr::UNSPECIFIED, 0).into()).and_then(open))
+}
+
+/// A UDP socket; one for any IPv6 address takes IPv4 as well.
+fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    if address.is_ipv6() {
+        // Where that is refused there is no IPv4 by this socket.
+        let _ = sockopt::set_ipv6_v6only(&socket, false);
+    }
+    // The kernel bounds both by itself; with less it works too.
+    let _ = sockopt::set_socket_recv_buffer_size(&socket, KERNEL);
+    let _ = sockopt::set_socket_send_buffer_size(&socket, KERNEL);
+    bind(&socket, &address)?;
+    Ok(socket.into())
+}
+
+fn endpoint() -> io::Result<EndpointConfig> {
+    let mut config = EndpointConfig::default();
+    config.max_udp_payload_size(DATAGRAM).map_err(io::Error::other)?;
+    Ok(config)
 }
 
 pub(super) fn tunnel(connection: quinn::Connection) -> Tunnel {
@@ -103,13 +144,8 @@ impl QuicListener {
     /// The port is not to be had, or the TLS configuration is not one for TLS 1.3.
     pub fn bind(address: SocketAddr, tls: rustls::ServerConfig, limits: Limits) -> io::Result<Self> {
         let config = server(tls, limits)?;
-        let socket = UdpSocket::bind(address)?;
-        let endpoint = Endpoint::new(
-            EndpointConfig::default(),
-            Some(config),
-            socket,
-            Arc::new(TokioRuntime),
-        )?;
+        let socket = socket(address)?;
+        let endpoint = Endpoint::new(endpoint()?, Some(config), socket, Arc::new(TokioRuntime))?;
         let (ready, peers) = mpsc::channel(16);
         tokio::spawn(accept(endpoint.clone(), ready));
         Ok(QuicListener {

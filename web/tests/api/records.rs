@@ -582,6 +582,71 @@ async fn hosts_are_shown_to_those_who_reach_them() {
 }
 
 #[tokio::test]
+async fn thousands_of_hosts_are_searched_by_the_node_and_paged() {
+    let world = World::new();
+    limited(&world);
+    const HOSTS: usize = 2500;
+    let yaml: Vec<String> = (0..HOSTS)
+        .map(|n| {
+            let env = ["test", "prod"][n % 2];
+            format!(
+                "kind: host\nmetadata: {{name: h{n:04}, labels: {{env: {env}, rack: R{}}}}}\nspec: {{addr: \"10.0.{}.{}:22\"}}\n",
+                n % 50,
+                n / 250,
+                n % 250
+            )
+        })
+        .collect();
+    world.cluster.node.write(&yaml.join("---\n"));
+    let ask = async |who: &str, query: &str| {
+        let (mut names, mut pages, mut after) = (Vec::<String>::new(), Vec::new(), String::new());
+        loop {
+            let path = format!("/v1/hosts?{query}&after={after}");
+            let page = world.call(&world.user(who), "GET", &path, None).await.json();
+            let items = page["items"].as_array().expect("items");
+            pages.push(items.len());
+            names.extend(
+                items
+                    .iter()
+                    .map(|item| item["name"].as_str().expect("a name").to_owned()),
+            );
+            after = page["next"].as_str().unwrap_or_default().to_owned();
+            if after.is_empty() {
+                assert!(names.is_sorted_by(|a, b| a < b), "each once, in order");
+                return (names, pages);
+            }
+        }
+    };
+    let (all, pages) = ask("boss", "limit=1000").await;
+    assert_eq!((all.len(), pages), (HOSTS, vec![1000, 1000, 500]));
+    // A page is full of what was found, however far apart it lies.
+    let (found, pages) = ask("boss", "limit=20&search=env%3Dprod%20rack%3Dr17").await;
+    assert_eq!((found.len(), pages), (50, vec![20, 20, 10]));
+    assert_eq!(ask("boss", "search=H2471").await.0, ["h2471"]);
+    let rack = "query=equals(resource.labels%5B%22rack%22%5D%2C%22R17%22)";
+    assert_eq!(ask("boss", rack).await.0, found);
+    let both = format!("{rack}%26%26has_prefix(resource.name%2C%22h00%22)&search=prod");
+    assert_eq!(ask("boss", &both).await.0, ["h0017", "h0067"]);
+    // Nobody finds what they do not reach, by whatever they ask.
+    let (reached, _) = ask("ed", "limit=1000").await;
+    assert_eq!(reached.len(), HOSTS / 2);
+    assert!(ask("ed", rack).await.0.is_empty());
+    assert!(ask("ed", "search=h2471").await.0.is_empty());
+    // What changes is found as it is now.
+    world
+        .cluster
+        .node
+        .write("kind: host\nmetadata: {name: h2471, labels: {env: test}}\nspec: {addr: \"10.0.0.1:22\"}\n");
+    assert_eq!(ask("ed", "search=h2471").await.0, ["h2471"]);
+    for bad in ["query=resource.labels", "query=equals(", "limit=1001"] {
+        let answer = world
+            .call(&world.user("boss"), "GET", &format!("/v1/hosts?{bad}"), None)
+            .await;
+        answer.refused(400, "invalid");
+    }
+}
+
+#[tokio::test]
 async fn what_is_read_is_what_was_acknowledged_anywhere() {
     let world = World::new();
     for path in [

@@ -5,6 +5,7 @@
 
 mod agent;
 mod cluster;
+mod outlive;
 mod person;
 mod ports;
 mod run;
@@ -13,6 +14,7 @@ mod wait;
 
 pub use agent::Agent;
 pub use cluster::{Cluster, NodeHandle};
+pub use outlive::{Pauses, outlive};
 pub use person::{Login, Person};
 pub use ports::free_port;
 pub use run::{Background, Ran, run, run_with_input};

@@ -1,0 +1,73 @@
+//! Sessions at hosts with an agent: beside sshd itself and beside `ssh -J` over a stock sshd.
+
+use crate::scene::{Files, Scene, Way, down, keystrokes, rates, set_up, table, up};
+
+const WAYS: [Way; 4] = [Way::Pal, Way::Agent, Way::Jump, Way::Direct];
+/// Without what is not asked about: each round costs minutes.
+const BULK: [Way; 2] = [Way::Pal, Way::Direct];
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// `ssh host true`
+    SetUp,
+    /// Keystrokes
+    Echo,
+    /// Output of a command
+    Down,
+    /// Input of a command
+    Up,
+    /// sftp get
+    Get,
+    /// sftp put
+    Put,
+}
+
+/// The parts, in turn.
+pub(crate) fn measure(
+    parts: &[Part],
+    nodes: usize,
+    times: usize,
+    mib: u64,
+    rounds: usize,
+) -> anyhow::Result<()> {
+    let scene = Scene::start(nodes, true)?;
+    let files = Files::new(mib)?;
+    for part in parts {
+        match part {
+            Part::SetUp => {
+                println!("\n== agent: session set-up, `ssh host true`, {times} times in turn");
+                let seen = table(&WAYS, set_up(&scene, &WAYS, times)?);
+                println!(
+                    "{:>18}  {:.2} of ssh -J over sshd (aim 0.60), {:.2} of direct (aim 1.00)",
+                    "pal ssh",
+                    seen[0].percentile(50) / seen[2].percentile(50),
+                    seen[0].percentile(50) / seen[3].percentile(50),
+                );
+            }
+            Part::Echo => {
+                let keys = times * 20;
+                println!("\n== agent: keystroke echo, {keys} keys in turn, recording on");
+                table(&WAYS, keystrokes(&scene, &WAYS, keys)?);
+                println!("{:>18}  p50 at most 1.50 of direct, p99 +1.50 ms", "aim");
+            }
+            Part::Down => {
+                println!("\n== agent: output of a command, {mib} MiB, recording on (aim 0.80)");
+                rates(&BULK, mib, rounds, |way| down(&scene, way, mib))?;
+            }
+            Part::Up => {
+                println!("\n== agent: input of a command, {mib} MiB, recording on (aim 0.80)");
+                rates(&BULK, mib, rounds, |way| up(&scene, way, mib))?;
+            }
+            Part::Get => {
+                println!("\n== agent: sftp get, {mib} MiB (aim 0.80)");
+                rates(&BULK, mib, rounds, |way| files.get(&scene, way))?;
+            }
+            Part::Put => {
+                println!("\n== agent: sftp put, {mib} MiB (aim 0.80)");
+                rates(&BULK, mib, rounds, |way| files.put(&scene, way))?;
+            }
+        }
+    }
+    Ok(())
+}
