@@ -18,7 +18,7 @@ part() {
 
 part "house rules can fail" python3 scripts/house.py --self-test
 part "house rules (house.toml)" python3 scripts/house.py
-part "the vendored SSH library and its patch" scripts/vendored.sh
+part "vendored libraries and their patches" scripts/vendored.sh
 part "shell scripts" shellcheck -x scripts/*.sh .ci/run
 part "format" "$cargo" fmt --all --check
 part "licences, bans and sources (deny.toml)" "$tools/cargo-deny" --locked check --hide-inclusion-graph bans licenses sources
