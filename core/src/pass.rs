@@ -140,6 +140,7 @@ impl Pass {
                 ends: permit.ends(),
             }),
             proof,
+            site: RecordingSite::Node,
         }
     }
 

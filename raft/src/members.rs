@@ -365,7 +365,7 @@ impl Members {
 }
 
 /// The other voters, the one with the longest log first.
-fn best_voters(raft: &Raft, own: u64) -> Vec<u64> {
+pub(crate) fn best_voters(raft: &Raft, own: u64) -> Vec<u64> {
     let membership = Arc::clone(&raft.server_metrics().borrow_watched().membership_config);
     let replication = raft
         .data_metrics()
