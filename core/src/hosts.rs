@@ -239,7 +239,7 @@ mod tests {
             ("db", ""),
             ("web env=test", ""),
             // Not across two fields.
-            ("web1\u{a0}10.0", ""),
+            ("web110.0", ""),
             ("", r#"equals(resource.labels["env"], "prod")"#),
             ("db", r#"equals(resource.labels["env"], "Prod")"#),
         ] {
