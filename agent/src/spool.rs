@@ -543,7 +543,9 @@ impl Writer {
     /// Writes events about somebody who took part in the session, under the proof of their own pass. Ready when they are
     /// written, or wait on disk.
     pub(crate) async fn audit_as(&self, proof: Vec<u8>, events: Vec<Event>) {
-        let mut waiting = self.waiting.lock().await;
+        // What a node records nobody joins, and the node writes its events.
+        let Some(waiting) = &self.waiting else { return };
+        let mut waiting = waiting.lock().await;
         // Once the session's own end is written, nothing else goes into its file.
         let closed = waiting.left_behind;
         if waiting.at == 0 || closed {

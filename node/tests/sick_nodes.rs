@@ -1,7 +1,7 @@
 //! Members that are not what they seem: a leader whose disk has stopped answering, a data directory put back from an
 //! old copy, two processes that are one node.
 
-use palisade_testkit::{Cluster, program, retry, run};
+use palisade_testkit::{Background, Cluster, program, retry, run};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -49,6 +49,60 @@ fn hang_shim(folder: &Path) -> PathBuf {
     out
 }
 
+/// What a node is started under so that its syncs hang while the flag is there.
+fn hangs(shim: &Path, flag: &Path) -> [String; 3] {
+    [
+        "env".to_owned(),
+        format!("LD_PRELOAD={}", shim.display()),
+        format!("PALISADE_HANG={}", flag.display()),
+    ]
+}
+
+/// Goal: storage that all nodes share and that stalls for seconds costs seconds, and no node. Method: nobody's sync ends
+/// until each node has noticed; then they do.
+#[test]
+fn a_stall_of_every_disk_ends_no_node() {
+    let cluster = Cluster::start(3);
+    let folder = cluster.folder("shim");
+    let (shim, flag) = (hang_shim(&folder), folder.join("hang"));
+    for i in 0..3 {
+        cluster.stop(i);
+        cluster.spawn_under(i, &hangs(&shim, &flag));
+        cluster.wait_voters(3);
+    }
+    add_host(&cluster, 0, "before");
+    fs::write(&flag, "").expect("it is ours");
+    // So that there is something to sync: it is not answered as long as the disks hang.
+    let mut write = cluster.palctl_command(0);
+    write.args(["hosts", "add", "during", "--addr", "127.0.0.1:22"]);
+    let write = Background::start(&mut write);
+    // The first one that says so is enough: who had nothing to write has no stall to speak of.
+    retry("a node to notice", BOUND, || {
+        let noticed = |i| {
+            cluster.nodes[i]
+                .log()
+                .contains("the disk has not finished a sync")
+        };
+        (0..3).any(noticed).then_some(()).ok_or_else(String::new)
+    });
+    fs::remove_file(&flag).expect("it is ours");
+    let waits = write.finish(BOUND);
+    println!("the write that met the stall: {waits}");
+    retry("the cluster to write again", BOUND, || {
+        let ran = cluster.palctl(1, &["hosts", "add", "after", "--addr", "127.0.0.1:22"]);
+        match ran.succeeded() || ran.complaint().contains("exists") {
+            true => Ok(()),
+            false => Err(ran.complaint()),
+        }
+    });
+    for node in &cluster.nodes {
+        assert!(node.is_running(), "{}", node.log());
+    }
+    cluster.wait_converged();
+    let after = hosts(&cluster, 0);
+    assert!(after == 3 || (after == 2 && !waits.succeeded()), "{after} hosts");
+}
+
 /// Goal: a leader that cannot write any more does not go on leading. Its heartbeats do not pass by the disk, so
 /// nobody else would notice.
 #[test]
@@ -58,12 +112,7 @@ fn a_leader_whose_disk_hangs_gives_up_within_seconds() {
     let (shim, flag) = (hang_shim(&folder), folder.join("hang"));
     let sick = cluster.follower();
     cluster.stop(sick);
-    let wrapper = [
-        "env".to_owned(),
-        format!("LD_PRELOAD={}", shim.display()),
-        format!("PALISADE_HANG={}", flag.display()),
-    ];
-    cluster.spawn_under(sick, &wrapper);
+    cluster.spawn_under(sick, &hangs(&shim, &flag));
     cluster.wait_voters(3);
     let name = cluster.nodes[sick].name.clone();
     cluster.palctl(sick, &["cluster", "transfer", "--to", &name]).ok();

@@ -76,8 +76,8 @@ async fn look_at_disk(shared: &Shared, raft: &Raft, stalled: &mut bool) {
             && let Some(next) = best_voters(raft, shared.id()).first()
         {
             // If this fails, the silence of the heartbeats has the others elect.
-            let handed = raft.trigger().transfer_leader(*next);
-            let _ = tokio::time::timeout(LOOK, handed).await;
+            let trigger = raft.trigger();
+            let _ = tokio::time::timeout(LOOK, trigger.transfer_leader(*next)).await;
         }
     } else if waits <= STALLED && *stalled {
         *stalled = false;

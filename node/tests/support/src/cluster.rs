@@ -280,7 +280,8 @@ impl Cluster {
         run_with_input(self.palctl_command(i).args(words), input.as_bytes())
     }
 
-    fn palctl_command(&self, i: usize) -> Command {
+    /// `palctl` at a node's control socket, not yet started.
+    pub fn palctl_command(&self, i: usize) -> Command {
         let mut command = Command::new(program("palctl"));
         command.arg("--socket").arg(self.nodes[i].socket());
         command.env("HOME", self.dir.path()).env("NO_COLOR", "1");
