@@ -7,7 +7,7 @@ use palisade_core::record::{Completeness, RecordingMode, RecordingSpec, SessionK
 use palisade_core::time::Timestamp;
 use palisade_core::tunnel::{
     ALPN_CONNECT, Answer, Beat, BeatAck, ClientAnswer, ClientHello, Hello, HostSession, LiveConnection,
-    MESSAGE_BYTES_MAX, Opened, SHIP_BYTES_MAX, SessionEnd, ToAgent, ToNode,
+    MESSAGE_BYTES_MAX, Opened, Participant, SHIP_BYTES_MAX, SessionEnd, ToAgent, ToNode,
 };
 use palisade_node::agent::AgentHome;
 use palisade_node::home::Home;
@@ -279,7 +279,10 @@ fn an_agent_writes_nothing_in_anothers_name_and_nothing_of_anothers_recording() 
                 login: me.clone(),
                 kind: "interactive".into(),
                 started: Timestamp::ZERO,
-                participants: vec!["mallory".into()],
+                participants: vec![Participant {
+                    user: Name::parse("mallory").expect("a name"),
+                    joined: None,
+                }],
             }],
         }]);
         while web2.heard.load(Ordering::SeqCst) == 0 {
@@ -525,6 +528,7 @@ impl Somebody {
             connection: connection.to_owned(),
             resumes,
             asks_only: false,
+            join: None,
         };
         let failed = |error| std::io::Error::other(format!("{error}"));
         let sent = write_message(&mut stream, &hello, MESSAGE_BYTES_MAX).await;

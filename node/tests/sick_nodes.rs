@@ -78,7 +78,7 @@ fn a_stall_of_every_disk_ends_no_node() {
     let write = Background::start(&mut write);
     // The first one that says so is enough: who had nothing to write has no stall to speak of.
     retry("a node to notice", BOUND, || {
-        let noticed = |i| {
+        let noticed = |i: usize| {
             cluster.nodes[i]
                 .log()
                 .contains("the disk has not finished a sync")
