@@ -101,7 +101,9 @@ async fn connect(world: &World, abilities: &BTreeSet<Ability>) -> Connection<Not
     connect_as(world, &world.login, pass(abilities)).await
 }
 
+/// With the identity of the pass's user, as this login.
 async fn connect_as(world: &World, login: &str, pass: Pass) -> Connection<Nothing> {
+    let user = pass.claims().user.clone();
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let server = Arc::clone(&world.server);
     tokio::spawn(async move { server.serve(theirs, pass).await });
@@ -341,7 +343,7 @@ async fn nobody_cancels_what_somebody_else_listens_on() {
     let mut of_bob = serde_json::to_value(pass(&all)).unwrap();
     of_bob["claims"]["user"] = "bob".into();
     of_bob["claims"]["connection"] = "bobs".into();
-    let bob = connect_as(&world, "bob", serde_json::from_value(of_bob).unwrap()).await;
+    let bob = connect_as(&world, &world.login, serde_json::from_value(of_bob).unwrap()).await;
 
     let port = alice.handle().tcpip_forward("127.0.0.1", 0).await.unwrap();
     let path = world.path("alices.sock").display().to_string();
@@ -388,7 +390,7 @@ async fn what_a_node_records_is_not_recorded_here_as_well() {
         .into_iter()
         .filter(|one| *one != Ability::X11)
         .collect();
-    let connection = connect_as(&world, "alice", pass(&all).recorded_at_the_node()).await;
+    let connection = connect_as(&world, &world.login, pass(&all).recorded_at_the_node()).await;
     for row in [
         "shell",
         "exec",
