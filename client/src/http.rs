@@ -233,6 +233,8 @@ impl Nodes {
         let (mut empty_rounds, mut wait) = (0, Duration::from_millis(100));
         // Why it is not known what came of an attempt: that stays unknown, whatever is said to a later one.
         let mut unknown: Option<String> = None;
+        // What a node answered to the attempt before, if it did: a last attempt that the deadline cut short says less.
+        let mut answered: Option<String> = None;
         loop {
             let problem = match self.choose(until).await {
                 Ok(node) => {
@@ -258,12 +260,14 @@ impl Nodes {
                 }
             };
             if empty_rounds >= EMPTY_ROUNDS || Instant::now() + wait >= until {
-                return Err(match (unknown, problem) {
-                    (Some(why), _) => CallError::UnknownOutcome(why),
-                    (None, (why, Reached::Answered)) => CallError::Unavailable(why),
-                    (None, (why, _)) => CallError::Unreachable(why),
+                return Err(match (unknown, problem, answered) {
+                    (Some(why), _, _) => CallError::UnknownOutcome(why),
+                    (None, (why, Reached::Answered), _) => CallError::Unavailable(why),
+                    (None, (_, Reached::Perhaps), Some(why)) => CallError::Unavailable(why),
+                    (None, (why, _), _) => CallError::Unreachable(why),
                 });
             }
+            answered = (problem.1 == Reached::Answered).then_some(problem.0);
             tokio::time::sleep(wait + Duration::from_millis(rand::random_range(0..50))).await;
             wait = (wait * 2).min(Duration::from_secs(1));
         }

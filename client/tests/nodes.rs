@@ -132,6 +132,24 @@ async fn an_unknown_outcome_is_not_called_nothing_by_what_came_after_it() {
 }
 
 #[tokio::test]
+async fn what_a_node_said_is_not_lost_to_an_attempt_that_the_deadline_cut_short() {
+    let ca = Authority::new();
+    let count = AtomicUsize::new(0);
+    let slower = move |_: &Asked| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => Some((503, r#"{"code":"unavailable","message":"a page is lost"}"#.into())),
+        _ => None,
+    };
+    let stub = Stub::start(&ca, slower).await;
+    let nodes = nodes(&[&stub.addr], &ca).deadline(Duration::from_millis(700));
+    let said = whoami(&nodes).await;
+    assert!(stub.seen().len() > 1);
+    assert!(
+        matches!(&said, Err(CallError::Unavailable(why)) if why.contains("a page is lost")),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
 async fn nothing_loops_without_bound() {
     let ca = Authority::new();
     let begun = Instant::now();

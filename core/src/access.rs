@@ -499,21 +499,35 @@ pub enum Refusal {
     GrantAboveOwn(String),
 }
 
-/// Decides whether a user may do something on a host.
-pub fn decide(ask: &Ask<'_>, view: &View, now: Timestamp) -> Result<Permit, Refusal> {
-    let (login, host) = (ask.login, ask.host);
-    if let Some(lock) = view.lock(Some(login), Some(&host.metadata.name), now) {
+/// What stands first in every decision about whoever holds a certificate: locks on them, on the account or on the host,
+/// whether they still exist, and whether the certificate is of now and used from where it was made for.
+fn check_holder(
+    view: &View,
+    credential: &Credential,
+    client: Option<IpAddr>,
+    login: &Login,
+    host: &Name,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    if let Some(lock) = view.lock(Some(login), Some(host), now) {
         return Err(Refusal::Locked(lock_text(lock)));
     }
     if view.user.expired(now) {
         return Err(Refusal::NoUser(view.user.metadata.name.to_string()));
     }
-    view.check_serial(ask.credential.serial)?;
-    if let (Some(pinned), Some(client)) = (ask.credential.source_address, ask.client)
-        && pinned.to_canonical() != client.to_canonical()
-    {
-        return Err(Refusal::OtherAddress(pinned));
+    view.check_serial(credential.serial)?;
+    match (credential.source_address, client) {
+        (Some(pinned), Some(client)) if pinned.to_canonical() != client.to_canonical() => {
+            Err(Refusal::OtherAddress(pinned))
+        }
+        _ => Ok(()),
     }
+}
+
+/// Decides whether a user may do something on a host.
+pub fn decide(ask: &Ask<'_>, view: &View, now: Timestamp) -> Result<Permit, Refusal> {
+    let (login, host) = (ask.login, ask.host);
+    check_holder(view, ask.credential, ask.client, login, &host.metadata.name, now)?;
     let options = view.options(now);
     // A running session asks again after its certificate ended; whether that matters is the role's choice.
     let expired = ask.credential.valid_before <= now;

@@ -1,6 +1,6 @@
 //! Taking part in another's live session: who may, and who has to.
 
-use super::{Credential, Options, Refusal, View, lock_text};
+use super::{Credential, Options, Refusal, View, check_holder};
 use crate::name::{Login, Name, SessionId};
 use crate::record::{Conditions, JoinMode, JoinSessions, OnLeave, RequireSessionJoin, RoleSpec};
 use crate::time::Timestamp;
@@ -61,18 +61,7 @@ impl JoinPermit {
 /// Decides whether a user may take part in another's session. Deny wins; nobody may by default, not even with access to
 /// the same host.
 pub fn decide_join(ask: &JoinAsk<'_>, view: &View, now: Timestamp) -> Result<JoinPermit, Refusal> {
-    if let Some(lock) = view.lock(Some(ask.login), Some(ask.host), now) {
-        return Err(Refusal::Locked(lock_text(lock)));
-    }
-    if view.user.expired(now) {
-        return Err(Refusal::NoUser(view.user.metadata.name.to_string()));
-    }
-    view.check_serial(ask.credential.serial)?;
-    if let (Some(pinned), Some(client)) = (ask.credential.source_address, ask.client)
-        && pinned.to_canonical() != client.to_canonical()
-    {
-        return Err(Refusal::OtherAddress(pinned));
-    }
+    check_holder(view, ask.credential, ask.client, ask.login, ask.host, now)?;
     let options: Options = view.options(now);
     if ask.credential.valid_before <= now && (!ask.again || options.disconnect_expired_cert) {
         return Err(Refusal::CertExpired);

@@ -14,6 +14,7 @@ use palisade_core::record::{
     Completeness, HostSpec, Kind, Record, RecordingSite, RecordingSpec, SessionKind, Spec as _,
 };
 use palisade_core::state;
+use palisade_core::time::Timestamp;
 use palisade_core::tunnel::{ClientAnswer, ClientHello, MESSAGE_BYTES_MAX, ToAgent};
 use palisade_session::ssh::keys::ssh_key::Certificate;
 use palisade_session::tunnel::wire::{read_message, write_message};
@@ -195,8 +196,8 @@ impl Tunnels {
             Some(agent) if row.at_agent => agent.id,
             _ => {
                 return Err(Refused::Other(format!(
-                    "session {} runs at {}, a plain OpenSSH server: only sessions at hosts with an agent can be \
-                     joined. `pal play {0}` shows it while it lives, where your roles allow that",
+                    "session {} at {} is recorded by a node (a plain OpenSSH server, or `site: proxy`): only sessions \
+                     that an agent records can be joined. `pal play {0}` shows it while it lives, where your roles allow that",
                     joining.session, row.host
                 )));
             }
@@ -206,17 +207,7 @@ impl Tunnels {
                 "only sessions with a terminal can be joined".into(),
             ));
         }
-        let claims = Claims {
-            connection: hello.connection.clone(),
-            host: host.metadata.name.clone(),
-            agent,
-            user: who.holder.user.clone(),
-            credential: who.holder.credential.clone(),
-            extensions: who.holder.extensions.clone(),
-            client_addr: who.peer.to_string(),
-            issued: now,
-            join: None,
-        };
+        let claims = claims(who, &host, agent, &hello.connection, now);
         sealed(Pass::to_join(claims, &permit, |bytes| self.prove(bytes))).map(|pass| (host, pass))
     }
 
@@ -307,17 +298,7 @@ impl Tunnels {
         let view = self.node.view(who)?;
         let now = self.node.consensus.now();
         let agent = host.spec.agent.as_ref().map_or(0, |agent| agent.id);
-        let claims = Claims {
-            connection: connection.to_owned(),
-            host: host.metadata.name.clone(),
-            agent,
-            user: who.holder.user.clone(),
-            credential: who.holder.credential.clone(),
-            extensions: who.holder.extensions.clone(),
-            client_addr: who.peer.to_string(),
-            issued: now,
-            join: None,
-        };
+        let claims = claims(who, host, agent, connection, now);
         sealed(Pass::decide(claims, host, &view, now, |bytes| self.prove(bytes))?)
     }
 
@@ -397,5 +378,20 @@ fn sealed(pass: Pass) -> Result<Pass, Refused> {
 impl From<Refusal> for No {
     fn from(why: Refusal) -> Self {
         No::Refused(why.to_string())
+    }
+}
+
+/// What a node has found out about who came, for whom it let through to this agent.
+fn claims(who: &Who, host: &Record<HostSpec>, agent: u64, connection: &str, issued: Timestamp) -> Claims {
+    Claims {
+        connection: connection.to_owned(),
+        host: host.metadata.name.clone(),
+        agent,
+        user: who.holder.user.clone(),
+        credential: who.holder.credential.clone(),
+        extensions: who.holder.extensions.clone(),
+        client_addr: who.peer.to_string(),
+        issued,
+        join: None,
     }
 }
