@@ -167,16 +167,39 @@ async fn carry(
     };
     // The node's side ends the connection; the end of our input only closes that direction.
     let up = async {
-        let done = pump(input, to_node).await;
-        match done {
-            Ok(()) => std::future::pending().await,
-            Err(e) => Err::<(), _>(e),
+        let mut to_node = to_node;
+        if let Err(e) = pump(input, &mut to_node).await {
+            unless_ssh_left(e, Side::From)?;
+            // As after the end of our input: the far side hears of it, and ends.
+            let _ = to_node.shutdown().await;
         }
+        std::future::pending::<std::io::Result<()>>().await
+    };
+    let down = async {
+        let done = pump(from_node, output).await;
+        done.or_else(|e| unless_ssh_left(e, Side::To))
     };
     tokio::select! {
         biased;
-        down = pump(from_node, output) => down.map_err(broken),
+        down = down => down.map_err(broken),
         up = up => up.map_err(broken),
+    }
+}
+
+/// Which end of a pump failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    From,
+    To,
+}
+
+/// An ssh that has ended with something unread resets its socket. That is no fault of the connection, and the terminal is
+/// somebody else's by then: nothing is said.
+fn unless_ssh_left((side, error): (Side, std::io::Error), ssh: Side) -> std::io::Result<()> {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    match error.kind() {
+        BrokenPipe | ConnectionReset if side == ssh => Ok(()),
+        _ => Err(error),
     }
 }
 
@@ -199,15 +222,23 @@ fn own_pipe<F: AsFd, P>(fd: F, make: impl Fn(std::os::fd::OwnedFd) -> std::io::R
     make(fd.as_fd().try_clone_to_owned().ok()?).ok()
 }
 
-async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> std::io::Result<()> {
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+) -> Result<(), (Side, std::io::Error)> {
     let mut buffer = vec![0; PIECE];
     loop {
-        match from.read(&mut buffer).await? {
-            0 => return to.shutdown().await,
-            n => {
-                to.write_all(&buffer[..n]).await?;
-                to.flush().await?;
+        let n = from.read(&mut buffer).await.map_err(|e| (Side::From, e))?;
+        let written = async {
+            if n == 0 {
+                return to.shutdown().await;
             }
+            to.write_all(&buffer[..n]).await?;
+            to.flush().await
+        };
+        written.await.map_err(|e| (Side::To, e))?;
+        if n == 0 {
+            return Ok(());
         }
     }
 }
@@ -318,4 +349,38 @@ fn host_authorities(profile: &Profile) -> Result<Vec<PublicKey>, Failure> {
     Ok(lines
         .filter_map(|key| PublicKey::from_openssh(key).ok())
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UnixStream;
+
+    /// A socket that is closed with unread bytes is reset, and so the other end reads an error.
+    #[tokio::test]
+    async fn an_ssh_that_ends_with_something_unread_is_no_broken_connection() {
+        let (ssh, ours) = UnixStream::pair().unwrap();
+        let (node, mut far) = UnixStream::pair().unwrap();
+        let (input, mut output) = ours.into_split();
+        output.write_all(b"nobody reads this").await.unwrap();
+        drop(ssh);
+        let (from_node, to_node) = node.into_split();
+        let up = pump(input, to_node).await.unwrap_err();
+        assert_eq!(
+            (up.0, up.1.kind()),
+            (Side::From, std::io::ErrorKind::ConnectionReset)
+        );
+        assert!(unless_ssh_left(up, Side::From).is_ok());
+        far.write_all(b"nor this").await.unwrap();
+        let down = pump(from_node, output).await.unwrap_err();
+        assert_eq!(
+            (down.0, down.1.kind()),
+            (Side::To, std::io::ErrorKind::BrokenPipe)
+        );
+        assert!(unless_ssh_left(down, Side::To).is_ok());
+        // The same from the other side is what it says.
+        let lost = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert!(unless_ssh_left((Side::To, lost()), Side::From).is_err());
+        assert!(unless_ssh_left((Side::From, lost()), Side::To).is_err());
+    }
 }
