@@ -133,6 +133,7 @@ fn a_jump_that_ends_says_in_one_line_how_to_come_back() {
     cluster.wait_voters(3);
 
     // The agent dies.
+    web1.wait_known_at(&cluster, stopped);
     let shell = through(stopped, "web1");
     web1.kill9();
     one_line(
@@ -142,7 +143,7 @@ fn a_jump_that_ends_says_in_one_line_how_to_come_back() {
 
     // The agent stops in order: it says so itself, in the user's own SSH.
     web1.spawn();
-    web1.wait_online(&cluster);
+    web1.wait_known_at(&cluster, stopped);
     let shell = through(stopped, "web1");
     web1.stop();
     let ended = shell.finish(BOUND);

@@ -119,9 +119,21 @@ impl Agent {
         });
     }
 
+    /// Waits until this node knows that it is online: one that has just started hears of agents from the others.
+    pub fn wait_known_at(&self, cluster: &Cluster, node: usize) {
+        let to = format!("{} to be online at node {node}", self.name);
+        retry(&to, PATIENCE, || match self.listed_at(cluster, node) {
+            Some(host) if host["online"] == true => Ok(()),
+            other => Err(format!("{other:?}\n{}", self.log())),
+        });
+    }
+
     /// The host as an operator's list shows it.
     pub fn listed(&self, cluster: &Cluster) -> Option<serde_json::Value> {
-        let on = cluster.any_running();
+        self.listed_at(cluster, cluster.any_running())
+    }
+
+    fn listed_at(&self, cluster: &Cluster, on: usize) -> Option<serde_json::Value> {
         let hosts = cluster.palctl(on, &["hosts", "ls", "--format", "json"]).json();
         let hosts = hosts.as_array().or_else(|| hosts["items"].as_array()).cloned()?;
         hosts
