@@ -21,6 +21,7 @@ use crate::state;
 use crate::time::{Timestamp, Ttl};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 /// What is known about one user at one moment: read from the state, or made by a test.
 #[derive(Debug, Clone)]
@@ -136,7 +137,7 @@ impl View {
         Reach {
             view: self,
             now,
-            principals: self.principals(now),
+            principals: OnceLock::new(),
             roles: self
                 .live_roles(now)
                 .map(|role| {
@@ -166,7 +167,8 @@ impl View {
 pub struct Reach<'a> {
     view: &'a View,
     now: Timestamp,
-    principals: Vec<Login>,
+    /// Found when they are first asked for: a decision about one login needs none.
+    principals: OnceLock<Vec<Login>>,
     /// Live roles, with the logins that they allow and that they deny.
     roles: Vec<(&'a RoleSpec, Vec<Login>, Vec<Login>)>,
 }
@@ -181,7 +183,8 @@ impl Reach<'_> {
                     .lock(Some(login), Some(&host.metadata.name), self.now)
                     .is_none()
         };
-        self.principals.iter().filter(may).cloned().collect()
+        let principals = self.principals.get_or_init(|| self.view.principals(self.now));
+        principals.iter().filter(may).cloned().collect()
     }
 
     fn allows(&self, login: &Login, labels: &Labels) -> bool {
