@@ -1,7 +1,9 @@
 //! Live sessions at hosts with an agent: joined through any node, and ended by what the policy says, whichever node
 //! carries them.
 
-use palisade_testkit::{Agent, Background, Cluster, Person, Ran, Sshd, me, retry, run};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use palisade_testkit::{Agent, Background, Cluster, Person, Ran, Sshd, me, retry, run, until};
 use serde_json::Value;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -75,6 +77,13 @@ fn told(ran: &Ran) -> String {
     ran.text() + &ran.complaint()
 }
 
+/// The program that a program started.
+fn only_child(pid: u32) -> Pid {
+    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let listed = listed.expect("the process runs");
+    Pid::from_raw(listed.trim().parse().expect("one child"))
+}
+
 /// Whether an event says all of this.
 fn says(event: &Value, words: &[&str]) -> bool {
     let text = event.to_string();
@@ -128,7 +137,12 @@ fn a_session_is_joined_through_any_node_and_goes_on_without_whoever_leaves() {
         joined.expect_output(&format!("of-alice-{i}"), BOUND);
         if mode == "peer" {
             owner.expect_output("of-bob-0", BOUND);
+            // ssh ends while the program that carries its connection gets no turn: its goodbye arrives all the same.
+            let carrier = only_child(joined.pid());
+            kill(carrier, Signal::SIGSTOP).expect("it is ours");
             joined.send(b"\n~.");
+            until("ssh to end", BOUND, || (!joined.is_running()).then_some(()));
+            kill(carrier, Signal::SIGCONT).expect("it is ours");
         } else {
             joined.send(b"\x03");
         }

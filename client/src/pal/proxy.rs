@@ -26,11 +26,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long one address may take to accept a connection; the next node is tried long before.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a node may take to prove itself, and again to let us in and open the way.
 const GRACE: Duration = Duration::from_secs(15);
+/// How long what ssh wrote last may take to reach the host, once ssh has ended.
+const PARTING: Duration = Duration::from_secs(10);
 /// Bytes moved at a time.
 const PIECE: usize = 256 * 1024;
 
@@ -149,6 +152,13 @@ async fn carry(
             "try again: another node takes over",
         )
     };
+    // An ssh that ends says goodbye to the host, hangs up on its ProxyCommand and does not wait for it. Without the
+    // goodbye the host would take its user for somebody who may come back, so it is carried to its end.
+    let mut hung_up = signal(SignalKind::hangup()).map_err(broken)?;
+    let parted = async {
+        hung_up.recv().await;
+        tokio::time::sleep(PARTING).await;
+    };
     // Pipes are moved without a thread between; anything else the slow way.
     let (input, output): (Pin<Box<dyn AsyncRead>>, Pin<Box<dyn AsyncWrite>>) = if on_socket {
         let (input, output) = own_socket().map_err(broken)?.into_split();
@@ -183,6 +193,7 @@ async fn carry(
         biased;
         down = down => down.map_err(broken),
         up = up => up.map_err(broken),
+        () = parted => Ok(()),
     }
 }
 
