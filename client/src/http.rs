@@ -99,6 +99,7 @@ impl From<CallError> for Failure {
                 "unauthenticated" => "run `pal login`",
                 "refused" => "ask an operator for a role that allows it",
                 "conflict" => "fetch it again, repeat your change and try once more",
+                "operation" => "`palctl status` shows the cluster, and what to do next",
                 "not_found" => "check the name in the list",
                 "rate_limited" => "wait a minute and try again",
                 "locked" => "ask an operator to remove the lock",

@@ -745,6 +745,7 @@ pub fn grant_word(grant: Grant) -> &'static str {
         Grant::RecordingConfig => "session_recording_config",
         Grant::Recording => "recording",
         Grant::Node => "node",
+        Grant::MaintenanceConfig => "cluster_maintenance_config",
         Grant::Session => "session",
         Grant::Event => "event",
     }

@@ -62,6 +62,8 @@ pub mod path {
     pub const NODE: &str = "/v1/cluster/nodes/{name}";
     /// POST [`super::Transfer`].
     pub const TRANSFER: &str = "/v1/cluster/transfer";
+    /// `POST`: one node takes another's place.
+    pub const REPLACE: &str = "/v1/cluster/replace";
     /// GET: the OpenAPI document.
     pub const OPENAPI: &str = "/v1/openapi.json";
     /// POST [`super::InitRequest`] -> [`super::InitReply`]: only on the node's own control socket.
@@ -565,6 +567,12 @@ wire_types! {
         pub last_contact_ms: Option<u64>,
         /// Whether it answers.
         pub reachable: bool,
+        /// For how many milliseconds the leader has not heard from it.
+        #[serde(default)]
+        pub silent_ms: Option<u64>,
+        /// In how many seconds it is taken out, if it stays silent; only where `cluster_maintenance_config` says so.
+        #[serde(default)]
+        pub removed_in_secs: Option<u64>,
     }
 
     /// The cluster, as one node sees it.
@@ -610,6 +618,20 @@ wire_types! {
         /// To this node, or to any if empty.
         #[serde(default)]
         pub to: String,
+    }
+
+    /// Has one node take another's place.
+    #[derive(Debug)]
+    pub struct Replacement {
+        /// The node that goes.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub old: crate::name::Name,
+        /// The node that stays in its place: a member already, whether it votes yet or not.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub with: crate::name::Name,
+        /// Also if the node that goes answers while another does not.
+        #[serde(default)]
+        pub healthy: bool,
     }
 
     /// Makes a cluster of this node. Only on the control socket.

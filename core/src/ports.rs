@@ -144,8 +144,18 @@ pub trait Operations: Send + Sync + 'static {
         request: JoinRequest,
         addr: String,
     ) -> Pending<'a, Result<crate::api::JoinReply, OperationFailed>>;
-    /// Takes a node out of the cluster; its own leadership is handed over first.
-    fn remove<'a>(&'a self, node: &'a Name) -> Pending<'a, Result<(), OperationFailed>>;
+    /// Takes a node out of the cluster, unless the quorum would go with it; its own leadership is handed over first.
+    fn remove<'a>(
+        &'a self,
+        actor: crate::command::Actor,
+        node: &'a Name,
+    ) -> Pending<'a, Result<(), OperationFailed>>;
+    /// Takes a node out as soon as another votes in its place; at no time without a quorum.
+    fn replace<'a>(
+        &'a self,
+        actor: crate::command::Actor,
+        request: &'a crate::api::Replacement,
+    ) -> Pending<'a, Result<(), OperationFailed>>;
     /// Hands leadership to a node, or to any.
     fn transfer<'a>(&'a self, to: Option<&'a Name>) -> Pending<'a, Result<(), OperationFailed>>;
     /// Prometheus text.

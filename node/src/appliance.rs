@@ -8,6 +8,7 @@ use crate::bootstrap;
 use crate::clock::{self, Skew, now};
 use crate::config::Config;
 use crate::consensus::{CoreApply, NodeConsensus};
+use crate::fitness::{self, Fitness};
 use crate::home::{Home, HomeError};
 use crate::housekeeping;
 use crate::operations::NodeOperations;
@@ -22,7 +23,7 @@ use palisade_ca::{Authorities, AuthorityFault, ClusterKey};
 use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder};
 use palisade_core::command::{Entry, Reply};
 use palisade_core::name::{ClusterId, Name, SessionId};
-use palisade_core::ports::{Bootstrap, OperationFailed, Operations as _, Pending};
+use palisade_core::ports::{Bootstrap, OperationFailed, Pending};
 use palisade_core::record::AuthorityType;
 use palisade_core::state;
 use palisade_core::time::Timestamp;
@@ -134,7 +135,15 @@ pub struct Running {
     /// Clocks.
     pub skew: Arc<Skew>,
     /// Since when this node leads.
-    pub leading: Leading,
+    pub leading: Arc<Leading>,
+    /// The log on this node's disk.
+    pub log: LogStore,
+    /// The segments on this node's disk.
+    pub segments: Arc<SegmentStore>,
+    /// What operators ask for.
+    pub(crate) operations: Arc<NodeOperations>,
+    /// Whether this node is fit to lead.
+    pub(crate) fitness: Fitness,
     /// Sessions at agents that no node hears of, and since when; kept by the leader.
     pub unheard: Mutex<BTreeMap<SessionId, Instant>>,
     /// When this process began to serve.
@@ -377,7 +386,9 @@ impl Appliance {
         // Before anything is signed or refused by the time.
         clock::listen(group.consensus.raft());
         clock::compare(group.consensus.raft(), &skew).await;
+        let leading = Arc::new(Leading::default());
         let operations = Arc::new(NodeOperations {
+            leading: leading.clone(),
             consensus: group.consensus.clone(),
             key: group.key.clone(),
             authorities: authorities.clone(),
@@ -402,10 +413,15 @@ impl Appliance {
             sessions: sessions.clone(),
             public_tls,
             skew,
-            leading: Leading::default(),
+            leading,
+            log: group.log.clone(),
+            segments: group.segments.clone(),
+            operations: operations.clone(),
+            fitness: Fitness::default(),
             unheard: Mutex::default(),
             started: now(),
         });
+        fitness::listen(&running);
         housekeeping::start(&running, &self.stop);
         self.front.set_api(Api {
             consensus: group.consensus.clone(),

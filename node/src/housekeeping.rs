@@ -6,7 +6,9 @@
 
 use crate::appliance::Running;
 use crate::clock::{self, now};
+use crate::fitness;
 use crate::home::PeerFiles;
+use crate::membership;
 use crate::pages::Repaired;
 use palisade_ca::{generate_tls_key, sign_head};
 use palisade_core::command::Command;
@@ -42,6 +44,12 @@ const PAGES_EVERY: Duration = Duration::from_secs(1);
 const REPAIR_EVERY: Duration = Duration::from_secs(10);
 /// How often certificates are looked at.
 const CERTS_EVERY: Duration = Duration::from_secs(600);
+/// How often a leader asks whether it should lead.
+const FITNESS_EVERY: Duration = Duration::from_secs(1);
+/// How often the other nodes' HTTPS ports are looked at.
+const KNOCK_EVERY: Duration = Duration::from_secs(3);
+/// How often nodes that have been silent for long are looked for.
+const DEAD_EVERY: Duration = Duration::from_secs(5);
 /// How often clocks are compared.
 const CLOCKS_EVERY: Duration = Duration::from_secs(5);
 
@@ -54,7 +62,17 @@ pub(crate) fn start(node: &Arc<Running>, stop: &CancellationToken) {
         members(&node).await
     });
     every(node, stop, "audit head", HEAD_EVERY, |node| async move {
-        audit_head(&node).await
+        let done = audit_head(&node).await;
+        duty(&node, "signing the head of the audit log", done)
+    });
+    every(node, stop, "fitness", FITNESS_EVERY, |node| async move {
+        fitness::lead_or_leave(&node).await
+    });
+    every(node, stop, "knock", KNOCK_EVERY, |node| async move {
+        fitness::knock(&node).await
+    });
+    every(node, stop, "dead nodes", DEAD_EVERY, |node| async move {
+        dead_nodes(&node).await
     });
     every(node, stop, "sessions", SESSIONS_EVERY, |node| async move {
         sessions(&node).await
@@ -63,7 +81,8 @@ pub(crate) fn start(node: &Arc<Running>, stop: &CancellationToken) {
         repair(&node).await
     });
     every(node, stop, "audit pages", PAGES_EVERY, |node| async move {
-        seal_pages(&node).await
+        let done = seal_pages(&node).await;
+        duty(&node, "sealing pages of the audit log", done)
     });
     every(node, stop, "audit page repair", REPAIR_EVERY, |node| async move {
         repair_pages(&node).await
@@ -96,6 +115,13 @@ where
             }
         }
     });
+}
+
+/// Remembers how a duty of the leader went: one that is stuck makes it give leadership up.
+fn duty(node: &Running, what: &'static str, done: Step) -> Step {
+    node.fitness
+        .note(what, done.as_ref().map(|_| ()).map_err(ToString::to_string));
+    done
 }
 
 fn leads(node: &Running) -> bool {
@@ -135,6 +161,24 @@ async fn members(node: &Running) -> Step {
         raft.remove(*id, Instant::now() + Duration::from_secs(10)).await?;
         tracing::info!(node.id = id, "a node was taken out of the group");
     }
+    Ok(())
+}
+
+/// Takes out a node that has been silent for as long as `cluster_maintenance_config` says.
+async fn dead_nodes(node: &Running) -> Step {
+    if !leads(node) {
+        return Ok(());
+    }
+    let Some(after) = state::maintenance_config(node.consensus.store())?.dead_node_after else {
+        return Ok(());
+    };
+    let members = node.operations.members().await;
+    let Some((gone, silent_ms)) = membership::dead(&members, after.ms()) else {
+        return Ok(());
+    };
+    let command = Command::RemoveNode { id: gone.id };
+    node.consensus.propose_own(command).await?.done()?;
+    tracing::warn!(node.id = gone.id, node.name = %gone.name, silent_s = silent_ms / 1000, "a node that was silent for long was taken out");
     Ok(())
 }
 

@@ -1,20 +1,22 @@
 //! The [`Operations`] port: what operators do with the cluster itself, and how it is doing.
 
+use crate::appliance::Leading;
 use crate::clock::{self, Skew, now};
 use crate::consensus::NodeConsensus;
+use crate::membership;
 use crate::metrics;
 use crate::pages::NodePages;
 use crate::sessions::NodeSessions;
 use bytes::Bytes;
 use palisade_ca::{Authorities, ClusterKey, PeerCertRequest, SubjectSpki, Window, sign_peer_cert};
-use palisade_core::api::{ClusterStatus, JoinReply, JoinRequest, NodeStatus};
-use palisade_core::command::Command;
+use palisade_core::api::{ClusterStatus, JoinReply, JoinRequest, NodeStatus, Replacement};
+use palisade_core::command::{Actor, Command};
 use palisade_core::name::Name;
 use palisade_core::peer::PeerIdentity;
 use palisade_core::ports::{Consensus as _, OperationFailed, Operations, Pending};
 use palisade_core::record::{AuthorityType, HostAddr, NodeSpec, Record};
 use palisade_core::state;
-use palisade_core::time::Timestamp;
+use palisade_core::time::{Timestamp, Ttl};
 use palisade_raft::{RaftStatus, Role};
 use palisade_storage::{LogStore, SegmentStore};
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,9 @@ const SEEN: &str = "cluster.seen";
 struct Seen {
     lag: Option<u64>,
     last_contact_ms: Option<u64>,
+    /// For how long it has been silent: since it was heard from, or since this leader leads.
+    #[serde(default)]
+    silent_ms: Option<u64>,
 }
 
 /// The port.
@@ -53,13 +58,15 @@ pub struct NodeOperations {
     pub(crate) pages: Arc<NodePages>,
     pub(crate) sessions: Arc<NodeSessions>,
     pub(crate) skew: Arc<Skew>,
+    pub(crate) leading: Arc<Leading>,
 }
 
-fn failed(error: impl std::fmt::Display) -> OperationFailed {
+pub(crate) fn failed(error: impl std::fmt::Display) -> OperationFailed {
     OperationFailed(error.to_string())
 }
 
-fn seen(status: &RaftStatus) -> BTreeMap<u64, Seen> {
+fn seen(status: &RaftStatus, leading: &Leading) -> BTreeMap<u64, Seen> {
+    let led_ms = leading.for_ms(status);
     let one = |(id, peer): (&u64, &palisade_raft::PeerStatus)| {
         let own = *id == status.id;
         (
@@ -67,6 +74,11 @@ fn seen(status: &RaftStatus) -> BTreeMap<u64, Seen> {
             Seen {
                 lag: peer.lag,
                 last_contact_ms: if own { Some(0) } else { peer.last_contact_ms },
+                silent_ms: Some(if own {
+                    0
+                } else {
+                    peer.last_contact_ms.unwrap_or(led_ms)
+                }),
             },
         )
     };
@@ -77,9 +89,9 @@ impl NodeOperations {
     /// Answers the other nodes' questions about what this node sees as leader.
     pub fn listen(self: &Arc<Self>) {
         let raft = self.consensus.raft().clone();
-        let asked = Arc::downgrade(&raft);
+        let (asked, leading) = (Arc::downgrade(&raft), self.leading.clone());
         raft.on_call(SEEN, move |_, _| {
-            let answer = asked.upgrade().map(|raft| seen(&raft.status()));
+            let answer = asked.upgrade().map(|raft| seen(&raft.status(), &leading));
             let bytes = serde_json::to_vec(&answer.unwrap_or_default())
                 .map(Bytes::from)
                 .map_err(|e| e.to_string());
@@ -89,7 +101,7 @@ impl NodeOperations {
 
     async fn leaders_view(&self, status: &RaftStatus) -> BTreeMap<u64, Seen> {
         match status.leader {
-            Some(leader) if leader == status.id => seen(status),
+            Some(leader) if leader == status.id => seen(status, &self.leading),
             Some(leader) => {
                 let asked = self.consensus.raft().peers().call(
                     leader,
@@ -156,7 +168,7 @@ impl NodeOperations {
             secret_sha256: hex::encode(Sha256::digest(request.secret.as_bytes())),
             node: Box::new(Record::new(name, spec)),
         };
-        let actor = palisade_core::command::Actor {
+        let actor = Actor {
             name: format!("node {}", request.name),
             addr,
         };
@@ -184,42 +196,7 @@ impl NodeOperations {
         })
     }
 
-    async fn remove(&self, node: &Name) -> Result<(), OperationFailed> {
-        self.consensus.barrier().await.map_err(failed)?;
-        let record = state::record::<NodeSpec>(self.consensus.store(), node).map_err(failed)?;
-        let id = record
-            .ok_or_else(|| {
-                failed(format!(
-                    "there is no node {node}: `palctl cluster status` lists them"
-                ))
-            })?
-            .spec
-            .id;
-        let status = self.consensus.raft().status();
-        if status.nodes.len() == 1 {
-            return Err(failed(
-                "this is the only node: a cluster is not left by its last node",
-            ));
-        }
-        if status.leader == Some(id) {
-            let until = Instant::now() + Duration::from_secs(5);
-            self.consensus
-                .raft()
-                .transfer_leader(None, until)
-                .await
-                .map_err(failed)?;
-        }
-        // The leader takes it out of the membership when it sees that its record is gone.
-        self.consensus
-            .propose_own(Command::RemoveNode { id })
-            .await
-            .map_err(failed)?
-            .done()
-            .map_err(failed)?;
-        Ok(())
-    }
-
-    async fn status(&self) -> ClusterStatus {
+    pub(crate) async fn status(&self) -> ClusterStatus {
         let raft = self.consensus.raft();
         let status = raft.status();
         let kv = self.consensus.store();
@@ -231,7 +208,7 @@ impl NodeOperations {
             .raft()
             .lease()
             .is_ok_and(|lease| lease.age_ms < GONE_MS);
-        let nodes: Vec<NodeStatus> = records
+        let mut nodes: Vec<NodeStatus> = records
             .iter()
             .map(|record| {
                 let (id, spec) = (record.spec.id, &record.spec);
@@ -257,9 +234,15 @@ impl NodeOperations {
                     lag: seen.and_then(|s| s.lag),
                     last_contact_ms: seen.and_then(|s| s.last_contact_ms),
                     reachable,
+                    silent_ms: seen.and_then(|s| s.silent_ms),
+                    removed_in_secs: None,
                 }
             })
             .collect();
+        let after = state::maintenance_config(kv).unwrap_or_default().dead_node_after;
+        if let Some(after) = after.filter(|_| quorum) {
+            membership::count_down(&mut nodes, after.ms());
+        }
         let voters = nodes.iter().filter(|n| n.voter).count();
         let answering = nodes.iter().filter(|n| n.voter && n.reachable).count();
         let needed = voters / 2 + 1;
@@ -306,6 +289,16 @@ fn advice(status: &ClusterStatus, no_space: bool, skew_ms: u64) -> Vec<String> {
             "node {} does not answer: start it, or take it out with `palctl cluster leave {}`",
             node.name, node.name
         ));
+    }
+    for node in &status.nodes {
+        if let Some(secs) = node.removed_in_secs {
+            advice.push(format!(
+                "node {} is taken out of the cluster in {}, as `cluster_maintenance_config` says: start it before, \
+                 or `palctl edit cluster_maintenance_config/cluster-maintenance-config`",
+                node.name,
+                Ttl::secs(secs)
+            ));
+        }
     }
     for node in status
         .nodes
@@ -386,8 +379,16 @@ impl Operations for NodeOperations {
         Box::pin(self.admit(request, addr))
     }
 
-    fn remove<'a>(&'a self, node: &'a Name) -> Pending<'a, Result<(), OperationFailed>> {
-        Box::pin(self.remove(node))
+    fn remove<'a>(&'a self, actor: Actor, node: &'a Name) -> Pending<'a, Result<(), OperationFailed>> {
+        Box::pin(self.remove(actor, node))
+    }
+
+    fn replace<'a>(
+        &'a self,
+        actor: Actor,
+        request: &'a Replacement,
+    ) -> Pending<'a, Result<(), OperationFailed>> {
+        Box::pin(self.replace(actor, request))
     }
 
     fn transfer<'a>(&'a self, to: Option<&'a Name>) -> Pending<'a, Result<(), OperationFailed>> {

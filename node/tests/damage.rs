@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -185,4 +185,52 @@ fn a_full_disk_refuses_writes_keeps_reading_and_recovers() {
     cluster.spawn(0);
     assert!(hosts(&cluster, 0) >= 6);
     cluster.palctl(0, &["audit", "verify"]).ok();
+}
+
+/// Goal: a full disk at the leader stops nobody's writes, for others have room. Method: the leader alone has a small disk.
+#[test]
+fn a_leader_whose_disk_is_full_hands_over() {
+    let cluster = Cluster::unformed(3);
+    let data = cluster.nodes[0].data.clone();
+    let Some(_disk) = SmallDisk::mount(&data, "192m") else {
+        println!("NOT RUN: this needs the right to mount a tmpfs");
+        return;
+    };
+    for i in 0..3 {
+        cluster.spawn(i);
+    }
+    cluster.palctl(0, &["cluster", "init", "--name", "test"]).ok();
+    cluster.join(1);
+    cluster.join(2);
+    cluster.wait_voters(3);
+    cluster.palctl(0, &["cluster", "transfer", "--to", "n1"]).ok();
+    retry("n1 to lead", BOUND, || {
+        (cluster.leader() == 0).then_some(()).ok_or_else(String::new)
+    });
+    let ballast = fill(&data, 48 << 20);
+    let began = Instant::now();
+    // The first may still pass, by the others' disks alone; that the leader's is full it knows by it.
+    let add = |name: &str| {
+        let ran = cluster.palctl(1, &["hosts", "add", name, "--addr", "127.0.0.1:22"]);
+        let done = ran.succeeded() || ran.complaint().contains("already");
+        done.then_some(()).ok_or_else(|| ran.to_string())
+    };
+    let _ = add("fills-it");
+    retry("another to lead", BOUND, || {
+        (cluster.leader() != 0).then_some(()).ok_or_else(String::new)
+    });
+    add("while-full").expect("others have room");
+    println!(
+        "the leader's disk is full -> a write through another: {} ms",
+        began.elapsed().as_millis()
+    );
+    let log = cluster.nodes[0].log();
+    assert!(log.contains("leadership is handed over"), "{log}");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    fs::remove_file(&ballast).expect("it is ours");
+    retry("the full node to take part again", BOUND, || {
+        add_one(&cluster, "room-again")
+    });
+    cluster.wait_converged();
+    assert!(hosts(&cluster, 0) >= 2);
 }

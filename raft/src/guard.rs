@@ -14,7 +14,12 @@ use palisade_core::peer::PeerIdentity;
 const MAX_TERM_STEP: u64 = 1 << 32;
 
 fn refuse(why: &str, peer: &PeerIdentity) -> Status {
-    tracing::warn!(peer = peer.node_id, why, "a node-to-node message was refused");
+    // One that was removed asks again and again until it has understood.
+    if why == REMOVED {
+        tracing::debug!(peer = peer.node_id, why, "a node-to-node message was refused");
+    } else {
+        tracing::warn!(peer = peer.node_id, why, "a node-to-node message was refused");
+    }
     Status::permission_denied(why)
 }
 
@@ -35,13 +40,20 @@ pub(crate) fn admit(shared: &Shared, peer: &PeerIdentity) -> Result<(), &'static
     if peer.node_id == shared.id() {
         return Err("the certificate carries this node's own id");
     }
-    standing(shared, peer)
+    match standing(shared, peer) {
+        // It has to hear it, so that it stops by itself: every message of it is answered with that, and none is read.
+        Err(REMOVED) => Ok(()),
+        other => other,
+    }
 }
 
+/// What a node is told that was taken out of the cluster.
+pub(crate) const REMOVED: &str = "the node was removed from this cluster";
+
 /// Whether the holder still is a node, and still the same one.
-fn standing(shared: &Shared, peer: &PeerIdentity) -> Result<(), &'static str> {
+pub(crate) fn standing(shared: &Shared, peer: &PeerIdentity) -> Result<(), &'static str> {
     if (shared.is_tombstoned)(peer.node_id) {
-        return Err("the node was removed from this cluster");
+        return Err(REMOVED);
     }
     match shared.member(peer.node_id) {
         Some(known) if !known.incarnation.is_empty() && known.incarnation.parse() != Ok(peer.incarnation) => {

@@ -105,9 +105,12 @@ pub(crate) async fn accept(
             let _permit = permit;
             match tokio::time::timeout(HANDSHAKE, handshake(&shared, tcp)).await {
                 Ok(Ok(io)) if io.stream.get_ref().1.alpn_protocol() == Some(hop::ALPN) => {
-                    shared
-                        .hops
-                        .take(io.identity.node_id, tokio_rustls::TlsStream::Server(io.stream));
+                    // No message follows that could be refused.
+                    if guard::standing(&shared, &io.identity).is_ok() {
+                        shared
+                            .hops
+                            .take(io.identity.node_id, tokio_rustls::TlsStream::Server(io.stream));
+                    }
                 }
                 Ok(Ok(io)) => {
                     let _ = out.send(Ok(io)).await;

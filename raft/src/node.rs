@@ -381,6 +381,7 @@ impl RaftNode {
         let tasks = vec![
             tokio::spawn(past::ask(Arc::clone(&shared))),
             tokio::spawn(past::keep(Arc::clone(&shared))),
+            tokio::spawn(past::notice_removal(Arc::clone(&shared))),
             tokio::spawn(serve(Arc::clone(&shared), listener, service)),
             tokio::spawn(crate::watchdog::watch(Arc::clone(&shared))),
             tokio::spawn(crate::upkeep::keep(Arc::clone(&shared), cfg.snapshot_every)),

@@ -28,6 +28,8 @@ use tokio::sync::watch;
 use tonic::Status;
 
 use crate::codec;
+use crate::guard::REMOVED;
+use crate::peers::PeerError;
 use crate::shared::Shared;
 use crate::types::{LogId, Vote};
 
@@ -46,6 +48,8 @@ const GRACE: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_secs(1);
 /// How often what is known of others is written down.
 const KEEP: Duration = Duration::from_secs(1);
+/// Without a leader for so long, a node asks why.
+const ALONE: Duration = Duration::from_secs(4);
 /// How long a message that came before this node takes part waits for that.
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -260,7 +264,15 @@ pub(crate) async fn ask(shared: Arc<Shared>) {
                 next = asked.next() => next,
             };
             let Some((id, answer)) = next else { break };
-            let Ok(answer) = answer else { continue };
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(error) => {
+                    if was_removed(&shared, id, &error) {
+                        return;
+                    }
+                    continue;
+                }
+            };
             // Empty: it knows nothing of us.
             let claimed = codec::decode_log_id(&answer).ok();
             if hold(&shared, id, claimed).is_err() {
@@ -281,6 +293,42 @@ pub(crate) async fn ask(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
             () = until_led(&mut stage) => return,
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Whether the answer says that this node was taken out of the cluster; then it stops.
+fn was_removed(shared: &Shared, by: u64, answer: &PeerError) -> bool {
+    let removed = matches!(answer, PeerError::Refused { why, .. } if why == REMOVED);
+    if removed {
+        shared.fatal.fire(&format!(
+            "this node was taken out of the cluster, says node {by}. To use the machine as a node again: `palisade repair \
+             --set-aside`, then start it and join it anew with a fresh token"
+        ));
+    }
+    removed
+}
+
+/// A node that hears of no leader for long asks whether it was taken out meanwhile: nobody else tells it.
+pub(crate) async fn notice_removal(shared: Arc<Shared>) {
+    let mut alone_since = Instant::now();
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = tokio::time::sleep(LATER) => {}
+        }
+        if shared.leader().is_some() {
+            alone_since = Instant::now();
+        }
+        if alone_since.elapsed() < ALONE {
+            continue;
+        }
+        for id in shared.members().into_keys().filter(|id| *id != shared.id()) {
+            if let Err(error) = shared.peers.call(id, CALL, Bytes::new(), ASK).await
+                && was_removed(&shared, id, &error)
+            {
+                return;
+            }
         }
     }
 }

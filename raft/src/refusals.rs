@@ -159,11 +159,11 @@ async fn a_caller_that_is_no_node_of_this_cluster_is_refused_before_any_message(
     )
     .await;
     cluster.tombstones.lock().push(2);
-    refused(
-        client(&cluster, Some(ours.tls(CLUSTER, 2, incarnation(2)))),
-        "a removed node",
-    )
-    .await;
+    let mut removed = client(&cluster, Some(ours.tls(CLUSTER, 2, incarnation(2))));
+    denied(
+        removed.vote(vote_request(2, 50)).await.map(drop),
+        "a removed node, which is told so",
+    );
     let old = config(
         Some(ours.tls(CLUSTER, 3, incarnation(3))),
         &[&rustls::version::TLS12],
@@ -172,17 +172,20 @@ async fn a_caller_that_is_no_node_of_this_cluster_is_refused_before_any_message(
     assert_eq!(cluster.nodes[&1].node.status().term, term, "nothing reached Raft");
 }
 
+#[track_caller]
+fn denied(result: Result<(), tonic::Status>, what: &str) {
+    match result {
+        Err(status) => assert_eq!(status.code(), Code::PermissionDenied, "{what}: {status:?}"),
+        Ok(()) => panic!("{what} was accepted"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_cannot_speak_for_another() {
     let cluster = Cluster::of(3).await;
     let term = cluster.nodes[&1].node.status().term;
     let tls = cluster.authority.tls(CLUSTER, 2, incarnation(2));
     let mut two = client(&cluster, Some(tls));
-    let denied = |result: Result<(), tonic::Status>, what: &str| match result {
-        Err(status) => assert_eq!(status.code(), Code::PermissionDenied, "{what}: {status:?}"),
-        Ok(()) => panic!("{what} was accepted"),
-    };
-
     let vote = two.vote(vote_request(3, 50)).await.map(drop);
     denied(vote, "a vote in another's name");
     let mut request = vote_request(2, 50);

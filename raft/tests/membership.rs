@@ -51,7 +51,12 @@ async fn two_of_five_never_commit_whatever_the_others_had() {
             cluster.kill(*away).await;
         }
         let node = Arc::clone(&cluster.nodes[&leader].node);
-        let committed = node.status().committed;
+        // The status follows the log by a moment.
+        let committed = eventually("the last write to be known as committed", 10, || {
+            let status = node.status();
+            (status.committed == status.last_log).then_some(status.committed)
+        })
+        .await;
         let alone = format!("{round}-alone");
         let refused = node.propose(entry(&alone, "alone", b"v"), soon(1)).await;
         assert!(

@@ -218,6 +218,11 @@ impl SegmentStore {
         })
     }
 
+    /// Whether a small segment could be stored: the disk has more than its reserve.
+    pub fn has_room(&self) -> bool {
+        self.free_bytes() > self.opts.reserve
+    }
+
     /// Stores a segment; it is durable when this returns. Storing the same again is fine.
     pub fn put(&self, session: &str, seq: u32, bytes: &[u8]) -> Result<SegmentName, SegmentError> {
         let name = SegmentName::new(session, seq, Sha256::digest(bytes).into())?;

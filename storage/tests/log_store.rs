@@ -339,6 +339,27 @@ fn a_waiting_log_acknowledges_once_there_is_space() {
     );
 }
 
+/// What a leader needs to let another lead: a vote after appends that were queued when the disk was found full.
+#[test]
+fn a_waiting_log_writes_what_is_queued_and_a_vote_from_its_reserve() {
+    let d = tempfile::tempdir().expect("tempdir");
+    let free = Arc::new(AtomicU64::new(900 << 10));
+    let log = LogStore::open(d.path(), small_disk(&free, OnFull::Wait)).expect("open");
+    append(&log, recs(0..=3));
+    assert!(log.sync_stats().no_space, "a caller is told to stop");
+    wait(|done| log.save_vote(b"another leads".to_vec(), done)).expect("votes may use the reserve");
+    // Nobody appends any more, and yet it notices that there is room again.
+    free.store(1 << 30, Ordering::SeqCst);
+    let began = std::time::Instant::now();
+    while log.sync_stats().no_space {
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "it does not look by itself"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn a_committed_marker_alone_becomes_durable() {
     let d = tempfile::tempdir().expect("tempdir");

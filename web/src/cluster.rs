@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use palisade_ca as ca;
 use palisade_core::api::{
     AuthorityView, ClusterStatus, HostCertificate, InitReply, InitRequest, JoinOrder, JoinReply, JoinRequest,
-    JoinToken, NewToken, Ping, SignHost, Transfer,
+    JoinToken, NewToken, Ping, Replacement, SignHost, Transfer,
 };
 use palisade_core::command::{CertPurpose, CertTerms, Command, Expect};
 use palisade_core::name::{ClusterId, Login, Name};
@@ -68,8 +68,18 @@ pub(crate) async fn transfer(ask: Ask, Json(request): Json<Transfer>) -> Result<
 /// `DELETE /v1/cluster/nodes/{name}`.
 pub(crate) async fn remove(ask: Ask, Path(name): Path<String>) -> Result<StatusCode, Failure> {
     let who = ask.who(Fresh::Linear).await?;
-    ask.permit(&who, Verb::Delete, Grant::Node, None).await?;
-    ask.app.api.operations.remove(&Name::parse(&name)?).await?;
+    let permit = ask.permit(&who, Verb::Delete, Grant::Node, None).await?;
+    let actor = ask.actor(permit.actor());
+    ask.app.api.operations.remove(actor, &Name::parse(&name)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v1/cluster/replace`.
+pub(crate) async fn replace(ask: Ask, Json(request): Json<Replacement>) -> Result<StatusCode, Failure> {
+    let who = ask.who(Fresh::Linear).await?;
+    let permit = ask.permit(&who, Verb::Delete, Grant::Node, None).await?;
+    let actor = ask.actor(permit.actor());
+    ask.app.api.operations.replace(actor, &request).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

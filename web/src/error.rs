@@ -256,7 +256,7 @@ impl From<RefusedCommand> for Failure {
 
 impl From<OperationFailed> for Failure {
     fn from(why: OperationFailed) -> Self {
-        Failure::conflict(why.0)
+        Failure::new(StatusCode::CONFLICT, "operation", why.0)
     }
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn shown(mut record: AnyRecord) -> serde_json::Value {
         AnyRecord::Recording(row) => row.spec.sealed_key.clear(),
         AnyRecord::User(_) | AnyRecord::Role(_) | AnyRecord::Host(_) | AnyRecord::Lock(_) => {}
         AnyRecord::CertAuthority(_) | AnyRecord::AuthPreference(_) => {}
-        AnyRecord::RecordingConfig(_) | AnyRecord::Node(_) => {}
+        AnyRecord::RecordingConfig(_) | AnyRecord::MaintenanceConfig(_) | AnyRecord::Node(_) => {}
     }
     record.to_json()
 }
@@ -313,7 +313,7 @@ async fn check(ask: &Ask, who: &Who, record: &AnyRecord, before: Option<&AnyReco
             "a join token is made with `palctl tokens add`, which shows its secret once",
         )),
         AnyRecord::Lock(_) | AnyRecord::Host(_) | AnyRecord::AuthPreference(_) => Ok(()),
-        AnyRecord::RecordingConfig(_) => Ok(()),
+        AnyRecord::RecordingConfig(_) | AnyRecord::MaintenanceConfig(_) => Ok(()),
         AnyRecord::CertAuthority(_) | AnyRecord::Recording(_) | AnyRecord::Node(_) => Err(Failure::invalid(
             format!("a {} is made by the cluster itself", record.kind()),
         )),

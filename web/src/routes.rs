@@ -294,6 +294,14 @@ fn table() -> Table {
     .body::<api::Transfer>()
     .none();
     t.post(
+        path::REPLACE,
+        "replace_node",
+        "Has one node take another's place",
+        cluster::replace,
+    )
+    .body::<api::Replacement>()
+    .none();
+    t.post(
         path::INIT,
         "init",
         "Makes a cluster of this node; at its control socket alone",
@@ -520,6 +528,7 @@ fn record_schema(schemas: &mut Map<String, Value>) -> Value {
         schema_of::<record::RecordingConfigSpec>(schemas),
         schema_of::<record::RecordingSpec>(schemas),
         schema_of::<record::NodeSpec>(schemas),
+        schema_of::<record::MaintenanceConfigSpec>(schemas),
     ];
     let kind = schema_of::<record::Kind>(schemas);
     let metadata = schema_of::<record::Metadata>(schemas);

@@ -5,7 +5,7 @@ use crate::limits::Rate;
 use palisade_ca as ca;
 use palisade_core::access::View;
 use palisade_core::api::{
-    ClusterStatus, InitReply, InitRequest, JoinOrder, JoinReply, JoinRequest, LiveSession,
+    ClusterStatus, InitReply, InitRequest, JoinOrder, JoinReply, JoinRequest, LiveSession, Replacement,
 };
 use palisade_core::command::{Actor, Command, Entry, Reply, Sealed, SealedPage};
 use palisade_core::event::Event;
@@ -317,8 +317,21 @@ impl Operations for MemoryPorts {
         })
     }
 
-    fn remove<'a>(&'a self, node: &'a Name) -> Pending<'a, Result<(), OperationFailed>> {
-        self.done.lock().push(format!("remove {node}"));
+    fn remove<'a>(&'a self, actor: Actor, node: &'a Name) -> Pending<'a, Result<(), OperationFailed>> {
+        self.done.lock().push(format!("{} removes {node}", actor.name));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn replace<'a>(
+        &'a self,
+        actor: Actor,
+        request: &'a Replacement,
+    ) -> Pending<'a, Result<(), OperationFailed>> {
+        let Replacement { old, with, healthy } = request;
+        self.done.lock().push(format!(
+            "{} has {with} replace {old}, healthy {healthy}",
+            actor.name
+        ));
         Box::pin(async { Ok(()) })
     }
 

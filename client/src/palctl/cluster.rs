@@ -5,7 +5,7 @@ use crate::errors::{Failure, print};
 use crate::http::fill;
 use crate::output::{self, Format, Table};
 use crate::profile::web_addr;
-use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder, Transfer, path};
+use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder, Replacement, Transfer, path};
 use palisade_core::name::Name;
 use palisade_core::shown::Shown;
 use reqwest::Method;
@@ -37,6 +37,19 @@ pub(super) enum ClusterCommand {
         #[command(flatten)]
         yes: YesArg,
     },
+    /// Let one node take another's place, at no time without a quorum
+    Replace {
+        /// The node that goes
+        old: String,
+        /// The node that stays in its place: a member already, whether it votes yet or not
+        #[arg(long)]
+        with: String,
+        /// Also if the node that goes answers while another does not
+        #[arg(long)]
+        healthy: bool,
+        #[command(flatten)]
+        yes: YesArg,
+    },
     /// Hand leadership over
     Transfer {
         /// To this node [default: whichever is best]
@@ -63,6 +76,32 @@ pub(super) async fn run(link: &Link, command: ClusterCommand) -> Result<(), Fail
             nodes.delete(&fill(path::NODE, &[&node])).await?;
             print(&format!(
                 "Node {node} is no longer a member. Its data directory may be removed.\n"
+            ))
+        }
+        ClusterCommand::Replace {
+            old,
+            with,
+            healthy,
+            yes,
+        } => {
+            let node = |name: &str| {
+                Name::parse(name)
+                    .map_err(|e| Failure::usage(e.to_string(), "`palctl cluster status` lists the nodes"))
+            };
+            let body = Replacement {
+                old: node(&old)?,
+                with: node(&with)?,
+                healthy,
+            };
+            confirm(
+                &format!("Take node {old} out of the cluster, with {with} in its place"),
+                yes.yes,
+            )?;
+            // The newcomer may have to catch up first.
+            let nodes = link.nodes()?.deadline(Duration::from_secs(90));
+            nodes.change(Method::POST, path::REPLACE, &body).await?;
+            print(&format!(
+                "Node {with} has taken the place of {old}, whose data directory may be removed.\n"
             ))
         }
         ClusterCommand::Transfer { to } => {

@@ -2,7 +2,7 @@
 
 use crate::name::{Name, NodeId};
 use crate::record::Labels;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Ttl};
 use serde::{Deserialize, Serialize};
 
 /// A join token: single use. The secret itself is shown once and never stored.
@@ -30,6 +30,18 @@ pub struct HostToken {
     /// The labels of the host's record. What the agent says of itself never overrules them.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
+}
+
+/// What the cluster does for its own upkeep.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MaintenanceConfigSpec {
+    /// A node that has been silent for this long is taken out, where three voters stay and none fewer may be lost.
+    /// Without it none ever is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub dead_node_after: Option<Ttl>,
 }
 
 /// A member of the cluster.

@@ -10,7 +10,7 @@ mod role;
 mod user;
 
 pub use auth::{AuthPreferenceSpec, AuthorityType, CertAuthoritySpec, SecondFactor};
-pub use cluster::{HostToken, NodeSpec, TokenSpec};
+pub use cluster::{HostToken, MaintenanceConfigSpec, NodeSpec, TokenSpec};
 pub use host::{BadAddr, HostAddr, HostAgent, HostSpec};
 pub use lock::{LockSpec, LockTarget};
 pub use recording::{
@@ -165,6 +165,8 @@ kinds! {
     Recording(RecordingSpec) = "recording", "recordings";
     /// A member of the cluster.
     Node(NodeSpec) = "node", "nodes";
+    /// What the cluster does for its own upkeep; one record named `cluster-maintenance-config`.
+    MaintenanceConfig(MaintenanceConfigSpec) = "cluster_maintenance_config", "cluster_maintenance_configs";
 }
 
 impl fmt::Display for Kind {

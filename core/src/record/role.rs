@@ -198,6 +198,9 @@ pub enum Grant {
     /// Nodes: membership, leadership.
     #[serde(rename = "node")]
     Node,
+    /// The upkeep policy.
+    #[serde(rename = "cluster_maintenance_config")]
+    MaintenanceConfig,
     /// Live sessions: `list`, and `delete` ends one.
     #[serde(rename = "session")]
     Session,
@@ -219,6 +222,7 @@ impl From<Kind> for Grant {
             Kind::RecordingConfig => Grant::RecordingConfig,
             Kind::Recording => Grant::Recording,
             Kind::Node => Grant::Node,
+            Kind::MaintenanceConfig => Grant::MaintenanceConfig,
         }
     }
 }

@@ -347,17 +347,12 @@ impl Run<'_> {
             AnyRecord::Lock(lock) if lock.spec.target.is_empty() => {
                 return invalid("a lock needs a target: user, role, login or host".into());
             }
-            AnyRecord::AuthPreference(_) if name.as_str() != super::AUTH_PREFERENCE => {
-                return invalid(format!(
-                    "there is one such record, named {}",
-                    super::AUTH_PREFERENCE
-                ));
-            }
-            AnyRecord::RecordingConfig(_) if name.as_str() != super::RECORDING_CONFIG => {
-                return invalid(format!(
-                    "there is one such record, named {}",
-                    super::RECORDING_CONFIG
-                ));
+            AnyRecord::AuthPreference(_)
+            | AnyRecord::RecordingConfig(_)
+            | AnyRecord::MaintenanceConfig(_) => {
+                if let Some(only) = only_name(kind).filter(|only| name.as_str() != *only) {
+                    return invalid(format!("there is one such record, named {only}"));
+                }
             }
             AnyRecord::CertAuthority(_) | AnyRecord::Recording(_) | AnyRecord::Node(_) => {
                 return invalid(format!("a {kind} is made by the cluster itself"));
@@ -374,7 +369,6 @@ impl Run<'_> {
                 }
             }
             AnyRecord::Role(_) | AnyRecord::Token(_) | AnyRecord::Lock(_) => {}
-            AnyRecord::AuthPreference(_) | AnyRecord::RecordingConfig(_) => {}
         }
         let event = if before.is_some() {
             EventKind::RecordUpdate
@@ -424,7 +418,8 @@ impl Run<'_> {
                 self.state.delete(keys::auth(name));
                 self.state.delete(keys::void_until(name));
             }
-            Kind::Token | Kind::Host | Kind::Lock | Kind::AuthPreference | Kind::RecordingConfig => {}
+            Kind::Token | Kind::Host | Kind::Lock => {}
+            Kind::AuthPreference | Kind::RecordingConfig | Kind::MaintenanceConfig => {}
         }
         self.state.delete(keys::record_key(kind, name.as_str()));
         self.event(Event::new(EventKind::RecordDelete).target(format!("{kind}/{name}")));
@@ -798,6 +793,16 @@ impl Run<'_> {
 
 /// The id of the node that made the cluster; later ones are log indices, which are greater.
 pub const FIRST_NODE: NodeId = 1;
+
+/// The one name that a record of this kind may have, where there is one.
+fn only_name(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::AuthPreference => Some(super::AUTH_PREFERENCE),
+        Kind::RecordingConfig => Some(super::RECORDING_CONFIG),
+        Kind::MaintenanceConfig => Some(super::MAINTENANCE_CONFIG),
+        _ => None,
+    }
+}
 
 pub(super) fn not_found(kind: Kind, name: &str) -> RefusedCommand {
     RefusedCommand::NotFound {

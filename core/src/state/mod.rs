@@ -35,7 +35,10 @@ use crate::event::Event;
 use crate::kv::{Kv, KvFault, prefix_end};
 use crate::merkle::Frontier;
 use crate::name::{ClusterId, Name, NodeId, SessionId};
-use crate::record::{AnyRecord, AuthPreferenceSpec, AuthorityType, Kind, Record, RecordingConfigSpec, Spec};
+use crate::record::{
+    AnyRecord, AuthPreferenceSpec, AuthorityType, Kind, MaintenanceConfigSpec, Record, RecordingConfigSpec,
+    Spec,
+};
 use crate::time::Timestamp;
 use crate::wire::{self, WireError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -132,6 +135,18 @@ pub fn records<S: Spec>(kv: &dyn Kv) -> Result<Vec<Record<S>>, KvFault> {
 pub const AUTH_PREFERENCE: &str = "cluster-auth-preference";
 /// The name of the one `session_recording_config`.
 pub const RECORDING_CONFIG: &str = "session-recording-config";
+
+/// The name of the one `cluster_maintenance_config`.
+pub const MAINTENANCE_CONFIG: &str = "cluster-maintenance-config";
+
+/// What the cluster does for its own upkeep: the record, or the defaults.
+pub fn maintenance_config(kv: &dyn Kv) -> Result<MaintenanceConfigSpec, KvFault> {
+    let any = any_record(kv, Kind::MaintenanceConfig, MAINTENANCE_CONFIG)?;
+    Ok(any
+        .and_then(MaintenanceConfigSpec::from_any)
+        .map(|r| r.spec)
+        .unwrap_or_default())
+}
 
 /// How people log in: the record, or the defaults.
 pub fn auth_preference(kv: &dyn Kv) -> Result<AuthPreferenceSpec, KvFault> {

@@ -140,7 +140,8 @@ fn step(shared: &Shared, state: &mut State) -> bool {
             if front.closing || state.sweep {
                 break Vec::new();
             }
-            if front.committed_dirty {
+            // Nobody appends to a log that is known to be full, so it has to look by itself.
+            if front.committed_dirty || shared.stats.lock().no_space {
                 if shared.wake.wait_for(&mut front, IDLE).timed_out() && front.queue.is_empty() {
                     break Vec::new();
                 }
@@ -193,6 +194,10 @@ fn idle(shared: &Shared, state: &mut State) -> Outcome {
             sync(shared, &engine, state).map_err(fatal)?;
         }
     }
+    let free = shared.opts.free_space.at(engine.dir());
+    if free >= shared.opts.reserve {
+        note_space(shared, free, false);
+    }
     let (committed, closing) = {
         let mut front = shared.front.lock();
         let dirty = std::mem::take(&mut front.committed_dirty);
@@ -202,7 +207,7 @@ fn idle(shared: &Shared, state: &mut State) -> Outcome {
         )
     };
     if let Some(committed) = committed
-        && shared.opts.free_space.at(engine.dir()) >= floor(shared)
+        && free >= floor(shared)
     {
         let m = Marker {
             seq: state.next_seq(),
@@ -219,6 +224,30 @@ fn idle(shared: &Shared, state: &mut State) -> Outcome {
 
 fn floor(shared: &Shared) -> u64 {
     FLOOR.min(shared.opts.reserve / 8)
+}
+
+/// Below so much no append is written. Where one that is not must wait, those that are queued when the disk is found
+/// full may still use half of the reserve: a vote that comes after them, with which a leader lets another lead, does
+/// not wait with them, and it may not overtake them.
+fn held_below(shared: &Shared) -> u64 {
+    match shared.opts.on_full {
+        OnFull::Refuse => shared.opts.reserve,
+        OnFull::Wait => shared.opts.reserve / 2,
+    }
+}
+
+/// Notes whether the disk is full; said once each time.
+fn note_space(shared: &Shared, free: u64, full: bool) {
+    let before = std::mem::replace(&mut shared.stats.lock().no_space, full);
+    match (before, full) {
+        (false, true) => tracing::warn!(
+            free,
+            reserve = shared.opts.reserve,
+            "the disk is nearly full: the log takes no more appends"
+        ),
+        (true, false) => tracing::info!(free, "there is space again: log appends go on"),
+        _ => {}
+    }
 }
 
 fn handle(shared: &Shared, state: &mut State, mut group: Vec<Op>) -> Outcome {
@@ -240,13 +269,11 @@ fn handle(shared: &Shared, state: &mut State, mut group: Vec<Op>) -> Outcome {
     // Twice, because the engine writes more than it is given.
     let low = |free: u64, reserve: u64| free < reserve.saturating_add(2 * bytes);
     let mut free = shared.opts.free_space.at(engine.dir());
-    if group.iter().any(|op| matches!(op, Op::Append(..))) && low(free, shared.opts.reserve) {
-        shared.stats.lock().no_space = true;
-        tracing::warn!(
-            free,
-            reserve = shared.opts.reserve,
-            "the disk is nearly full: log appends are held back"
-        );
+    let appends = group.iter().any(|op| matches!(op, Op::Append(..)));
+    if appends && low(free, shared.opts.reserve) {
+        note_space(shared, free, true);
+    }
+    if appends && low(free, held_below(shared)) {
         if shared.opts.on_full == OnFull::Refuse {
             return refuse(shared, state, &engine, group, free);
         }
@@ -266,7 +293,7 @@ fn handle(shared: &Shared, state: &mut State, mut group: Vec<Op>) -> Outcome {
             }
             group = rest;
         }
-        while low(free, shared.opts.reserve) {
+        while low(free, held_below(shared)) {
             let mut front = shared.front.lock();
             if front.closing {
                 drop(front);
@@ -277,11 +304,11 @@ fn handle(shared: &Shared, state: &mut State, mut group: Vec<Op>) -> Outcome {
             free = shared.opts.free_space.at(engine.dir());
         }
     } else if free < floor(shared) {
-        shared.stats.lock().no_space = true;
+        note_space(shared, free, true);
         return refuse(shared, state, &engine, group, free);
     }
-    if std::mem::take(&mut shared.stats.lock().no_space) {
-        tracing::info!(free, "there is space again: log appends go on");
+    if !low(free, shared.opts.reserve) {
+        note_space(shared, free, false);
     }
     let entries: usize = group.iter().map(Op::entries).sum();
     tell(write_group(shared, state, &engine, group)?);

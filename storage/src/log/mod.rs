@@ -53,7 +53,9 @@ pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
 pub enum OnFull {
     /// It is refused with [`WriteError::NoSpace`] and taken back from the readers' view.
     Refuse,
-    /// It waits, unacknowledged, until there is space: for a caller to whom a failed append is fatal.
+    /// It waits, unacknowledged, until there is space: for a caller to whom a failed append is fatal. Such a caller is
+    /// expected to append no more once [`SyncStats::no_space`] says so; what is queued by then may use half of the
+    /// reserve.
     Wait,
 }
 

@@ -41,6 +41,7 @@ fn example(method: &str, route: &str) -> Option<Value> {
             Some(json!({"kind": "host", "metadata": {"name": "web1"}, "spec": {"addr": "10.0.0.7:22"}}))
         }
         ("post", path::SIGN_HOST) => Some(json!({"names": ["web1"], "public_key": keys()["ssh_public_key"]})),
+        ("post", path::REPLACE) => Some(json!({"old": "n1", "with": "n2"})),
         ("post", path::INIT) => Some(json!({"cluster": "x"})),
         ("post", path::JOIN_ORDER) => Some(json!({"token": "x", "addr": "x"})),
         _ => None,
@@ -149,6 +150,7 @@ async fn every_path_of_the_contract_is_served() {
         path::STATUS,
         path::NODE,
         path::TRANSFER,
+        path::REPLACE,
         path::OPENAPI,
         path::INIT,
         path::JOIN_ORDER,

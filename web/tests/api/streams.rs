@@ -474,7 +474,19 @@ async fn operators_manage_the_cluster() {
             .status,
         204
     );
-    assert_eq!(*world.cluster.ports.done.lock(), ["transfer n2", "remove n2"]);
+    let swap = json!({"old": "n2", "with": "n4"});
+    let swapped = world
+        .call(&operator(), "POST", "/v1/cluster/replace", Some(swap))
+        .await;
+    assert_eq!(swapped.status, 204);
+    assert_eq!(
+        *world.cluster.ports.done.lock(),
+        [
+            "transfer n2",
+            "local:operator removes n2",
+            "local:operator has n4 replace n2, healthy false"
+        ]
+    );
     assert!(
         world
             .call(&operator(), "GET", "/metrics", None)
