@@ -429,6 +429,23 @@ impl SegmentStore {
         files::disk_use(&self.dir)
     }
 
+    /// Whether a segment could be stored now: there is room, and a small file can be written and removed.
+    pub fn try_write(&self) -> Result<(), SegmentError> {
+        let (free, reserve) = (self.free_bytes(), self.opts.reserve);
+        if free < reserve {
+            return Err(SegmentError::NoSpace { free, reserve });
+        }
+        let tmp = self
+            .tmp
+            .join(self.next_tmp.fetch_add(1, Ordering::Relaxed).to_string());
+        // Not synced: whether the disk syncs is what the log knows best.
+        let tried = fs::write(&tmp, b"can this be written?");
+        let removed = fs::remove_file(&tmp);
+        tried
+            .and(removed)
+            .map_err(|source| SegmentError::Io { path: tmp, source })
+    }
+
     /// Bytes free on the disk they are on.
     pub fn free_bytes(&self) -> u64 {
         self.opts.free_space.at(&self.dir)

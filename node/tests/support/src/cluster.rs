@@ -468,6 +468,33 @@ impl Cluster {
             .unwrap_or_default()
     }
 
+    /// What a probe at a node answers: the status code and the line.
+    pub fn probe(&self, i: usize, path: &str) -> (u16, String) {
+        let mut text = String::new();
+        let ask = format!("GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n");
+        let asked = UnixStream::connect(self.nodes[i].socket()).and_then(|mut socket| {
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.write_all(ask.as_bytes())?;
+            socket.read_to_string(&mut text)
+        });
+        if let Err(e) = asked {
+            return (0, e.to_string());
+        }
+        let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let line = text.split("\r\n\r\n").nth(1).unwrap_or_default();
+        (status.unwrap_or(0), line.trim_end().to_owned())
+    }
+
+    /// Waits until a probe answers with this status code, and answers its line.
+    pub fn wait_probe(&self, i: usize, path: &str, status: u16) -> String {
+        retry(&format!("{path} to answer {status}"), PATIENCE, || {
+            match self.probe(i, path) {
+                (answered, line) if answered == status => Ok(line),
+                (answered, line) => Err(format!("{answered} {line}")),
+            }
+        })
+    }
+
     /// A node's metrics, as its control socket gives them.
     pub fn metrics(&self, i: usize) -> String {
         retry("the metrics", PATIENCE, || {
