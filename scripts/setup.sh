@@ -17,7 +17,7 @@ deny_version=0.20.2
 build=(build-essential:cc clang:clang mold:mold cmake:cmake pkg-config:pkg-config protobuf-compiler:protoc git:git python3:python3)
 check=("${build[@]}" shellcheck:shellcheck)
 demo=("${build[@]}" openssh-server:/usr/sbin/sshd openssh-client:ssh oathtool:oathtool jq:jq)
-test=("${check[@]}" "${demo[@]}" rsync:rsync xauth:xauth expect:expect tmux:tmux curl:curl faketime:faketime fiu-utils:fiu-run iproute2:ip python3-venv:/usr/share/doc/python3-venv)
+test=("${check[@]}" "${demo[@]}" rsync:rsync xauth:xauth expect:expect tmux:tmux curl:curl faketime:faketime fiu-utils:fiu-run iproute2:ip prometheus:promtool python3-venv:/usr/share/doc/python3-venv)
 bench=("${demo[@]}" etcd-server:etcd)
 case $what in
     build) wanted=("${build[@]}") ;;
@@ -74,6 +74,7 @@ install_packages() {
         for package in "$@"; do
             case $package in
                 openssh-server) "${as_root[@]}" systemctl disable --quiet ssh.service ssh.socket 2>/dev/null || true ;;
+                prometheus) "${as_root[@]}" systemctl disable --quiet prometheus.service 2>/dev/null || true ;;
                 etcd-server) "${as_root[@]}" systemctl disable --quiet etcd.service 2>/dev/null || true ;;
             esac
         done

@@ -64,6 +64,8 @@ pub mod path {
     pub const TRANSFER: &str = "/v1/cluster/transfer";
     /// `POST`: one node takes another's place.
     pub const REPLACE: &str = "/v1/cluster/replace";
+    /// GET -> [`super::SupportBundle`]: only on the node's own control socket.
+    pub const SUPPORT: &str = "/v1/cluster/support";
     /// GET: the OpenAPI document.
     pub const OPENAPI: &str = "/v1/openapi.json";
     /// POST [`super::InitRequest`] -> [`super::InitReply`]: only on the node's own control socket.
@@ -573,6 +575,57 @@ wire_types! {
         /// In how many seconds it is taken out, if it stays silent; only where `cluster_maintenance_config` says so.
         #[serde(default)]
         pub removed_in_secs: Option<u64>,
+        /// What it says of itself; absent where it did not answer in time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub vitals: Option<NodeVitals>,
+    }
+
+    /// When a certificate ends.
+    #[derive(Debug, Default)]
+    pub struct CertificateEnd {
+        /// Which: `peer`, `https`, `peer authority`, `tls authority`.
+        pub what: String,
+        /// Its last moment.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub ends: Timestamp,
+        /// Whole days until then; 0 once it has ended.
+        pub days_left: u64,
+    }
+
+    /// How a node is doing, by its own account.
+    #[derive(Debug, Default)]
+    pub struct NodeVitals {
+        /// Its program's version.
+        pub version: String,
+        /// Since its process began to serve, in seconds.
+        pub uptime_secs: u64,
+        /// Last log index that it applied.
+        pub applied_index: u64,
+        /// Free bytes on its data disk.
+        pub disk_free_bytes: u64,
+        /// Size of its data disk.
+        pub disk_size_bytes: u64,
+        /// 99th percentile of its recent disk syncs, in microseconds.
+        pub fsync_p99_us: u64,
+        /// The largest difference between its clock and another node's, in milliseconds.
+        pub clock_skew_ms: u64,
+        /// Sessions that it carries.
+        pub sessions: u64,
+        /// Agents that hold a tunnel to it.
+        pub agents: u64,
+        /// Resident memory of its process.
+        pub memory_bytes: u64,
+        /// Processor time that its process took, in milliseconds.
+        pub cpu_ms: u64,
+        /// Audit pages that it lacks.
+        pub pages_missing: u64,
+        /// Chunks of recordings that it lacks.
+        pub chunks_missing: u64,
+        /// When its own certificates end.
+        pub certificates: Vec<CertificateEnd>,
+        /// Why it is not fit to take changes (as `/readyz?write` says); empty if it is.
+        #[serde(default)]
+        pub trouble: String,
     }
 
     /// The cluster, as one node sees it.
@@ -603,13 +656,35 @@ wire_types! {
         pub disk_free_bytes: u64,
         /// 99th percentile of recent disk syncs on the answering node, in microseconds.
         pub fsync_p99_us: u64,
+        /// The largest difference between the answering node's clock and another's, in milliseconds.
+        #[serde(default)]
+        pub clock_skew_ms: u64,
         /// The program's version.
         pub version: String,
+        /// When the cluster's authorities end, where they end at all.
+        #[serde(default)]
+        pub certificates: Vec<CertificateEnd>,
         /// The members.
         pub nodes: Vec<NodeStatus>,
         /// What to do next, in words; empty if nothing.
         #[serde(default)]
         pub advice: Vec<String>,
+    }
+
+    /// A text of a support bundle.
+    #[derive(Debug)]
+    pub struct SupportFile {
+        /// Its name.
+        pub name: String,
+        /// What is in it; no secrets.
+        pub text: String,
+    }
+
+    /// What somebody who helps wants to see of a node. Only on its control socket.
+    #[derive(Debug)]
+    pub struct SupportBundle {
+        /// The texts.
+        pub files: Vec<SupportFile>,
     }
 
     /// Hands leadership over.

@@ -3,7 +3,7 @@
 //! `proxy` and `web` see neither Raft nor the disk: they see [`Consensus`], [`Recordings`], [`AuditPages`],
 //! [`Sessions`] and [`Operations`].
 
-use crate::api::{ClusterStatus, JoinRequest, LiveSession};
+use crate::api::{ClusterStatus, JoinRequest, LiveSession, SupportBundle};
 use crate::command::{Actor, Command, Reply};
 use crate::hosts::Hosts;
 use crate::kv::{Kv, KvFault};
@@ -160,8 +160,15 @@ pub trait Operations: Send + Sync + 'static {
     fn transfer<'a>(&'a self, to: Option<&'a Name>) -> Pending<'a, Result<(), OperationFailed>>;
     /// Prometheus text.
     fn metrics(&self) -> String;
-    /// Whether this node is fit to serve: `Err` says why not.
-    fn ready(&self) -> Result<(), String>;
+    /// What somebody who helps wants to see of this node, without secrets.
+    fn support(&self) -> Pending<'_, SupportBundle>;
+    /// Whether this node is fit to serve; with `write`, whether a change with its audit event can commit through it
+    /// now. `Err` says why not.
+    fn ready(&self, write: bool) -> Result<(), String>;
+    /// A request was answered: for the metrics.
+    fn answered(&self, method: &str, route: &str, status: u16, took: std::time::Duration) {
+        let _ = (method, route, status, took);
+    }
 }
 
 /// What a node that is in no cluster yet can be told at its control socket.

@@ -11,9 +11,12 @@ use crate::consensus::{CoreApply, NodeConsensus};
 use crate::fitness::{self, Fitness};
 use crate::home::{Home, HomeError};
 use crate::housekeeping;
+use crate::meter::Meter;
 use crate::operations::NodeOperations;
+use crate::otlp::{self, Target};
 use crate::pages::NodePages;
 use crate::public_tls::{PublicTls, PublicTlsError};
+use crate::pulse::Pulse;
 use crate::recordings::NodeRecordings;
 use crate::segments::{LocalSegments, Segments};
 use crate::sessions::NodeSessions;
@@ -41,6 +44,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -131,15 +135,11 @@ pub struct Running {
     /// Live sessions.
     pub sessions: Arc<NodeSessions>,
     /// The HTTPS identity.
-    pub public_tls: PublicTls,
+    pub public_tls: Arc<PublicTls>,
     /// Clocks.
     pub skew: Arc<Skew>,
     /// Since when this node leads.
     pub leading: Arc<Leading>,
-    /// The log on this node's disk.
-    pub log: LogStore,
-    /// The segments on this node's disk.
-    pub segments: Arc<SegmentStore>,
     /// What operators ask for.
     pub(crate) operations: Arc<NodeOperations>,
     /// Whether this node is fit to lead.
@@ -177,6 +177,7 @@ pub struct Appliance {
     stop: CancellationToken,
     tasks: TaskTracker,
     fatal: Arc<dyn Fn(&str) + Send + Sync>,
+    telemetry: watch::Sender<Option<Target>>,
 }
 
 /// What the control socket can ask of a node before its cluster serves.
@@ -189,6 +190,7 @@ impl Appliance {
         fatal: Arc<dyn Fn(&str) + Send + Sync>,
     ) -> Result<Arc<Self>, ApplianceError> {
         let home = Home::open(&config.data_dir)?;
+        let telemetry = watch::Sender::new(otlp::target(&config));
         let control = palisade_web::bind_control(&config.control_socket)?;
         let web = listen("web_listen", config.web_listen).await?;
         let ssh = listen("ssh_listen", config.ssh_listen).await?;
@@ -209,7 +211,18 @@ impl Appliance {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             fatal,
+            telemetry,
         }))
+    }
+
+    /// Takes over from a configuration what can be changed while the node runs.
+    pub fn reconfigure(&self, config: &Config) {
+        let target = otlp::target(config);
+        self.telemetry.send_if_modified(|now| {
+            let changed = *now != target;
+            *now = target;
+            changed
+        });
     }
 
     /// Runs until `shutdown` is ready, then stops in order.
@@ -251,10 +264,13 @@ impl Appliance {
         let key = ClusterKey::from_file(&path).map_err(|source| ApplianceError::Key { path, source })?;
         let before = identity.complete;
         let on_fatal = Some(self.fatal.clone());
+        let meter = Meter::new();
+        let syncs = meter.clone();
         let options = LogOptions {
             on_full: OnFull::Wait,
             must_exist: before,
             on_fatal: on_fatal.clone(),
+            on_sync: Some(Arc::new(move |took| syncs.sync(took))),
             ..LogOptions::default()
         };
         let log = LogStore::open(&self.home.dir().join("raft"), options)?;
@@ -293,7 +309,7 @@ impl Appliance {
         let raft =
             RaftNode::start(raft_config, tls, log.clone(), state.clone(), apply.clone(), local).await?;
         removed.follow(raft.applied_watch());
-        let consensus = NodeConsensus::start(Arc::new(raft), state, &apply);
+        let consensus = NodeConsensus::start(Arc::new(raft), state, &apply, meter);
         let group = Arc::new(Group {
             consensus,
             log,
@@ -387,6 +403,10 @@ impl Appliance {
         clock::listen(group.consensus.raft());
         clock::compare(group.consensus.raft(), &skew).await;
         let leading = Arc::new(Leading::default());
+        let public_tls = Arc::new(PublicTls::new(&config, kv, &authorities, now())?);
+        let pulse = Pulse::new();
+        pulse.start(&group.consensus, &group.segments, config.audit_recent, &self.stop);
+        let started = now();
         let operations = Arc::new(NodeOperations {
             leading: leading.clone(),
             consensus: group.consensus.clone(),
@@ -395,12 +415,18 @@ impl Appliance {
             log: group.log.clone(),
             segments: group.segments.clone(),
             pages: pages.clone(),
+            recordings: recordings.clone(),
             sessions: sessions.clone(),
             skew: skew.clone(),
+            home: self.home.clone(),
+            public_tls: public_tls.clone(),
+            pulse,
+            started,
+            config: config.clone(),
         });
         operations.listen();
+        otlp::start(&operations, self.telemetry.subscribe(), &self.stop);
         *self.operations.lock() = Some(operations.clone());
-        let public_tls = PublicTls::new(&config, kv, &authorities, now())?;
         let tls = public_tls.watch();
         let running = Arc::new(Running {
             config,
@@ -414,12 +440,10 @@ impl Appliance {
             public_tls,
             skew,
             leading,
-            log: group.log.clone(),
-            segments: group.segments.clone(),
             operations: operations.clone(),
             fitness: Fitness::default(),
             unheard: Mutex::default(),
-            started: now(),
+            started,
         });
         fitness::listen(&running);
         housekeeping::start(&running, &self.stop);
@@ -537,7 +561,7 @@ impl Appliance {
         }
         let operations = self.operations.lock().clone();
         match operations {
-            Some(operations) => Ok(operations.status().await),
+            Some(operations) => Ok(operations.cluster_status().await),
             None => Err(OperationFailed("this node is stopping".into())),
         }
     }

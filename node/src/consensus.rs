@@ -2,6 +2,7 @@
 
 use crate::clock::now;
 use crate::host_table::HostTable;
+use crate::meter::Meter;
 use palisade_core::command::{Actor, Command, Entry, Reply};
 use palisade_core::hosts::Hosts;
 use palisade_core::kv::{Kv, KvFault};
@@ -51,11 +52,13 @@ pub struct NodeConsensus {
     state: StateStore,
     hosts: Arc<HostTable>,
     policy: watch::Receiver<u64>,
+    meter: Meter,
 }
 
 impl NodeConsensus {
-    /// On a running group, which applies by `apply`. Starts the task that counts policy changes, which ends with the group.
-    pub fn start(raft: Arc<RaftNode>, state: StateStore, apply: &CoreApply) -> Arc<Self> {
+    /// On a running group, which applies by `apply`; counts in `meter`. Starts the task that counts policy changes, which
+    /// ends with the group.
+    pub fn start(raft: Arc<RaftNode>, state: StateStore, apply: &CoreApply, meter: Meter) -> Arc<Self> {
         let (sender, policy) = watch::channel(0u64);
         let mut applied = raft.applied_watch();
         tokio::spawn(async move {
@@ -79,7 +82,13 @@ impl NodeConsensus {
             state,
             hosts: Arc::clone(&apply.hosts),
             policy,
+            meter,
         })
+    }
+
+    /// What this node counts.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// The group.
@@ -128,6 +137,7 @@ impl Consensus for NodeConsensus {
         id: RequestId,
         command: Command,
     ) -> Pending<'_, Result<Reply, Unavailable>> {
+        let (word, mark, began) = (command.word(), Meter::mark(&command), Instant::now());
         let entry = Entry {
             id,
             now: now(),
@@ -140,8 +150,12 @@ impl Consensus for NodeConsensus {
                 .raft
                 .propose(entry.to_bytes(), Instant::now() + PROPOSE_FOR)
                 .await
-                .map_err(unavailable)?;
-            Reply::from_bytes(&reply.bytes).map_err(|e| Unavailable::Fault(e.to_string()))
+                .map_err(unavailable)
+                .and_then(|reply| {
+                    Reply::from_bytes(&reply.bytes).map_err(|e| Unavailable::Fault(e.to_string()))
+                });
+            self.meter.proposed(word, mark, &reply, began.elapsed());
+            reply
         })
     }
 

@@ -5,6 +5,7 @@
 //! to do better.
 
 use crate::appliance::Running;
+use crate::health;
 use bytes::Bytes;
 use palisade_core::name::NodeId;
 use palisade_core::record::{HostAddr, NodeSpec};
@@ -29,23 +30,12 @@ const ASK: Duration = Duration::from_millis(500);
 const KNOCK: Duration = Duration::from_secs(2);
 /// A port that has not answered for this long is out of people's reach.
 const OUT_OF_REACH: Duration = Duration::from_secs(6);
-/// A duty of the leader that has failed for this long is stuck.
-const STUCK: Duration = Duration::from_secs(20);
 /// After a hand-over the next one waits: two sick nodes do not throw leadership to and fro.
 const PAUSE: Duration = Duration::from_secs(30);
-
-/// Since when something has failed without a success in between, and why it did last.
-#[derive(Debug, Clone)]
-struct Failing {
-    since: Instant,
-    why: String,
-}
 
 /// What this node keeps in mind of itself and the others.
 #[derive(Debug, Default)]
 pub(crate) struct Fitness {
-    /// Duties of a leader that fail, by name.
-    duties: Mutex<BTreeMap<&'static str, Failing>>,
     /// Nodes whose HTTPS port does not answer, and since when.
     silent: Mutex<BTreeMap<NodeId, Instant>>,
     /// The last time that leadership was given away for this.
@@ -53,38 +43,6 @@ pub(crate) struct Fitness {
 }
 
 impl Fitness {
-    /// A duty was done, or failed.
-    pub(crate) fn note(&self, duty: &'static str, outcome: Result<(), String>) {
-        let mut duties = self.duties.lock();
-        match outcome {
-            Ok(()) => {
-                duties.remove(duty);
-            }
-            Err(why) => {
-                duties
-                    .entry(duty)
-                    .and_modify(|failing| failing.why.clone_from(&why))
-                    .or_insert_with(|| Failing {
-                        since: Instant::now(),
-                        why,
-                    });
-            }
-        }
-    }
-
-    /// A duty that has failed for too long, and why.
-    pub(crate) fn stuck(&self) -> Option<String> {
-        let duties = self.duties.lock();
-        let stuck = duties.iter().find(|(_, failing)| failing.since.elapsed() > STUCK);
-        stuck.map(|(duty, failing)| {
-            format!(
-                "{duty} has failed for {} s: {}",
-                failing.since.elapsed().as_secs(),
-                failing.why
-            )
-        })
-    }
-
     fn knocked(&self, node: NodeId, answered: bool) {
         let mut silent = self.silent.lock();
         if answered {
@@ -152,16 +110,9 @@ pub(crate) fn listen(node: &Arc<Running>) {
 }
 
 fn report(node: &Running) -> Report {
-    let full = node.log.sync_stats().no_space || !node.segments.has_room();
-    let unfit = if full {
-        Some("its disk is full".to_owned())
-    } else if node.consensus.raft().status().draining {
-        Some("it is stopping".to_owned())
-    } else {
-        node.fitness.stuck()
-    };
+    let leads = node.consensus.raft().status().role == Role::Leader;
     Report {
-        unfit,
+        unfit: health::fit_to_lead(&node.operations.signs(), leads).err(),
         out_of_reach: node.fitness.out_of_reach(),
     }
 }
@@ -305,21 +256,5 @@ mod tests {
             let found = successor(1, own, &others, 3).map(|(id, _)| id);
             assert_eq!(found, next, "{what}");
         }
-    }
-
-    #[test]
-    fn a_duty_is_stuck_when_it_has_failed_without_a_success_for_long() {
-        let fitness = Fitness::default();
-        fitness.note("sealing", Err("no space".into()));
-        assert_eq!(fitness.stuck(), None);
-        let long_ago = Instant::now()
-            .checked_sub(STUCK + Duration::from_secs(2))
-            .expect("not just booted");
-        fitness.duties.lock().get_mut("sealing").expect("noted").since = long_ago;
-        fitness.note("sealing", Err("still none".into()));
-        let said = fitness.stuck().expect("it is stuck");
-        assert!(said.contains("sealing has failed for 22 s: still none"), "{said}");
-        fitness.note("sealing", Ok(()));
-        assert_eq!(fitness.stuck(), None);
     }
 }

@@ -62,8 +62,7 @@ pub(crate) fn start(node: &Arc<Running>, stop: &CancellationToken) {
         members(&node).await
     });
     every(node, stop, "audit head", HEAD_EVERY, |node| async move {
-        let done = audit_head(&node).await;
-        duty(&node, "signing the head of the audit log", done)
+        audit_head(&node).await
     });
     every(node, stop, "fitness", FITNESS_EVERY, |node| async move {
         fitness::lead_or_leave(&node).await
@@ -81,8 +80,7 @@ pub(crate) fn start(node: &Arc<Running>, stop: &CancellationToken) {
         repair(&node).await
     });
     every(node, stop, "audit pages", PAGES_EVERY, |node| async move {
-        let done = seal_pages(&node).await;
-        duty(&node, "sealing pages of the audit log", done)
+        seal_pages(&node).await
     });
     every(node, stop, "audit page repair", REPAIR_EVERY, |node| async move {
         repair_pages(&node).await
@@ -115,13 +113,6 @@ where
             }
         }
     });
-}
-
-/// Remembers how a duty of the leader went: one that is stuck makes it give leadership up.
-fn duty(node: &Running, what: &'static str, done: Step) -> Step {
-    node.fitness
-        .note(what, done.as_ref().map(|_| ()).map_err(ToString::to_string));
-    done
 }
 
 fn leads(node: &Running) -> bool {

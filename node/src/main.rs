@@ -5,7 +5,10 @@ use palisade_core::name::Name;
 use palisade_node::agent;
 use palisade_node::appliance::Appliance;
 use palisade_node::config::{Config, LogForm};
-use std::path::PathBuf;
+use palisade_node::logging::Log;
+use palisade_node::{reload, setup};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,6 +48,11 @@ enum Commands {
         #[arg(long)]
         set_aside: bool,
     },
+    /// Write a commented configuration for this machine.
+    Configure {
+        #[command(flatten)]
+        answers: setup::Answers,
+    },
     /// Look at the configuration.
     Config {
         #[command(subcommand)]
@@ -63,11 +71,15 @@ enum AgentCommands {
     Join {
         #[command(flatten)]
         at: AgentAt,
-        /// The token.
-        token: String,
-        /// HTTPS addresses of nodes, NAME:PORT.
-        #[arg(required = true)]
-        addresses: Vec<String>,
+        /// The token (or - to read it), unless it comes otherwise, then HTTPS addresses of nodes, NAME:PORT.
+        ///
+        /// The token is a secret for as long as it is valid. As an argument other accounts of this machine can see it:
+        /// give it by --token-file, as - on the input, or in PALISADE_JOIN_TOKEN instead.
+        #[arg(required = true, value_names = ["TOKEN", "ADDRESS"])]
+        words: Vec<String>,
+        /// Read the token from this file.
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
     },
 }
 
@@ -92,6 +104,15 @@ enum ConfigCommands {
         #[arg(default_value = "/etc/palisade/palisade.yaml")]
         file: PathBuf,
     },
+    /// Show every value that is in force, and where it comes from.
+    Show {
+        /// The configuration file.
+        #[arg(default_value = "/etc/palisade/palisade.yaml")]
+        file: PathBuf,
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -105,15 +126,29 @@ fn main() -> ExitCode {
             }
             Err(faults) => refuse(&faults),
         },
+        Commands::Config {
+            command: ConfigCommands::Show { file, json },
+        } => say(setup::show(&file, json)),
+        Commands::Configure { answers } => say(setup::configure(&answers)),
         Commands::Agent { command } => agent(command),
         Commands::Repair { config, set_aside } => match Config::load(&config) {
             Ok(config) => repair(&config, set_aside),
             Err(faults) => refuse(&faults),
         },
         Commands::Node { config } => match Config::load(&config) {
-            Ok(config) => node(config),
+            Ok(loaded) => node(&config, loaded),
             Err(faults) => refuse(&faults),
         },
+    }
+}
+
+fn say(done: Result<String, String>) -> ExitCode {
+    match done {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => refuse(&why),
     }
 }
 
@@ -162,16 +197,57 @@ fn agent_config(at: AgentAt) -> Result<agent::Config, String> {
     Ok(config)
 }
 
+/// Token and addresses, however the token was given.
+fn agent_token(mut words: Vec<String>, file: Option<PathBuf>) -> Result<(String, Vec<String>), String> {
+    const VARIABLE: &str = "PALISADE_JOIN_TOKEN";
+    let read = |mut from: &mut dyn std::io::Read, what: &str| {
+        let mut text = String::new();
+        match std::io::Read::take(&mut from, 4096).read_to_string(&mut text) {
+            Ok(_) => Ok(text.trim().to_owned()),
+            Err(e) => Err(format!("{what}: {e}")),
+        }
+    };
+    let first = words.first().cloned().unwrap_or_default();
+    let token = if let Some(path) = file {
+        let what = path.display().to_string();
+        let mut file = std::fs::File::open(&path).map_err(|e| format!("{what}: {e}"))?;
+        read(&mut file, &what)?
+    } else if first == "-" {
+        words.remove(0);
+        read(&mut std::io::stdin().lock(), "the input")?
+    } else if first.starts_with("pj1.") || (words.len() > 1 && std::env::var_os(VARIABLE).is_none()) {
+        eprintln!(
+            "warning: a token in the arguments can be seen by other accounts of this machine and stays in the shell's history: use --token-file, - or {VARIABLE}"
+        );
+        words.remove(0)
+    } else {
+        std::env::var(VARIABLE).map_err(|_| {
+            format!("there is no token: give it by --token-file FILE, as - on the input, or in {VARIABLE}")
+        })?
+    };
+    if words.is_empty() {
+        return Err("there is no address of a node: NAME:PORT".into());
+    }
+    Ok((token, words))
+}
+
 fn agent(command: AgentCommands) -> ExitCode {
     let (at, joins) = match command {
         AgentCommands::Start { at } => (at, None),
-        AgentCommands::Join { at, token, addresses } => (at, Some((token, addresses))),
+        AgentCommands::Join {
+            at,
+            words,
+            token_file,
+        } => match agent_token(words, token_file) {
+            Ok(given) => (at, Some(given)),
+            Err(why) => return refuse(&why),
+        },
     };
     let config = match agent_config(at) {
         Ok(config) => config,
         Err(why) => return refuse(&why),
     };
-    if let Err(code) = begin(config.log) {
+    if let Err(code) = begin(config.log, "info") {
         return code;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -210,8 +286,8 @@ fn agent(command: AgentCommands) -> ExitCode {
 }
 
 /// What every long-running program of ours does first.
-fn begin(log: LogForm) -> Result<(), ExitCode> {
-    start_log(log);
+fn begin(form: LogForm, level: &str) -> Result<Log, ExitCode> {
+    let log = Log::start(form, level);
     // Keys are in this process's memory: no core dump, and no other process of the same user may read it.
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(error = %error, "core dumps could not be switched off");
@@ -222,13 +298,14 @@ fn begin(log: LogForm) -> Result<(), ExitCode> {
     {
         return Err(refuse(&"a second TLS provider is linked in"));
     }
-    Ok(())
+    Ok(log)
 }
 
-fn node(config: Config) -> ExitCode {
-    if let Err(code) = begin(config.log) {
-        return code;
-    }
+fn node(file: &Path, config: Config) -> ExitCode {
+    let log = match begin(config.log, &config.log_level) {
+        Ok(log) => log,
+        Err(code) => return code,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error),
@@ -240,14 +317,22 @@ fn node(config: Config) -> ExitCode {
             eprintln!("palisade: {why}");
             std::process::abort();
         });
+        let mut hangup = signal(SignalKind::hangup()).map_err(signal_error)?;
+        let mut current = config.clone();
         let appliance = Appliance::new(config, fatal).await?;
         let mut term = signal(SignalKind::terminate()).map_err(signal_error)?;
         let mut int = signal(SignalKind::interrupt()).map_err(signal_error)?;
         appliance
             .run(async {
-                tokio::select! {
-                    _ = term.recv() => {}
-                    _ = int.recv() => {}
+                loop {
+                    tokio::select! {
+                        _ = term.recv() => return,
+                        _ = int.recv() => return,
+                        _ = hangup.recv() => {
+                            current = reload::reload(file, current, &log);
+                            appliance.reconfigure(&current);
+                        }
+                    }
                 }
             })
             .await
@@ -265,16 +350,4 @@ fn node(config: Config) -> ExitCode {
 
 fn signal_error(error: std::io::Error) -> palisade_node::appliance::ApplianceError {
     palisade_node::appliance::ApplianceError::Cluster(format!("signals cannot be received: {error}"))
-}
-
-fn start_log(form: LogForm) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PALISADE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=error,sled=warn,russh=warn"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match form {
-        LogForm::Json => builder.json().init(),
-        LogForm::Text => builder.with_ansi(false).init(),
-    }
 }

@@ -26,14 +26,19 @@ pub(crate) struct Member {
     pub(crate) silent_ms: Option<u64>,
 }
 
-/// How many voters may still be lost without losing the quorum; below zero there is none.
-pub(crate) fn tolerance<'a>(members: impl IntoIterator<Item = &'a Member>) -> i64 {
+/// How many voters may still be lost without losing the quorum; below zero there is none. Of each member: whether it
+/// votes, and whether it answers.
+pub(crate) fn tolerance(members: impl IntoIterator<Item = (bool, bool)>) -> i64 {
     let (mut voters, mut answering) = (0_i64, 0_i64);
-    for member in members.into_iter().filter(|m| m.voter) {
+    for (_, answers) in members.into_iter().filter(|(votes, _)| *votes) {
         voters += 1;
-        answering += i64::from(member.answers);
+        answering += i64::from(answers);
     }
     answering - (voters / 2 + 1)
+}
+
+fn tolerance_of<'a>(members: impl IntoIterator<Item = &'a Member>) -> i64 {
+    tolerance(members.into_iter().map(|m| (m.voter, m.answers)))
 }
 
 fn find<'a>(members: &'a [Member], name: &Name) -> Result<&'a Member, String> {
@@ -55,7 +60,7 @@ pub(crate) fn may_remove(members: &[Member], node: &Name) -> Result<NodeId, Stri
     if members.len() == 1 {
         return Err("this is the only node: a cluster is not left by its last node".into());
     }
-    let after = tolerance(members.iter().filter(|m| m.id != leaving.id));
+    let after = tolerance_of(members.iter().filter(|m| m.id != leaving.id));
     if leaving.voter && after < 0 {
         let silent = silent(members, node);
         return Err(if silent.is_empty() {
@@ -99,7 +104,7 @@ pub(crate) fn may_replace(
     };
     let both: Vec<Member> = members.iter().map(votes).collect();
     let after: Vec<Member> = both.iter().filter(|m| m.id != leaving.id).cloned().collect();
-    if tolerance(&both) < 0 || tolerance(&after) < 0 {
+    if tolerance_of(&both) < 0 || tolerance_of(&after) < 0 {
         return Err(format!(
             "with {with} in place of {old} the cluster would have no quorum, because {} does not answer: start that first",
             silent.join(", ")
@@ -116,7 +121,7 @@ fn may_clean(members: &[Member], gone: &Member) -> bool {
     let stay = || members.iter().filter(|m| m.id != gone.id);
     !gone.answers
         && stay().filter(|m| m.voter).count() >= VOTERS_KEPT
-        && tolerance(stay()) >= tolerance(members).max(0)
+        && tolerance_of(stay()) >= tolerance_of(members).max(0)
 }
 
 /// The member that clean-up takes out now, and for how many milliseconds it was silent.
@@ -153,7 +158,12 @@ impl Member {
 impl NodeOperations {
     /// The members as the leader sees them now.
     pub(crate) async fn members(&self) -> Vec<Member> {
-        self.status().await.nodes.iter().filter_map(Member::of).collect()
+        self.cluster_status()
+            .await
+            .nodes
+            .iter()
+            .filter_map(Member::of)
+            .collect()
     }
 
     pub(crate) async fn remove(&self, actor: Actor, node: &Name) -> Result<(), OperationFailed> {
@@ -249,7 +259,7 @@ mod tests {
             ("n1 n2 n3 n4 n5", 2),
             ("n1 n2 n3 n4- n5-", 0),
         ] {
-            assert_eq!(tolerance(&members(words)), expected, "{words}");
+            assert_eq!(tolerance_of(&members(words)), expected, "{words}");
         }
     }
 

@@ -1,27 +1,29 @@
 //! The [`Operations`] port: what operators do with the cluster itself, and how it is doing.
 
 use crate::appliance::Leading;
-use crate::clock::{self, Skew, now};
+use crate::clock::{Skew, now};
+use crate::config::Config;
 use crate::consensus::NodeConsensus;
-use crate::membership;
+use crate::health;
+use crate::home::Home;
 use crate::metrics;
 use crate::pages::NodePages;
+use crate::public_tls::PublicTls;
+use crate::pulse::Pulse;
+use crate::recordings::NodeRecordings;
 use crate::sessions::NodeSessions;
-use bytes::Bytes;
+use crate::support;
 use palisade_ca::{Authorities, ClusterKey, PeerCertRequest, SubjectSpki, Window, sign_peer_cert};
-use palisade_core::api::{ClusterStatus, JoinReply, JoinRequest, NodeStatus, Replacement};
+use palisade_core::api::{ClusterStatus, JoinReply, JoinRequest, Replacement, SupportBundle};
 use palisade_core::command::{Actor, Command};
 use palisade_core::name::Name;
 use palisade_core::peer::PeerIdentity;
 use palisade_core::ports::{Consensus as _, OperationFailed, Operations, Pending};
 use palisade_core::record::{AuthorityType, HostAddr, NodeSpec, Record};
 use palisade_core::state;
-use palisade_core::time::{Timestamp, Ttl};
-use palisade_raft::{RaftStatus, Role};
+use palisade_core::time::Timestamp;
 use palisade_storage::{LogStore, SegmentStore};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,22 +33,8 @@ pub const PEER_LIFE_SECS: u64 = 90 * 24 * 3600;
 const BACKDATE_SECS: u64 = 300;
 /// A node whose clock is further off than this is not let in.
 const JOIN_SKEW_MS: u64 = 30_000;
-/// A node that was not heard from for this long counts as gone.
-const GONE_MS: u64 = 2_000;
-/// How far behind a node may be and still be called ready.
-const READY_LAG: u64 = 5_000;
-/// What nodes ask the leader.
-const SEEN: &str = "cluster.seen";
-
-/// What the leader sees of a node.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Seen {
-    lag: Option<u64>,
-    last_contact_ms: Option<u64>,
-    /// For how long it has been silent: since it was heard from, or since this leader leads.
-    #[serde(default)]
-    silent_ms: Option<u64>,
-}
+/// What the log keeps free on its disk: below it, it takes no changes.
+pub(crate) const LOG_RESERVE: u64 = 64 << 20;
 
 /// The port.
 pub struct NodeOperations {
@@ -56,69 +44,22 @@ pub struct NodeOperations {
     pub(crate) log: LogStore,
     pub(crate) segments: Arc<SegmentStore>,
     pub(crate) pages: Arc<NodePages>,
+    pub(crate) recordings: Arc<NodeRecordings>,
     pub(crate) sessions: Arc<NodeSessions>,
     pub(crate) skew: Arc<Skew>,
     pub(crate) leading: Arc<Leading>,
+    pub(crate) home: Home,
+    pub(crate) public_tls: Arc<PublicTls>,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) started: Timestamp,
+    pub(crate) config: Config,
 }
 
 pub(crate) fn failed(error: impl std::fmt::Display) -> OperationFailed {
     OperationFailed(error.to_string())
 }
 
-fn seen(status: &RaftStatus, leading: &Leading) -> BTreeMap<u64, Seen> {
-    let led_ms = leading.for_ms(status);
-    let one = |(id, peer): (&u64, &palisade_raft::PeerStatus)| {
-        let own = *id == status.id;
-        (
-            *id,
-            Seen {
-                lag: peer.lag,
-                last_contact_ms: if own { Some(0) } else { peer.last_contact_ms },
-                silent_ms: Some(if own {
-                    0
-                } else {
-                    peer.last_contact_ms.unwrap_or(led_ms)
-                }),
-            },
-        )
-    };
-    status.nodes.iter().map(one).collect()
-}
-
 impl NodeOperations {
-    /// Answers the other nodes' questions about what this node sees as leader.
-    pub fn listen(self: &Arc<Self>) {
-        let raft = self.consensus.raft().clone();
-        let (asked, leading) = (Arc::downgrade(&raft), self.leading.clone());
-        raft.on_call(SEEN, move |_, _| {
-            let answer = asked.upgrade().map(|raft| seen(&raft.status(), &leading));
-            let bytes = serde_json::to_vec(&answer.unwrap_or_default())
-                .map(Bytes::from)
-                .map_err(|e| e.to_string());
-            Box::pin(async move { bytes })
-        });
-    }
-
-    async fn leaders_view(&self, status: &RaftStatus) -> BTreeMap<u64, Seen> {
-        match status.leader {
-            Some(leader) if leader == status.id => seen(status, &self.leading),
-            Some(leader) => {
-                let asked = self.consensus.raft().peers().call(
-                    leader,
-                    SEEN,
-                    Bytes::new(),
-                    Duration::from_millis(500),
-                );
-                asked
-                    .await
-                    .ok()
-                    .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-                    .unwrap_or_default()
-            }
-            None => BTreeMap::new(),
-        }
-    }
-
     async fn admit(&self, request: JoinRequest, addr: String) -> Result<JoinReply, OperationFailed> {
         let kv = self.consensus.store();
         let cluster = state::cluster(kv)
@@ -195,141 +136,6 @@ impl NodeOperations {
                 .collect(),
         })
     }
-
-    pub(crate) async fn status(&self) -> ClusterStatus {
-        let raft = self.consensus.raft();
-        let status = raft.status();
-        let kv = self.consensus.store();
-        let cluster = state::cluster(kv).ok().flatten();
-        let records = state::records::<NodeSpec>(kv).unwrap_or_default();
-        let leaders = self.leaders_view(&status).await;
-        let quorum = self
-            .consensus
-            .raft()
-            .lease()
-            .is_ok_and(|lease| lease.age_ms < GONE_MS);
-        let mut nodes: Vec<NodeStatus> = records
-            .iter()
-            .map(|record| {
-                let (id, spec) = (record.spec.id, &record.spec);
-                let member = status.nodes.get(&id);
-                let seen = leaders.get(&id);
-                let reachable =
-                    id == status.id || seen.is_some_and(|s| s.last_contact_ms.is_some_and(|ms| ms < GONE_MS));
-                let voter = member.is_some_and(|m| m.voter);
-                let role = match (status.leader == Some(id), voter) {
-                    (true, _) => "leader",
-                    (false, true) => "follower",
-                    (false, false) if member.is_some() => "learner",
-                    (false, false) => "joining",
-                };
-                NodeStatus {
-                    id,
-                    name: record.metadata.name.to_string(),
-                    role: role.to_owned(),
-                    voter,
-                    peer_addr: spec.peer_addr.clone(),
-                    web_addr: spec.web_addr.clone(),
-                    ssh_addr: spec.ssh_addr.clone(),
-                    lag: seen.and_then(|s| s.lag),
-                    last_contact_ms: seen.and_then(|s| s.last_contact_ms),
-                    reachable,
-                    silent_ms: seen.and_then(|s| s.silent_ms),
-                    removed_in_secs: None,
-                }
-            })
-            .collect();
-        let after = state::maintenance_config(kv).unwrap_or_default().dead_node_after;
-        if let Some(after) = after.filter(|_| quorum) {
-            membership::count_down(&mut nodes, after.ms());
-        }
-        let voters = nodes.iter().filter(|n| n.voter).count();
-        let answering = nodes.iter().filter(|n| n.voter && n.reachable).count();
-        let needed = voters / 2 + 1;
-        let stats = self.log.sync_stats();
-        let mut report = ClusterStatus {
-            cluster: cluster.as_ref().map(|c| c.name.to_string()).unwrap_or_default(),
-            cluster_id: cluster.map(|c| c.id.to_string()).unwrap_or_default(),
-            ca_pin: palisade_ca::public_authority(kv, AuthorityType::Tls)
-                .map(|spec| spec.pin)
-                .unwrap_or_default(),
-            node: status.id,
-            leader: status.leader,
-            term: status.term,
-            last_index: status.last_log,
-            applied_index: status.applied,
-            quorum,
-            failure_tolerance: if quorum {
-                answering.saturating_sub(needed) as u64
-            } else {
-                0
-            },
-            disk_free_bytes: self.segments.free_bytes(),
-            fsync_p99_us: u64::try_from(stats.p99.as_micros()).unwrap_or(u64::MAX),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            nodes,
-            advice: Vec::new(),
-        };
-        report.advice = advice(&report, stats.no_space, self.skew.worst_ms());
-        report
-    }
-}
-
-/// The next action, in words.
-fn advice(status: &ClusterStatus, no_space: bool, skew_ms: u64) -> Vec<String> {
-    let mut advice = Vec::new();
-    if !status.quorum {
-        advice.push(
-            "there is no quorum: start the nodes that are down; running sessions go on, new ones are refused"
-                .into(),
-        );
-    }
-    for node in status.nodes.iter().filter(|n| status.quorum && !n.reachable) {
-        advice.push(format!(
-            "node {} does not answer: start it, or take it out with `palctl cluster leave {}`",
-            node.name, node.name
-        ));
-    }
-    for node in &status.nodes {
-        if let Some(secs) = node.removed_in_secs {
-            advice.push(format!(
-                "node {} is taken out of the cluster in {}, as `cluster_maintenance_config` says: start it before, \
-                 or `palctl edit cluster_maintenance_config/cluster-maintenance-config`",
-                node.name,
-                Ttl::secs(secs)
-            ));
-        }
-    }
-    for node in status
-        .nodes
-        .iter()
-        .filter(|n| n.role == "learner" || n.role == "joining")
-    {
-        advice.push(format!(
-            "node {} is catching up and does not vote yet: wait",
-            node.name
-        ));
-    }
-    match status.nodes.iter().filter(|n| n.voter).count() {
-        1 => advice.push("one voter survives no failure: join two more nodes".into()),
-        2 | 4 => advice.push(
-            "an even number of voters survives no more failures than one fewer: join one more node".into(),
-        ),
-        _ => {}
-    }
-    if skew_ms > clock::WARN_MS {
-        advice.push(format!(
-            "the clocks of two nodes differ by {} s: set them by NTP",
-            skew_ms / 1000
-        ));
-    }
-    if no_space {
-        advice.push(
-            "this node's disk is nearly full and takes no changes: free some space, it recovers by itself"
-                .into(),
-        );
-    }
-    advice
 }
 
 /// What the cluster key is wrapped for: this node of this cluster.
@@ -368,7 +174,7 @@ pub fn sign_peer(
 
 impl Operations for NodeOperations {
     fn status(&self) -> Pending<'_, ClusterStatus> {
-        Box::pin(self.status())
+        Box::pin(self.cluster_status())
     }
 
     fn admit<'a>(
@@ -417,22 +223,20 @@ impl Operations for NodeOperations {
         metrics::text(self)
     }
 
-    fn ready(&self) -> Result<(), String> {
-        self.consensus.may_decide().map_err(|e| e.to_string())?;
-        let status = self.consensus.raft().status();
-        let lag = status.committed.saturating_sub(status.applied);
-        if lag > READY_LAG {
-            return Err(format!("this node is {lag} entries behind"));
-        }
-        if status.role == Role::Stopped || status.draining {
-            return Err("this node is stopping".into());
-        }
-        let stats = self.log.sync_stats();
-        if stats.no_space {
-            return Err("the disk is full: neither changes nor audit events can be written".into());
-        }
-        stats
-            .last_error
-            .map_or(Ok(()), |error| Err(format!("the disk failed: {error}")))
+    fn support(&self) -> Pending<'_, SupportBundle> {
+        Box::pin(support::bundle(self))
+    }
+
+    fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
+        self.consensus.meter().request(method, route, status, took);
+    }
+
+    fn ready(&self, write: bool) -> Result<(), String> {
+        let decide = if write {
+            health::ready_to_write
+        } else {
+            health::ready
+        };
+        decide(&self.signs())
     }
 }

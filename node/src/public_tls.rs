@@ -124,6 +124,11 @@ impl PublicTls {
         self.current.subscribe()
     }
 
+    /// The last moment of the certificate in use.
+    pub fn ends(&self) -> Timestamp {
+        *self.ends.lock()
+    }
+
     /// Makes new ones if the certificate nears its end; true if it did.
     pub fn renew_if_due(
         &self,

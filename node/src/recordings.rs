@@ -15,7 +15,9 @@ use palisade_core::state;
 use palisade_session::recording::{CastHeader, CastWriter, Chain, DataKey, Played, event_line};
 use palisade_storage::SegmentName;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// The port.
@@ -24,6 +26,7 @@ pub struct NodeRecordings {
     segments: Arc<Segments>,
     key: Arc<ClusterKey>,
     cluster_id: String,
+    missing: AtomicU64,
     this: Weak<NodeRecordings>,
 }
 
@@ -40,6 +43,7 @@ impl NodeRecordings {
             segments,
             key,
             cluster_id: cluster_id.to_owned(),
+            missing: AtomicU64::new(0),
             this: this.clone(),
         })
     }
@@ -99,8 +103,20 @@ impl NodeRecordings {
         Ok((next, last))
     }
 
+    /// How many chunks this node lacks, as of the last repair.
+    pub fn missing(&self) -> u64 {
+        self.missing.load(Ordering::Relaxed)
+    }
+
     /// Fetches chunks that this node lacks and others have. Answers how many.
     pub async fn repair(&self) -> Result<u32, Unavailable> {
+        let mut missing = 0;
+        let repaired = self.repair_rows(&mut missing).await;
+        self.missing.store(missing, Ordering::Relaxed);
+        repaired
+    }
+
+    async fn repair_rows(&self, missing: &mut u64) -> Result<u32, Unavailable> {
         let mut fetched = 0;
         let mut after: Option<String> = None;
         loop {
@@ -122,6 +138,7 @@ impl NodeRecordings {
                 if row.spec.completeness == Completeness::Live || held >= row.spec.chunks as usize {
                     continue;
                 }
+                *missing += u64::from(row.spec.chunks) - held as u64;
                 for (name, node) in self.locate(&row.spec.session).await?.chunks {
                     let Some(node) = node else { continue };
                     let bytes = self.fetch(&name, Some(node)).await?;
@@ -132,6 +149,7 @@ impl NodeRecordings {
                         .map_err(fault)?;
                     if stored == name {
                         fetched += 1;
+                        *missing = missing.saturating_sub(1);
                     }
                 }
             }
@@ -154,10 +172,15 @@ impl Recordings for NodeRecordings {
         seq: u32,
         bytes: Vec<u8>,
     ) -> Pending<'a, Result<(), Unavailable>> {
-        let shipped = self
-            .segments
-            .ship(session.as_str(), seq, bytes.into(), "recording");
-        Box::pin(shipped)
+        Box::pin(async move {
+            let began = Instant::now();
+            let shipped = self
+                .segments
+                .ship(session.as_str(), seq, bytes.into(), "recording")
+                .await;
+            self.consensus.meter().shipped(began.elapsed(), shipped.is_ok());
+            shipped
+        })
     }
 
     fn play<'a>(

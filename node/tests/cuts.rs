@@ -179,3 +179,35 @@ fn a_shell_at_an_agent_outlives_cuts_in_one_direction() {
     shell.send(b"exit 3\n");
     assert_eq!(shell.finish(BOUND).status.code(), Some(3));
 }
+
+/// Goal: a leader that people cannot reach does not go on leading, though its heartbeats arrive. Method: what is sent to its
+/// HTTPS port is lost, and nothing else.
+#[test]
+fn a_leader_that_nobody_reaches_hands_over() {
+    if !inside("a_leader_that_nobody_reaches_hands_over") {
+        return;
+    }
+    ip("link set lo up");
+    // The rule for what is local comes first and cannot be preceded, so it is made anew behind ours.
+    ip("rule add pref 100 lookup local");
+    ip("rule del pref 0");
+    let cluster = Cluster::start(3);
+    let sick = cluster.leader();
+    let addr = cluster.nodes[sick].web_addr();
+    let (host, port) = addr.rsplit_once(':').expect("an address has a port");
+    let cut = format!("to {host} ipproto tcp dport {port} pref 10 blackhole");
+    ip(&format!("rule add {cut}"));
+    let began = Instant::now();
+    let well = (0..3).find(|i| *i != sick).expect("there are three");
+    cluster.wait_led_by_another(well, sick);
+    println!(
+        "out of reach -> another leads: {} ms",
+        began.elapsed().as_millis()
+    );
+    let log = cluster.nodes[sick].log();
+    assert!(log.contains("out of the others' reach"), "{log}");
+    ip(&format!("rule del {cut}"));
+    cluster
+        .palctl(well, &["hosts", "add", "after", "--addr", "127.0.0.1:22"])
+        .ok();
+}

@@ -142,15 +142,24 @@ fn add_one(cluster: &Cluster, name: &str) -> Result<(), String> {
 fn a_full_disk_refuses_writes_keeps_reading_and_recovers() {
     let cluster = Cluster::unformed(1);
     let data = cluster.nodes[0].data.clone();
-    let Some(_disk) = SmallDisk::mount(&data, "192m") else {
+    let Some(_disk) = SmallDisk::mount(&data, "256m") else {
         println!("NOT RUN: this needs the right to mount a tmpfs");
         return;
     };
     cluster.spawn(0);
     cluster.palctl(0, &["cluster", "init", "--name", "test"]).ok();
     add_hosts(&cluster, 0, 0, 5);
+    cluster.wait_probe(0, "/readyz?write", 200);
 
     let ballast = fill(&data, 32 << 20);
+    // At once, also while nobody writes.
+    for path in ["/readyz", "/readyz?write"] {
+        let said = cluster.wait_probe(0, path, 503);
+        assert!(said.contains("the disk is full"), "{path}: {said}");
+    }
+    assert_eq!(cluster.probe(0, "/livez").0, 200);
+    let status = cluster.palctl(0, &["status"]).text();
+    assert!(status.contains("is full and takes no changes"), "{status}");
     let refused = retry("a refusal", BOUND, || match add_one(&cluster, "no-room") {
         Ok(()) => Err("it was written".to_owned()),
         Err(why) => Ok(why),
@@ -165,6 +174,7 @@ fn a_full_disk_refuses_writes_keeps_reading_and_recovers() {
     assert!(cluster.nodes[0].is_running(), "{}", cluster.nodes[0].log());
     fs::remove_file(&ballast).expect("it is ours");
     retry("writes to work again", BOUND, || add_one(&cluster, "room-again"));
+    cluster.wait_probe(0, "/readyz?write", 200);
 
     let ballast = fill(&data, 0);
     let _ = add_one(&cluster, "not-a-byte");

@@ -57,6 +57,23 @@ fn tests_that_documents_name_exist() {
     );
 }
 
+/// `docs/config.md` is made of the table that the code takes its defaults from.
+#[test]
+fn the_page_of_the_configuration_is_the_present_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let file = root.join(palisade_node::config::DOCUMENT);
+    let present = palisade_node::config::document();
+    if std::env::var_os("PALISADE_WRITE_DOCS").is_some() {
+        fs::write(&file, &present).expect("the tree is writable");
+    }
+    let there = fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        there == present,
+        "{} is not the present one: run this test with PALISADE_WRITE_DOCS=1",
+        file.display()
+    );
+}
+
 #[test]
 fn the_names_are_found_in_the_form_that_the_documents_use() {
     let text = "| N1 | `a/b.rs`: `one_two`, `three`; also `c.rs`: `four` |\nno `file` here";

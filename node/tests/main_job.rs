@@ -292,9 +292,27 @@ fn without_a_quorum_writes_are_refused_and_nothing_is_lost() {
         refused.contains("quorum") || refused.contains("not known"),
         "{refused}"
     );
+    // Whoever looks learns what is the matter and what to do, soon.
+    let said = cluster.wait_probe(0, "/readyz?write", 503);
+    assert!(said.contains("quorum") || said.contains("leader"), "{said}");
+    assert_eq!(cluster.probe(0, "/livez"), (200, "ok".into()));
+    let asked = Instant::now();
+    let (code, status) = {
+        let ran = cluster.palctl(0, &["status"]);
+        (ran.succeeded(), ran.text())
+    };
+    let took = asked.elapsed();
+    println!("status without a quorum: {} ms", took.as_millis());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(!code && status.contains("start n2 and n3"), "{status}");
+    assert!(status.contains("May lose:     no node"), "{status}");
     cluster.spawn(1);
     cluster.spawn(2);
     cluster.leader();
+    cluster.wait_probe(0, "/readyz?write", 200);
+    cluster.wait_voters(3);
+    let status = cluster.palctl(0, &["status"]).ok();
+    assert!(status.contains("May lose:     1 more node"), "{status}");
     let hosts = cluster.palctl(0, &["hosts", "ls", "--format", "json"]).ok();
     assert!(hosts.contains("\"kept\""), "{hosts}");
 }

@@ -71,6 +71,7 @@ fn a_stall_of_every_disk_ends_no_node() {
         cluster.wait_voters(3);
     }
     add_host(&cluster, 0, "before");
+    cluster.wait_probe(0, "/readyz?write", 200);
     fs::write(&flag, "").expect("it is ours");
     // So that there is something to sync: it is not answered as long as the disks hang.
     let mut write = cluster.palctl_command(0);
@@ -85,6 +86,15 @@ fn a_stall_of_every_disk_ends_no_node() {
         };
         (0..3).any(noticed).then_some(()).ok_or_else(String::new)
     });
+    // Who cannot write is red, on whichever node it is noticed first; and lives.
+    let said = retry("a red probe", BOUND, || {
+        let red = (0..3)
+            .map(|i| cluster.probe(i, "/readyz?write"))
+            .find(|(status, _)| *status == 503);
+        red.map(|(_, line)| line).ok_or_else(String::new)
+    });
+    println!("while the disks hang: {said}");
+    assert_eq!(cluster.probe(0, "/livez").0, 200);
     fs::remove_file(&flag).expect("it is ours");
     let waits = write.finish(BOUND);
     println!("the write that met the stall: {waits}");
@@ -95,8 +105,9 @@ fn a_stall_of_every_disk_ends_no_node() {
             false => Err(ran.complaint()),
         }
     });
-    for node in &cluster.nodes {
+    for (i, node) in cluster.nodes.iter().enumerate() {
         assert!(node.is_running(), "{}", node.log());
+        cluster.wait_probe(i, "/readyz?write", 200);
     }
     cluster.wait_converged();
     let after = hosts(&cluster, 0);

@@ -218,11 +218,6 @@ impl SegmentStore {
         })
     }
 
-    /// Whether a small segment could be stored: the disk has more than its reserve.
-    pub fn has_room(&self) -> bool {
-        self.free_bytes() > self.opts.reserve
-    }
-
     /// Stores a segment; it is durable when this returns. Storing the same again is fine.
     pub fn put(&self, session: &str, seq: u32, bytes: &[u8]) -> Result<SegmentName, SegmentError> {
         let name = SegmentName::new(session, seq, Sha256::digest(bytes).into())?;
@@ -432,6 +427,23 @@ impl SegmentStore {
     /// Bytes all segments take on the disk.
     pub fn total_bytes(&self) -> u64 {
         files::disk_use(&self.dir)
+    }
+
+    /// Whether a segment could be stored now: there is room, and a small file can be written and removed.
+    pub fn try_write(&self) -> Result<(), SegmentError> {
+        let (free, reserve) = (self.free_bytes(), self.opts.reserve);
+        if free < reserve {
+            return Err(SegmentError::NoSpace { free, reserve });
+        }
+        let tmp = self
+            .tmp
+            .join(self.next_tmp.fetch_add(1, Ordering::Relaxed).to_string());
+        // Not synced: whether the disk syncs is what the log knows best.
+        let tried = fs::write(&tmp, b"can this be written?");
+        let removed = fs::remove_file(&tmp);
+        tried
+            .and(removed)
+            .map_err(|source| SegmentError::Io { path: tmp, source })
     }
 
     /// Bytes free on the disk they are on.

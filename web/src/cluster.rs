@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use palisade_ca as ca;
 use palisade_core::api::{
     AuthorityView, ClusterStatus, HostCertificate, InitReply, InitRequest, JoinOrder, JoinReply, JoinRequest,
-    JoinToken, NewToken, Ping, Replacement, SignHost, Transfer,
+    JoinToken, NewToken, Ping, Replacement, SignHost, SupportBundle, Transfer,
 };
 use palisade_core::command::{CertPurpose, CertTerms, Command, Expect};
 use palisade_core::name::{ClusterId, Login, Name};
@@ -51,6 +51,15 @@ pub(crate) async fn status(ask: Ask) -> Result<axum::Json<ClusterStatus>, Failur
         ask.permit(&who, Verb::Read, Grant::Node, None).await?;
     }
     Ok(axum::Json(ask.app.api.operations.status().await))
+}
+
+/// `GET /v1/cluster/support`: at the control socket alone, also without a quorum.
+pub(crate) async fn support(ask: Ask) -> Result<axum::Json<SupportBundle>, Failure> {
+    if ask.peer.caller != Caller::LocalOperator {
+        ask.who(Fresh::Decision).await?;
+        return Err(only_local());
+    }
+    Ok(axum::Json(ask.app.api.operations.support().await))
 }
 
 /// `POST /v1/cluster/transfer`.

@@ -4,9 +4,9 @@
 use crate::api::App;
 use crate::error::Failure;
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use palisade_core::ports::Unavailable;
 use std::any::Any;
@@ -20,13 +20,13 @@ const BODY_IDLE: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(180);
 
 /// Puts the layers around the routes.
-pub(crate) fn layers(router: Router<App>) -> Router<App> {
+pub(crate) fn layers(router: Router<App>, app: &App) -> Router<App> {
     router
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(within_time))
         .layer(from_fn(same_site))
         .layer(RequestBodyTimeoutLayer::new(BODY_IDLE))
-        .layer(from_fn(headers))
+        .layer(from_fn_with_state(app.clone(), headers))
 }
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
@@ -64,17 +64,20 @@ fn foreign(headers: &HeaderMap) -> bool {
     }
 }
 
-async fn headers(request: Request, next: Next) -> Response {
+async fn headers(State(app): State<App>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
     // The route, never the path: that may hold an invite's token.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
+    let (status, took) = (response.status().as_u16(), began.elapsed());
+    let route = route.as_ref().map(MatchedPath::as_str).unwrap_or_default();
+    app.api.operations.answered(method.as_str(), route, status, took);
     tracing::debug!(
         %method,
-        route = route.as_ref().map(MatchedPath::as_str).unwrap_or_default(),
-        status = response.status().as_u16(),
-        took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        route,
+        status,
+        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "answered"
     );
     let headers = response.headers_mut();

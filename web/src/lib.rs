@@ -18,6 +18,7 @@ mod certs;
 mod cluster;
 mod error;
 mod guard;
+mod health;
 mod hosts;
 mod invites;
 mod issued;
@@ -35,7 +36,7 @@ mod totp;
 pub use api::{Api, Config};
 pub use caller::{Caller, Certified, Peer};
 pub use limits::Rate;
-pub use routes::{HEALTHZ, METRICS, READYZ, openapi, router};
+pub use routes::{HEALTHZ, LIVEZ, METRICS, READYZ, openapi, router};
 pub use serve::{
     ControlError, Door, Front, GUEST_PROTOCOLS, Guest, TlsError, bind_control, serve_control, serve_tls,
     tls_config,

@@ -5,9 +5,9 @@ use crate::api::{Api, App, Shared};
 use crate::ask::{Ask, Fresh};
 use crate::caller::Caller;
 use crate::error::Failure;
-use crate::{agents, audit, certs, cluster, guard, hosts, invites, login, records, sessions};
+use crate::{agents, audit, certs, cluster, guard, health, hosts, invites, login, records, sessions};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, RawQuery};
 use axum::handler::Handler;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +19,8 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 /// The liveness probe's path.
+pub const LIVEZ: &str = "/livez";
+/// Its older name.
 pub const HEALTHZ: &str = "/healthz";
 /// The readiness probe's path.
 pub const READYZ: &str = "/readyz";
@@ -32,7 +34,7 @@ pub fn router(api: Api) -> Router {
         .router
         .fallback(fallback)
         .method_not_allowed_fallback(wrong_method);
-    guard::layers(router.layer(DefaultBodyLimit::disable())).with_state(app)
+    guard::layers(router.layer(DefaultBodyLimit::disable()), &app).with_state(app)
 }
 
 /// The OpenAPI document.
@@ -48,14 +50,10 @@ async fn wrong_method() -> Failure {
     Failure::method()
 }
 
-async fn healthz() -> &'static str {
-    "ok\n"
-}
-
-async fn readyz(ask: Ask) -> Result<&'static str, Failure> {
-    match ask.app.api.operations.ready() {
-        Ok(()) => Ok("ok\n"),
-        Err(why) => Err(Failure::unavailable(why)),
+async fn readyz(ask: Ask, RawQuery(query): RawQuery) -> Response {
+    match health::wanted(query.as_deref()) {
+        Some(wanted) => health::answer(ask.app.api.operations.ready(wanted == health::Wanted::Write)),
+        None => health::unknown(),
     }
 }
 
@@ -76,12 +74,20 @@ async fn document() -> axum::Json<Value> {
 
 fn table() -> Table {
     let mut t = Table::new();
-    t.get(HEALTHZ, "healthz", "Whether the process lives", healthz)
+    t.get(LIVEZ, "livez", "Whether the process lives", health::livez)
         .open()
-        .text("text/plain");
-    t.get(READYZ, "readyz", "Whether the node is fit to serve", readyz)
+        .probe(&[]);
+    t.get(HEALTHZ, "healthz", "The same as /livez", health::livez)
         .open()
-        .text("text/plain");
+        .probe(&[]);
+    t.get(
+        READYZ,
+        "readyz",
+        "Whether the node is fit to serve; with ?write, whether it is fit to take changes",
+        readyz,
+    )
+    .open()
+    .probe(&["write"]);
     t.get(METRICS, "metrics", "Prometheus metrics", metrics)
         .text("text/plain");
     t.get(path::OPENAPI, "openapi", "This document", document)
@@ -278,6 +284,13 @@ fn table() -> Table {
     .reply::<api::HostJoinReply>();
     t.get(path::STATUS, "status", "Members, leader and lag", cluster::status)
         .reply::<api::ClusterStatus>();
+    t.get(
+        path::SUPPORT,
+        "support",
+        "What somebody who helps wants to see; at the node's control socket alone",
+        cluster::support,
+    )
+    .reply::<api::SupportBundle>();
     t.delete(
         path::NODE,
         "remove_node",
@@ -487,6 +500,16 @@ impl Entry<'_> {
 
     fn text(self, media_type: &str) {
         self.answers(StatusCode::OK, media_type, json!({"type": "string"}));
+    }
+
+    /// 200 or 503, with one line that says why.
+    fn probe(self, names: &[&str]) {
+        let entry = self.query(names);
+        let text = json!({"text/plain": {"schema": {"type": "string"}}});
+        entry.operation["responses"] = json!({
+            "200": {"description": "Yes", "content": text},
+            "503": {"description": "No, and why", "content": text},
+        });
     }
 
     fn lines<T: ToSchema>(self) {

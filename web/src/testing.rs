@@ -6,6 +6,7 @@ use palisade_ca as ca;
 use palisade_core::access::View;
 use palisade_core::api::{
     ClusterStatus, InitReply, InitRequest, JoinOrder, JoinReply, JoinRequest, LiveSession, Replacement,
+    SupportBundle, SupportFile,
 };
 use palisade_core::command::{Actor, Command, Entry, Reply, Sealed, SealedPage};
 use palisade_core::event::Event;
@@ -346,7 +347,15 @@ impl Operations for MemoryPorts {
         "palisade_up 1\n".into()
     }
 
-    fn ready(&self) -> Result<(), String> {
+    fn support(&self) -> Pending<'_, SupportBundle> {
+        let files = vec![SupportFile {
+            name: "node.txt".into(),
+            text: "well\n".into(),
+        }];
+        Box::pin(async { SupportBundle { files } })
+    }
+
+    fn ready(&self, _: bool) -> Result<(), String> {
         self.unready.lock().clone().map_or(Ok(()), Err)
     }
 }

@@ -1,16 +1,20 @@
-//! `palctl cluster ...` and `palctl status`.
+//! `palctl cluster ...`.
 
-use super::{FormatArg, Link, YesArg, confirm};
+use super::{Link, YesArg, confirm, status};
 use crate::errors::{Failure, print};
 use crate::http::fill;
-use crate::output::{self, Format, Table};
 use crate::profile::web_addr;
 use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder, Replacement, Transfer, path};
 use palisade_core::name::Name;
 use palisade_core::shown::Shown;
 use reqwest::Method;
-use std::process::ExitCode;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
+use zeroize::Zeroizing;
+
+const TOKEN_VARIABLE: &str = "PALISADE_JOIN_TOKEN";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ClusterCommand {
@@ -21,15 +25,19 @@ pub(super) enum ClusterCommand {
         name: String,
     },
     /// Let this node join a cluster
+    ///
+    /// The token is a secret for as long as it is valid. As an argument other accounts of this machine can see it: give
+    /// it by --token-file, as - on the input, or in PALISADE_JOIN_TOKEN instead.
     Join {
-        /// From `palctl tokens add` on a member
-        #[arg(env = "PALISADE_JOIN_TOKEN", hide_env_values = true)]
-        token: String,
-        /// HTTPS address of a member
-        addr: String,
+        /// The token from `palctl tokens add` on a member (or - to read it), and the HTTPS address of a member
+        #[arg(required = true, num_args = 1..=2, value_names = ["TOKEN", "ADDR"])]
+        words: Vec<String>,
+        /// Read the token from this file
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
     },
     /// Show the cluster
-    Status(StatusArgs),
+    Status(status::StatusArgs),
     /// Take a node out of the cluster
     Leave {
         /// The node's name
@@ -58,17 +66,19 @@ pub(super) enum ClusterCommand {
     },
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct StatusArgs {
-    #[command(flatten)]
-    format: FormatArg,
-}
-
 pub(super) async fn run(link: &Link, command: ClusterCommand) -> Result<(), Failure> {
     match command {
         ClusterCommand::Init { name } => init(link, name).await,
-        ClusterCommand::Join { token, addr } => join(link, token, &addr).await,
-        ClusterCommand::Status(args) => status(link, &args).await.map(|_| ()),
+        ClusterCommand::Join { words, token_file } => {
+            let given = Given {
+                words,
+                file: token_file,
+                variable: std::env::var(TOKEN_VARIABLE).ok(),
+            };
+            let (token, addr) = given.resolve(&mut std::io::stdin().lock())?;
+            join(link, token, &addr).await
+        }
+        ClusterCommand::Status(args) => status::run(link, &args).await.map(|_| ()),
         ClusterCommand::Leave { node, yes } => {
             confirm(&format!("Take node {node} out of the cluster"), yes.yes)?;
             // A leader hands over first, and the log must agree.
@@ -114,6 +124,57 @@ pub(super) async fn run(link: &Link, command: ClusterCommand) -> Result<(), Fail
     }
 }
 
+/// How a join token may be given.
+struct Given {
+    words: Vec<String>,
+    file: Option<PathBuf>,
+    variable: Option<String>,
+}
+
+impl Given {
+    /// Token and address. Says so where the token came in a way that others can see.
+    fn resolve(self, input: &mut dyn Read) -> Result<(Zeroizing<String>, String), Failure> {
+        let wrong = |what: &str| {
+            Failure::usage(
+                what,
+                "give the token by --token-file FILE, as - on the input, or in PALISADE_JOIN_TOKEN",
+            )
+        };
+        let mut words = self.words.into_iter();
+        let (token, addr) = match (words.next(), words.next()) {
+            (Some(token), Some(addr)) => (Some(token), addr),
+            (Some(addr), None) => (None, addr),
+            (None, _) => return Err(wrong("there is no address")),
+        };
+        let token = match (token.as_deref(), self.file, self.variable) {
+            (Some(_), Some(_), _) => return Err(wrong("the token is given twice")),
+            (Some("-"), None, _) => read_token(input, "the input")?,
+            (Some(token), None, _) => {
+                eprintln!(
+                    "warning: a token in the arguments can be seen by other accounts of this machine and stays in the shell's history: use --token-file, - or {TOKEN_VARIABLE}"
+                );
+                Zeroizing::new(token.to_owned())
+            }
+            (None, Some(path), _) => {
+                let shown = path.display().to_string();
+                let mut file = File::open(&path).map_err(|e| wrong(&format!("{shown}: {e}")))?;
+                read_token(&mut file, &shown)?
+            }
+            (None, None, Some(token)) => Zeroizing::new(token),
+            (None, None, None) => return Err(wrong("there is no token")),
+        };
+        Ok((token, addr))
+    }
+}
+
+fn read_token(mut from: &mut dyn Read, what: &str) -> Result<Zeroizing<String>, Failure> {
+    let mut text = Zeroizing::new(String::new());
+    Read::take(&mut from, 4096)
+        .read_to_string(&mut text)
+        .map_err(|e| Failure::new(format!("{what}: {e}"), "give a file that holds the token alone"))?;
+    Ok(Zeroizing::new(text.trim().to_owned()))
+}
+
 async fn init(link: &Link, name: String) -> Result<(), Failure> {
     let name =
         Name::parse(&name).map_err(|e| Failure::usage(e.to_string(), "give --name a name like main"))?;
@@ -138,7 +199,7 @@ async fn init(link: &Link, name: String) -> Result<(), Failure> {
     ))
 }
 
-async fn join(link: &Link, token: String, addr: &str) -> Result<(), Failure> {
+async fn join(link: &Link, token: Zeroizing<String>, addr: &str) -> Result<(), Failure> {
     if !token.starts_with("pj1.") || token.split('.').count() != 5 {
         return Err(Failure::usage(
             "this is no join token",
@@ -146,7 +207,7 @@ async fn join(link: &Link, token: String, addr: &str) -> Result<(), Failure> {
         ));
     }
     let order = JoinOrder {
-        token,
+        token: token.to_string(),
         addr: web_addr(addr)?.to_string(),
     };
     let nodes = link.control()?.deadline(Duration::from_secs(120));
@@ -154,79 +215,44 @@ async fn join(link: &Link, token: String, addr: &str) -> Result<(), Failure> {
     print(&format!(
         "This node joined cluster {}.\n\n{}",
         Shown(&status.cluster),
-        text(&status)
+        status::text(&status)
     ))
 }
 
-pub(super) async fn status(link: &Link, args: &StatusArgs) -> Result<ExitCode, Failure> {
-    let status: ClusterStatus = link.nodes()?.get(path::STATUS, &[]).await?;
-    match args.format.format {
-        Format::Text => print(&text(&status))?,
-        format => print(&output::data_text(format, &output::to_value(&status)?))?,
-    }
-    // So that a script notices without reading.
-    Ok(if status.cluster.is_empty() || status.quorum {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn text(status: &ClusterStatus) -> String {
-    if status.cluster.is_empty() {
-        return "This node is in no cluster yet: run `palctl cluster init` or `palctl cluster join` on it.\n"
-            .into();
-    }
-    let leader = status
-        .leader
-        .and_then(|id| status.nodes.iter().find(|n| n.id == id));
-    let mut out = format!(
-        "Cluster:   {} ({})\nVersion:   {}\nCA pin:    {}\nQuorum:    {}\nLeader:    {}\nTerm:      {}, log {}, applied {}\nDisk:      {} MiB free, sync p99 {}\nMay lose:  {} more node(s)\n\n",
-        Shown(&status.cluster),
-        Shown(&status.cluster_id),
-        Shown(&status.version),
-        Shown(&status.ca_pin),
-        if status.quorum { "yes" } else { "NO" },
-        leader.map_or("none".to_owned(), |n| format!("{} (id {})", Shown(&n.name), n.id)),
-        status.term,
-        status.last_index,
-        status.applied_index,
-        status.disk_free_bytes / (1024 * 1024),
-        if status.fsync_p99_us == 0 {
-            "-".to_owned()
-        } else {
-            format!("{:.1} ms", status.fsync_p99_us as f64 / 1000.0)
-        },
-        status.failure_tolerance,
-    );
-    let mut table = Table::new(&[
-        "Node", "Id", "Role", "Votes", "Answers", "Lag", "HTTPS", "SSH", "Peer",
-    ]);
-    for node in &status.nodes {
-        let yes = |b: bool| if b { "yes" } else { "no" }.to_owned();
-        let name = if node.id == status.node {
-            format!("{} *", node.name)
-        } else {
-            node.name.clone()
+    #[test]
+    fn a_token_comes_by_any_of_four_ways_and_by_one_of_them_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("token");
+        std::fs::write(&file, "pj1.file\n").expect("written");
+        let ask = |words: &[&str], file: Option<&PathBuf>, variable: Option<&str>| {
+            let given = Given {
+                words: words.iter().map(|w| (*w).to_owned()).collect(),
+                file: file.cloned(),
+                variable: variable.map(str::to_owned),
+            };
+            let resolved = given.resolve(&mut &b" pj1.input\n"[..]);
+            resolved.map(|(token, addr)| (token.to_string(), addr)).ok()
         };
-        table.row(&[
-            name,
-            node.id.to_string(),
-            node.role.clone(),
-            yes(node.voter),
-            yes(node.reachable),
-            node.lag.map_or("-".into(), |n| n.to_string()),
-            node.web_addr.clone(),
-            node.ssh_addr.clone(),
-            node.peer_addr.clone(),
-        ]);
+        let is = |token: &str| Some((token.to_owned(), "n1:3080".to_owned()));
+        assert_eq!(
+            ask(&["pj1.word", "n1:3080"], None, Some("pj1.variable")),
+            is("pj1.word")
+        );
+        assert_eq!(
+            ask(&["-", "n1:3080"], None, Some("pj1.variable")),
+            is("pj1.input")
+        );
+        assert_eq!(
+            ask(&["n1:3080"], Some(&file), Some("pj1.variable")),
+            is("pj1.file")
+        );
+        assert_eq!(ask(&["n1:3080"], None, Some("pj1.variable")), is("pj1.variable"));
+        assert_eq!(ask(&["n1:3080"], None, None), None);
+        assert_eq!(ask(&["pj1.word", "n1:3080"], Some(&file), None), None);
+        assert_eq!(ask(&["n1:3080"], Some(&folder.path().join("none")), None), None);
     }
-    out += &table.render();
-    for advice in &status.advice {
-        out += &format!("\n! {}", Shown(advice));
-    }
-    if !status.advice.is_empty() {
-        out.push('\n');
-    }
-    out
 }

@@ -3,11 +3,14 @@
 mod audit;
 mod auth;
 mod cluster;
+mod doctor;
 mod hosts;
 mod locks;
 mod records;
 mod sessions;
+mod status;
 mod tokens;
+mod top;
 mod users;
 
 use crate::errors::Failure;
@@ -49,7 +52,11 @@ enum Command {
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     /// Show the cluster: nodes, leader, pin, and what needs attention
-    Status(cluster::StatusArgs),
+    Status(status::StatusArgs),
+    /// How the nodes are doing right now, again every second
+    Top(top::TopArgs),
+    /// Write what somebody who helps wants to see into one file, without secrets
+    Doctor(doctor::DoctorArgs),
     /// Users and their invites
     #[command(subcommand)]
     Users(users::UsersCommand),
@@ -110,7 +117,9 @@ impl Palctl {
         };
         match self.command {
             Command::Cluster(command) => cluster::run(&link, command).await?,
-            Command::Status(args) => return cluster::status(&link, &args).await,
+            Command::Status(args) => return status::run(&link, &args).await,
+            Command::Top(args) => top::run(&link, &args).await?,
+            Command::Doctor(args) => doctor::run(&link, &args).await?,
             Command::Users(command) => users::run(&link, command).await?,
             Command::Get(args) => records::get(&link, &args).await?,
             Command::Create(args) => records::create(&link, &args).await?,

@@ -78,9 +78,8 @@ pub(super) async fn run(link: &Link, command: TokensCommand) -> Result<(), Failu
             }
             let addr = made.web_addrs.first().map_or("ADDRESS", String::as_str);
             print(&format!(
-                "This token lets one node join, until {}:\n\n  {}\n\nOn the new node, with `palisade node` running, type:\n  palctl cluster join {} {}\n\nRevoke it with: palctl tokens rm {}\n",
+                "This token lets one node join, until {}:\n\n  {}\n\nOn the new node, with `palisade node` running, type this, and give the token when it waits for it:\n  palctl cluster join - {}\n\nRevoke it with: palctl tokens rm {}\n",
                 made.expires,
-                Shown(&made.token),
                 Shown(&made.token),
                 Shown(addr),
                 Shown(&made.name)

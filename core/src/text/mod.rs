@@ -115,6 +115,32 @@ impl Document {
         }
     }
 
+    /// The entries of the outermost mapping, for whoever reads each on its own so that all faults are found at once.
+    pub fn entries(&self) -> Result<Vec<Entry>, TextError> {
+        let Kind::Map(entries) = &self.root.kind else {
+            return Err(Fault::new("a mapping of names to values is expected")
+                .at(self.root.at)
+                .into());
+        };
+        let entry = |(key, value): &(tree::Key, Node)| Entry {
+            name: key.text.clone(),
+            line: key.at.line,
+            column: key.at.column,
+            value: Document { root: value.clone() },
+        };
+        Ok(entries.iter().map(entry).collect())
+    }
+
+    /// Whether nothing was written where a value could be.
+    pub fn is_null(&self) -> bool {
+        matches!(self.root.kind, Kind::Null)
+    }
+
+    /// Line and column where it starts, from 1.
+    pub fn place(&self) -> (usize, usize) {
+        (self.root.at.line, self.root.at.column)
+    }
+
     /// An error about the value at a path of field names, for checks that serde knows nothing of.
     ///
     /// Where the path leads nowhere, the deepest value that exists gives the position. `valid` are the names
@@ -137,6 +163,19 @@ impl Document {
         }
         fault.into()
     }
+}
+
+/// One entry of a mapping.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// The name's line, from 1.
+    pub line: usize,
+    /// The name's column in characters, from 1.
+    pub column: usize,
+    /// Its value.
+    pub value: Document,
 }
 
 /// The valid name that was most likely meant, if one is near enough.

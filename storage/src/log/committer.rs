@@ -615,6 +615,9 @@ fn read_failed(e: ReadError) -> WriteError {
 fn sync(shared: &Shared, engine: &Engine, state: &State) -> Result<(), WriteError> {
     let took = engine.sync(state.seq)?;
     shared.stats.lock().completed(took);
+    if let Some(on_sync) = &shared.opts.on_sync {
+        on_sync(took);
+    }
     Ok(())
 }
 

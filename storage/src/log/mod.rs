@@ -48,6 +48,9 @@ pub type Done = Box<dyn FnOnce(Result<(), WriteError>) + Send + 'static>;
 /// Called once when the disk has failed and the process must stop.
 pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// Told how long a sync took.
+pub type OnSync = Arc<dyn Fn(Duration) + Send + Sync>;
+
 /// What an append meets when the disk is nearly full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFull {
@@ -71,6 +74,8 @@ pub struct LogOptions {
     pub free_space: FreeSpace,
     /// Called when a write or sync has failed for good.
     pub on_fatal: Option<OnFatal>,
+    /// Told how long each sync took.
+    pub on_sync: Option<OnSync>,
     /// The log must be there already: for a node that has been started before.
     pub must_exist: bool,
     /// sled's page cache, in bytes.
@@ -87,6 +92,7 @@ impl Default for LogOptions {
             on_full: OnFull::Refuse,
             free_space: FreeSpace::of_the_disk(),
             on_fatal: None,
+            on_sync: None,
             must_exist: false,
             cache: 16 << 20,
             skip_fdatasync: false,

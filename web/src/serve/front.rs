@@ -5,7 +5,8 @@ use crate::body::Json;
 use crate::caller::Caller;
 use crate::cluster::VERSION;
 use crate::error::Failure;
-use crate::routes::{self, HEALTHZ, READYZ};
+use crate::health;
+use crate::routes::{self, HEALTHZ, LIVEZ, READYZ};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -58,8 +59,9 @@ impl Front {
     pub fn new(bootstrap: Arc<dyn Bootstrap>) -> Arc<Front> {
         let common = || {
             Router::new()
-                .route(HEALTHZ, get(async || "ok\n"))
-                .route(READYZ, get(async || -> Failure { no_cluster() }))
+                .route(LIVEZ, get(health::livez))
+                .route(HEALTHZ, get(health::livez))
+                .route(READYZ, get(async || health::answer(Err(NO_CLUSTER.into()))))
                 .route(path::PING, get(ping))
                 .fallback(async || -> Failure { no_cluster() })
         };
@@ -111,10 +113,11 @@ impl Front {
     }
 }
 
+const NO_CLUSTER: &str =
+    "this node is in no cluster yet: run `palctl cluster init` or `palctl cluster join` on it";
+
 fn no_cluster() -> Failure {
-    Failure::unavailable(
-        "this node is in no cluster yet: run `palctl cluster init` or `palctl cluster join` on it",
-    )
+    Failure::unavailable(NO_CLUSTER)
 }
 
 async fn ping() -> axum::Json<Ping> {

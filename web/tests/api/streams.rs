@@ -510,16 +510,23 @@ async fn operators_manage_the_cluster() {
 #[tokio::test]
 async fn probes_answer_without_a_credential() {
     let world = World::new();
-    assert_eq!(
-        world.call(&nobody(), "GET", "/healthz", None).await.text(),
-        "ok\n"
-    );
-    assert_eq!(world.call(&nobody(), "GET", "/readyz", None).await.status, 200);
-    *world.cluster.ports.unready.lock() = Some("the disk is full".into());
-    world
-        .call(&nobody(), "GET", "/readyz", None)
-        .await
-        .refused(503, "unavailable");
+    for path in ["/livez", "/healthz", "/readyz", "/readyz?write"] {
+        let answer = world.call(&nobody(), "GET", path, None).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.text()),
+            (200, "ok\n".into()),
+            "{path}"
+        );
+    }
+    *world.cluster.ports.unready.lock() = Some("the disk is full\nand more".into());
+    for path in ["/readyz", "/readyz?write"] {
+        let answer = world.call(&nobody(), "GET", path, None).await;
+        let told = (answer.status.as_u16(), answer.text());
+        assert_eq!(told, (503, "the disk is full and more\n".into()), "{path}");
+    }
+    assert_eq!(world.call(&nobody(), "GET", "/livez", None).await.status, 200);
+    let answer = world.call(&nobody(), "GET", "/readyz?wirte", None).await;
+    assert_eq!(answer.status, 400, "a probe that is written wrongly looks green");
 }
 
 #[tokio::test]

@@ -336,6 +336,20 @@ impl Cluster {
         })
     }
 
+    /// Waits until a node sees another lead than this one, which may not have noticed.
+    pub fn wait_led_by_another(&self, on: usize, than: usize) {
+        retry("another to lead", PATIENCE, || {
+            let status = self.status(on);
+            let name = &self.nodes[than].name;
+            let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+            let led = nodes.iter().find(|n| n["id"] == status["leader"]);
+            match led {
+                Some(leader) if leader["name"] != *name => Ok(()),
+                _ => Err(status.to_string()),
+            }
+        });
+    }
+
     /// The place of a running node that does not lead.
     pub fn follower(&self) -> usize {
         let leader = self.leader();
@@ -466,6 +480,33 @@ impl Cluster {
             .as_array()
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// What a probe at a node answers: the status code and the line.
+    pub fn probe(&self, i: usize, path: &str) -> (u16, String) {
+        let mut text = String::new();
+        let ask = format!("GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n");
+        let asked = UnixStream::connect(self.nodes[i].socket()).and_then(|mut socket| {
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.write_all(ask.as_bytes())?;
+            socket.read_to_string(&mut text)
+        });
+        if let Err(e) = asked {
+            return (0, e.to_string());
+        }
+        let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let line = text.split("\r\n\r\n").nth(1).unwrap_or_default();
+        (status.unwrap_or(0), line.trim_end().to_owned())
+    }
+
+    /// Waits until a probe answers with this status code, and answers its line.
+    pub fn wait_probe(&self, i: usize, path: &str, status: u16) -> String {
+        retry(&format!("{path} to answer {status}"), PATIENCE, || {
+            match self.probe(i, path) {
+                (answered, line) if answered == status => Ok(line),
+                (answered, line) => Err(format!("{answered} {line}")),
+            }
+        })
     }
 
     /// A node's metrics, as its control socket gives them.

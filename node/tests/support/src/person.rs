@@ -93,6 +93,15 @@ impl Person {
         run(&mut oathtool).ok().trim().to_owned()
     }
 
+    /// What is secret of them: names for people, and the texts.
+    pub fn secrets(&self) -> Vec<(&'static str, String)> {
+        let mut all = vec![("the password", self.password.clone())];
+        if !self.secret.borrow().is_empty() {
+            all.push(("the TOTP secret", self.secret.borrow().clone()));
+        }
+        all
+    }
+
     /// Logs in at this address with password and a fresh code.
     pub fn login(&self, addr: &str) -> Ran {
         self.login_with(addr, &self.password, Some(&self.code()))
