@@ -152,7 +152,9 @@ must palctl --socket "$(control a)" cluster init --name demo
 for name in b c; do
     must palctl --socket "$(control a)" tokens add --ttl 10m
     token=$(printf '%s\n' "$output" | grep -oE 'pj1\.[A-Za-z0-9._-]+' | head -n 1)
-    must palctl --socket "$(control "$name")" cluster join "$token" "127.0.0.1:${web_port[a]}"
+    export PALISADE_JOIN_TOKEN=$token
+    must palctl --socket "$(control "$name")" cluster join "127.0.0.1:${web_port[a]}"
+    unset PALISADE_JOIN_TOKEN
 done
 status_json() { palctl --socket "$(control "$1")" cluster status --format json 2>/dev/null; }
 all_vote() { [ "$(status_json a | jq '[.nodes[] | select(.voter and .reachable)] | length')" = 3 ]; }

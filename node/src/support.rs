@@ -36,7 +36,9 @@ pub(crate) async fn bundle(node: &NodeOperations) -> SupportBundle {
 }
 
 fn config(node: &NodeOperations) -> String {
-    let mut out = String::new();
+    let mut out = String::from(
+        "# As read at the start of the node; SIGHUP may have changed log, log_level and otlp since.\n",
+    );
     for effective in &node.config.effective {
         // Writing into a String cannot fail.
         let _ = writeln!(

@@ -303,12 +303,15 @@ fn a_configuration_is_made_shown_checked_and_reloaded() {
     assert!(frame["nodes"][0]["writes_per_second"].is_number(), "{frame}");
 }
 
-/// A collector that keeps what it is sent: the path, and the body.
-fn collector() -> (u16, std::sync::Arc<std::sync::Mutex<Vec<(String, Vec<u8>)>>>) {
+/// What a collector was sent: paths and bodies.
+type Sent = std::sync::Arc<std::sync::Mutex<Vec<(String, Vec<u8>)>>>;
+
+/// A collector that keeps what it is sent.
+fn collector() -> (u16, Sent) {
     use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let kept = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = Sent::default();
     let keep = kept.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {

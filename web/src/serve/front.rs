@@ -61,7 +61,7 @@ impl Front {
             Router::new()
                 .route(LIVEZ, get(health::livez))
                 .route(HEALTHZ, get(health::livez))
-                .route(READYZ, get(async || health::answer(Err(NO_CLUSTER.into()))))
+                .route(READYZ, get(async || health::answer(Err(NOT_YET.into()))))
                 .route(path::PING, get(ping))
                 .fallback(async || -> Failure { no_cluster() })
         };
@@ -112,6 +112,9 @@ impl Front {
         }
     }
 }
+
+/// A probe cannot know more than that nothing is served.
+const NOT_YET: &str = "this node does not serve yet: it is starting, or in no cluster (`palctl cluster init`, `palctl cluster join`)";
 
 const NO_CLUSTER: &str =
     "this node is in no cluster yet: run `palctl cluster init` or `palctl cluster join` on it";
