@@ -20,5 +20,6 @@ pub mod public_tls;
 pub mod recordings;
 pub mod segments;
 pub mod sessions;
+pub mod supervisor;
 mod tombstones;
 mod tunnels;
