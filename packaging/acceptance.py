@@ -12,6 +12,7 @@ import argparse
 import base64
 import hashlib
 import hmac
+import os
 import re
 import struct
 import sys
@@ -190,21 +191,38 @@ def three_commands_make_a_cluster_and_twice_is_harmless(w: World) -> None:
 
 
 @short
-def a_host_with_the_agent_opens_no_port(w: World) -> None:
-    host = w.lab[HOST]
-    line = w.node().out(f"palctl tokens add --host {HOST} --labels env=prod")
-    token, addresses = re.search(r"palisade agent join (pj1\.\S+) (.+)", line).groups()
-    # A host is no node: nothing starts before it has joined, and then only the agent.
-    host.sh("systemctl mask --quiet palisade.service")
-    w.install(host, "palisade")
-    host.sh(f"palisade agent join {token} {addresses}")
-    host.sh("systemctl unmask --quiet palisade.service; systemctl enable --quiet --now palisade-agent")
+def a_host_installs_its_agent_from_a_node_and_opens_no_port(w: World) -> None:
+    """From the offline bundle: signed, checked, loaded, and fetched by a host that has nothing yet."""
+    node, host = w.node(), w.lab[HOST]
+    with tempfile.TemporaryDirectory() as scratch:
+        key = f"{scratch}/key"
+        machines.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+        build = str(Path(__file__).with_name("bundle.sh"))
+        made = machines.run(build, str(w.packages), env={**os.environ, "PALISADE_SIGN_KEY": key}).stdout
+        bundle = Path(re.search(r"^bundle: (.+)$", made, re.MULTILINE)[1])
+        (node.root / "root/signers").write_text(f"packages {Path(key + '.pub').read_text()}")
+        signature, path = node.copy(Path(f"{bundle}.sig")), node.copy(bundle)
+    verify = f"ssh-keygen -Y verify -f /root/signers -I packages -n palisade-bundle -s {signature}"
+    node.sh(f"{verify} <{path}")
+    node.sh(f"head -c 100000 {path} >/root/cut.tar")
+    node.refused(f"{verify} </root/cut.tar", "signature")
+    node.refused("palctl bundle add /root/cut.tar", "bundle")
+    said = node.out(f"palctl bundle add {path}")
+    fetch, check = (line.strip() for line in said.split("\n") if "install-agent.sh" in line)
+    token = node.out(f"palctl tokens add --host {HOST} --labels env=prod --quiet")
+    host.sh(fetch)
+    # What is not what the operator's line names is not run.
+    host.refused(check.replace("sha256sum", "sed s/^././ | sha256sum", 1).replace("TOKEN", token), "no properly formatted")
+    wrong = re.sub(r"(install-agent.sh \S+) [0-9a-f]{64}", r"\1 " + "0" * 64, check)
+    host.refused(wrong.replace("TOKEN", token), "not the one")
+    expect(host.out("command -v palisade", check=False) == "", "something was installed all the same")
+    host.sh(check.replace("TOKEN", token))
     host.sh("systemctl start palisade")
     expect(host.out("systemctl is-active palisade", check=False) == "inactive", "a node runs on a host with an agent")
     # The agent's own end of its QUIC tunnels is a UDP socket; nothing is served there.
     listening = host.out("ss -Hltn")
     expect(not listening, f"ports are open on the host:\n{listening}")
-    within(30, "the agent to be online", lambda: "online" in w.node().out("palctl hosts ls"))
+    within(30, "the agent to be online", lambda: "online" in node.out("palctl hosts ls"))
 
 
 @short

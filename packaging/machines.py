@@ -15,7 +15,7 @@ from pathlib import Path
 
 SUITE = "bookworm"
 # What the packages depend on, and what the tests type.
-PACKAGES = ["dbus", "iproute2", "openssh-client", "procps", "systemd", "systemd-sysv"]
+PACKAGES = ["curl", "dbus", "iproute2", "openssh-client", "procps", "systemd", "systemd-sysv"]
 MIRROR = os.environ.get("PALISADE_DEBIAN_MIRROR", "http://deb.debian.org/debian")
 SUBNET = "10.77.0"
 BOOT_FOR = 60

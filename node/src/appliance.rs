@@ -449,6 +449,7 @@ impl Appliance {
             pages: pages.clone(),
             sessions: sessions.clone(),
             skew: skew.clone(),
+            bundle: self.home.dir().join(crate::bundle::FOLDER),
         });
         operations.listen();
         *self.operations.lock() = Some(operations.clone());

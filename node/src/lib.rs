@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod appliance;
 mod bootstrap;
+mod bundle;
 pub mod clock;
 pub mod config;
 pub mod consensus;

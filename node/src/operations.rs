@@ -1,5 +1,6 @@
 //! The [`Operations`] port: what operators do with the cluster itself, and how it is doing.
 
+use crate::bundle;
 use crate::clock::{self, Skew, now};
 use crate::consensus::NodeConsensus;
 use crate::metrics;
@@ -11,7 +12,7 @@ use palisade_core::api::{ClusterStatus, JoinReply, JoinRequest, NodeStatus};
 use palisade_core::command::Command;
 use palisade_core::name::Name;
 use palisade_core::peer::PeerIdentity;
-use palisade_core::ports::{Consensus as _, OperationFailed, Operations, Pending};
+use palisade_core::ports::{ByteSource, Consensus as _, OperationFailed, Operations, Pending};
 use palisade_core::record::{AuthorityType, HostAddr, NodeSpec, Record, TokenSpec};
 use palisade_core::state;
 use palisade_core::time::Timestamp;
@@ -20,6 +21,7 @@ use palisade_storage::{LogStore, SegmentStore};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -56,6 +58,8 @@ pub struct NodeOperations {
     pub(crate) pages: Arc<NodePages>,
     pub(crate) sessions: Arc<NodeSessions>,
     pub(crate) skew: Arc<Skew>,
+    /// The folder of the offline bundle.
+    pub(crate) bundle: PathBuf,
 }
 
 fn failed(error: impl std::fmt::Display) -> OperationFailed {
@@ -437,6 +441,13 @@ impl Operations for NodeOperations {
                 .await
                 .map_err(failed)
         })
+    }
+
+    fn bundle_file<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Pending<'a, Result<Option<Box<dyn ByteSource>>, OperationFailed>> {
+        Box::pin(async move { bundle::open(&self.bundle, name).await.map_err(failed) })
     }
 
     fn metrics(&self) -> String {
