@@ -335,6 +335,23 @@ def purge_of_a_running_node_stops_it_and_leaves_nothing(w: World) -> None:
     w.lab["n2"].sh(f"pal ssh alice@{HOST} true")
 
 
+@whole
+def a_node_behind_a_closed_port_is_refused_and_joins_once_it_is_open(w: World) -> None:
+    """The machine that was purged comes back as a new one, and its firewall is in the way."""
+    m = w.lab["n3"]
+    w.install(m, "palisade")
+    token = w.node().out("palctl tokens add --quiet")
+    guard = ["ip", "netns", "exec", m.netns, "nft"]
+    machines.run(*guard, "add chain inet guard in { type filter hook input priority 0; }")
+    machines.run(*guard, "add rule inet guard in tcp dport 3025 drop")
+    m.refused(f"palctl cluster join {token} n1:3080", "cannot reach", "n3:3025", "the token is still good")
+    m.refused(f"palctl cluster join {token} n1:3999", "cannot be asked", "refused")
+    expect(len(status(w.node())["nodes"]) == 2, "the cluster changed")
+    machines.run(*guard, "flush chain inet guard in")
+    m.sh(f"palctl cluster join {token} n1:3080")
+    within(30, "three voters", lambda: voters(w.node()) == 3)
+
+
 @short
 def nothing_ever_called_out(w: World) -> None:
     """Without a default route whatever calls out has no way; the kernel counts that."""

@@ -239,7 +239,7 @@ fn agent(command: AgentCommands) -> ExitCode {
                 .await
                 .map_err(|e| e.to_string())?;
             println!(
-                "{} has joined cluster {}. `palisade agent start` serves it.",
+                "{} has joined cluster {}. `systemctl enable --now palisade-agent`, or `palisade agent start`, serves it.",
                 config.name,
                 joined.cluster()
             );

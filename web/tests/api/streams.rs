@@ -581,8 +581,17 @@ async fn the_bundle_is_given_to_whoever_asks_by_the_names_in_it_alone() {
     let world = World::new();
     let answer = world.call(&nobody(), "GET", "/v1/bundle/SHA256SUMS", None).await;
     assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "one two"));
-    for name in ["other", ".hidden", "..%2Fcluster.key", "..", "a%00b", &"x".repeat(200)] {
-        let answer = world.call(&nobody(), "GET", &format!("/v1/bundle/{name}"), None).await;
+    for name in [
+        "other",
+        ".hidden",
+        "..%2Fcluster.key",
+        "..",
+        "a%00b",
+        &"x".repeat(200),
+    ] {
+        let answer = world
+            .call(&nobody(), "GET", &format!("/v1/bundle/{name}"), None)
+            .await;
         assert_eq!(answer.status.as_u16(), 404, "{name}: {}", answer.text());
     }
 }
