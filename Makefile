@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/palisade/targe
 CARGO ?= cargo
 export CARGO
 
-.PHONY: help build demo test check fix bench clean
+.PHONY: help build demo test check fix bench packages bundle acceptance clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,16 @@ fix: ## writes: formats, and applies what clippy can
 
 bench: ## measurements beside etcd and OpenSSH
 	@scripts/bench.sh $(BENCH)
+
+packages: ## deb and rpm, checksums and bill of materials, with optimisation
+	@scripts/setup.sh packages
+	@packaging/build.sh
+
+bundle: packages ## one archive for machines without internet; PALISADE_SIGN_KEY signs it
+	@packaging/bundle.sh
+
+acceptance: ## packages on whole machines, from install to purge; builds twice and compares; needs root, long
+	@packaging/acceptance.sh
 
 clean: ## removes the build output and what the demo left
 	rm -rf "$(CARGO_TARGET_DIR)" demo-run

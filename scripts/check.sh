@@ -19,7 +19,7 @@ part() {
 part "house rules can fail" python3 scripts/house.py --self-test
 part "house rules (house.toml)" python3 scripts/house.py
 part "vendored libraries and their patches" scripts/vendored.sh
-part "shell scripts" shellcheck -x scripts/*.sh .ci/run
+part "shell scripts" shellcheck -x scripts/*.sh packaging/*.sh packaging/deb/*.p* .ci/run
 part "format" "$cargo" fmt --all --check
 part "licences, bans and sources (deny.toml)" "$tools/cargo-deny" --locked check --hide-inclusion-graph bans licenses sources
 part "lints" "$cargo" clippy --locked --quiet --workspace --all-targets -- -D warnings

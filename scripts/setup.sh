@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building, testing and measuring need, and only what is missing. Running it again changes nothing.
 #
-#   scripts/setup.sh [build|check|demo|test|bench]     (default: test)
+#   scripts/setup.sh [build|check|demo|test|bench|packages]     (default: test)
 #
 # System packages come from apt. Where that is not possible (no root, no sudo, another distribution) it prints
 # the packages that are missing and fails. Everything else goes into ~/.cache/palisade, never into the checkout.
@@ -12,6 +12,7 @@ set -euo pipefail
 what=${1:-test}
 rust_least=1.95
 deny_version=0.20.2
+sbom_version=0.10.0
 
 # package: a program that it brings, or a file if the word begins with a slash
 build=(build-essential:cc clang:clang mold:mold cmake:cmake pkg-config:pkg-config protobuf-compiler:protoc git:git python3:python3)
@@ -19,13 +20,17 @@ check=("${build[@]}" shellcheck:shellcheck)
 demo=("${build[@]}" openssh-server:/usr/sbin/sshd openssh-client:ssh oathtool:oathtool jq:jq)
 test=("${check[@]}" "${demo[@]}" rsync:rsync xauth:xauth expect:expect tmux:tmux curl:curl faketime:faketime fiu-utils:fiu-run iproute2:ip prometheus:promtool python3-venv:/usr/share/doc/python3-venv)
 bench=("${demo[@]}" etcd-server:etcd)
+# Packages, and the machines on which they are tried.
+packages=("${build[@]}" binutils:strip dpkg-dev:dpkg-architecture rpm:rpmbuild lintian:lintian rpmlint:rpmlint openssh-client:ssh-keygen debootstrap:debootstrap debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg systemd-container:systemd-nspawn iproute2:ip nftables:nft jq:jq)
+test=("${test[@]}" "${packages[@]}")
 case $what in
     build) wanted=("${build[@]}") ;;
     check) wanted=("${check[@]}") ;;
     demo) wanted=("${demo[@]}") ;;
     test) wanted=("${test[@]}") ;;
     bench) wanted=("${bench[@]}") ;;
-    *) die "unknown set '$what': use build, check, demo, test or bench" ;;
+    packages) wanted=("${packages[@]}") ;;
+    *) die "unknown set '$what': use build, check, demo, test, bench or packages" ;;
 esac
 
 present() {
@@ -94,20 +99,26 @@ if [ "$(printf '%s\n%s\n' "$rust_least" "$rust_here" | sort -V | head -n 1)" != 
     die "rustc is $rust_here, and this needs $rust_least or newer: run 'rustup update stable'"
 fi
 
+# Builds a tool of cargo's registry, once, in the version given.
+tool() {
+    local name=$1 version=$2
+    [ "$("$tools/$name" --version 2>/dev/null)" != "$name $version" ] || return 0
+    say "building $name $version, once, into $cache/tools (some minutes)"
+    # From a folder of its own: this checkout's linker settings are not meant for it.
+    mkdir -p "$cache/tools"
+    (cd "$cache/tools" && CARGO_TARGET_DIR="$cache/tools-target" \
+        "$cargo" install "$name" --version "$version" --locked --quiet --root "$cache/tools")
+    rm -rf "$cache/tools-target"
+}
+
 case $what in
+    packages) tool cargo-sbom "$sbom_version" ;;
     check | test)
         for component in clippy fmt; do
             cargo "$component" --version >/dev/null 2>&1 ||
                 die "cargo $component is missing: run 'rustup component add clippy rustfmt'"
         done
-        if [ "$("$tools/cargo-deny" --version 2>/dev/null)" != "cargo-deny $deny_version" ]; then
-            say "building cargo-deny $deny_version, once, into $cache/tools (some minutes)"
-            # From a folder of its own: this checkout's linker settings are not meant for it.
-            mkdir -p "$cache/tools"
-            (cd "$cache/tools" && CARGO_TARGET_DIR="$cache/tools-target" \
-                "$cargo" install cargo-deny --version "$deny_version" --locked --quiet --root "$cache/tools")
-            rm -rf "$cache/tools-target"
-        fi
+        tool cargo-deny "$deny_version"
         ;;
 esac
 

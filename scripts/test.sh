@@ -23,5 +23,10 @@ say "built in $((SECONDS - began)) s"
 began=$SECONDS
 "$cargo" test --locked --no-fail-fast "${@:---workspace}" 2>&1 | tee "$log"
 code=${PIPESTATUS[0]}
+# Packages on whole machines, in their short form; not when only some tests were asked for.
+if [ $# -eq 0 ]; then
+    packaging/acceptance.sh --short 2>&1 | tee -a "$log"
+    [ "${PIPESTATUS[0]}" -eq 0 ] || code=1
+fi
 say "tested in $((SECONDS - began)) s"
 python3 scripts/summary.py "$code" "$log"

@@ -4,7 +4,7 @@ use crate::env::AllowedEnv;
 use palisade_core::name::Name;
 use palisade_session::ssh::keys::ssh_key::Certificate;
 use palisade_session::ssh::keys::{PrivateKey, PublicKey};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The host's key and its certificate of the host authority.
@@ -70,7 +70,17 @@ impl ServerConfig {
     }
 }
 
-/// Where the helper is when it was installed with us: beside our own executable.
+/// Where the helper is when it was installed with us: beside our own executable, or, as nobody calls it by hand, where a
+/// package puts such programs.
 pub fn helper_beside_us() -> std::io::Result<PathBuf> {
-    Ok(std::env::current_exe()?.with_file_name("palisade-spawn"))
+    let beside = std::env::current_exe()?.with_file_name("palisade-spawn");
+    let packaged = beside
+        .parent()
+        .and_then(Path::parent)
+        .map(|prefix| prefix.join("libexec/palisade-spawn"))
+        .filter(|path| path.exists());
+    Ok(match packaged {
+        Some(packaged) if !beside.exists() => packaged,
+        _ => beside,
+    })
 }

@@ -6,6 +6,15 @@ use crate::record::{Labels, RecordingSpec};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// Whether a name can be that of a file in the offline bundle: no folders, nothing hidden.
+pub fn bundle_name(name: &str) -> bool {
+    (1..=128).contains(&name.len())
+        && !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-+".contains(&b))
+}
+
 /// Paths.
 pub mod path {
     /// GET: what the cluster is; needs no credential.
@@ -30,6 +39,8 @@ pub mod path {
     pub const TOKENS: &str = "/v1/tokens";
     /// POST [`super::JoinRequest`] -> [`super::JoinReply`]; the token is the credential.
     pub const JOIN: &str = "/v1/join";
+    /// GET: a file of the offline bundle that this node holds.
+    pub const BUNDLE: &str = "/v1/bundle/{file}";
     /// POST [`super::HostJoinRequest`] -> [`super::HostJoinReply`]: an agent joins; the token is the credential.
     pub const HOST_JOIN: &str = "/v1/hosts/join";
     /// POST [`super::HostRenewRequest`] -> [`super::HostJoinReply`]: for agents alone, with their certificate.

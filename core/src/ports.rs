@@ -158,6 +158,12 @@ pub trait Operations: Send + Sync + 'static {
     ) -> Pending<'a, Result<(), OperationFailed>>;
     /// Hands leadership to a node, or to any.
     fn transfer<'a>(&'a self, to: Option<&'a Name>) -> Pending<'a, Result<(), OperationFailed>>;
+    /// A file of the offline bundle that this node holds; `None` if it has none of that name. The name is
+    /// [`crate::api::bundle_name`].
+    fn bundle_file<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Pending<'a, Result<Option<Box<dyn ByteSource>>, OperationFailed>>;
     /// Prometheus text.
     fn metrics(&self) -> String;
     /// What somebody who helps wants to see of this node, without secrets.

@@ -20,13 +20,14 @@ use crate::pulse::Pulse;
 use crate::recordings::NodeRecordings;
 use crate::segments::{LocalSegments, Segments};
 use crate::sessions::NodeSessions;
+use crate::supervisor;
 use crate::tombstones::Tombstones;
 use crate::tunnels::{self, PeerHops};
 use palisade_ca::{Authorities, AuthorityFault, ClusterKey};
 use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder};
 use palisade_core::command::{Entry, Reply};
 use palisade_core::name::{ClusterId, Name, SessionId};
-use palisade_core::ports::{Bootstrap, OperationFailed, Pending};
+use palisade_core::ports::{Bootstrap, OperationFailed, Operations as _, Pending};
 use palisade_core::record::AuthorityType;
 use palisade_core::state;
 use palisade_core::time::Timestamp;
@@ -54,6 +55,9 @@ const DRAIN_FOR: Duration = Duration::from_secs(5);
 const INIT_FOR: Duration = Duration::from_secs(20);
 /// How long a joining node waits to become a voter before it says that it will go on in the background.
 const JOIN_FOR: Duration = Duration::from_secs(60);
+/// How long a node that has started may take to be fit to serve before it says that it serves all the same: without a
+/// quorum it never is, and whoever starts the nodes one after another must not wait for that.
+const READY_FOR: Duration = Duration::from_secs(20);
 
 /// The node cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -180,6 +184,15 @@ pub struct Appliance {
     telemetry: watch::Sender<Option<Target>>,
 }
 
+/// Ends a task with whoever started it.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// What the control socket can ask of a node before its cluster serves.
 struct Handle(Weak<Appliance>);
 
@@ -235,24 +248,69 @@ impl Appliance {
                 self.stop.clone(),
             ));
         }
+        let watched = Arc::downgrade(self);
+        let watch = supervisor::watch(move || {
+            let node = watched.upgrade();
+            async move {
+                match node {
+                    Some(node) => node.is_alive().await,
+                    None => false,
+                }
+            }
+        });
+        let watch = AbortOnDrop(tokio::spawn(watch));
         if let Some(identity) = self.home.identity(self.config.name.as_str())? {
             let group = self.start_group(identity).await?;
             self.finish_init(&group).await?;
             let this = self.clone();
             self.tasks.spawn(async move {
-                if let Err(error) = this.serve(&group).await {
-                    (this.fatal)(&error.to_string());
+                match this.serve(&group).await {
+                    Ok(()) => this.announce().await,
+                    Err(error) => (this.fatal)(&error.to_string()),
                 }
             });
         } else {
+            supervisor::ready("in no cluster yet: waits for `palctl cluster init` or `palctl cluster join`");
             tracing::info!(
                 socket = %self.config.control_socket.display(),
                 "this node is in no cluster yet: `palctl cluster init` makes one, `palctl cluster join` joins one"
             );
         }
         shutdown.await;
+        supervisor::stopping("hands leadership over and ends what is open");
         self.stop_all().await;
+        drop(watch);
         Ok(())
+    }
+
+    /// Whether the node does its work: its control socket answers, and the core of its group does. While the group is
+    /// being opened there is nothing to ask yet; how long that may take is the service manager's time for a start.
+    async fn is_alive(&self) -> bool {
+        let group = self.group.try_lock().ok().and_then(|slot| slot.clone());
+        let core = async {
+            match group {
+                Some(group) => group.consensus.raft().answers().await,
+                None => true,
+            }
+        };
+        // When it stops, the socket goes before the process does.
+        self.stop.is_cancelled()
+            || (core.await && supervisor::control_answers(&self.config.control_socket).await)
+    }
+
+    /// Says that the node serves, once it is fit to; so restarting one node after another never takes two at once.
+    async fn announce(&self) {
+        let operations = self.operations.lock().clone();
+        let Some(operations) = operations else { return };
+        let until = Instant::now() + READY_FOR;
+        while let Err(why) = operations.ready(false) {
+            if Instant::now() > until {
+                tracing::warn!(why, "this node serves, and is not fit to yet");
+                return supervisor::ready(&format!("serves, but: {why}"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        supervisor::ready(&format!("serves cluster node {}", self.config.name));
     }
 
     async fn start_group(&self, mut identity: Identity) -> Result<Arc<Group>, ApplianceError> {
@@ -350,7 +408,12 @@ impl Appliance {
     async fn serve(self: &Arc<Self>, group: &Arc<Group>) -> Result<(), ApplianceError> {
         let kv = group.consensus.store();
         let mut applied = group.consensus.raft().applied_watch();
+        let mut told = false;
         while state::cluster(kv).map_err(AuthorityFault::from)?.is_none() {
+            if !std::mem::replace(&mut told, true) {
+                // It can do nothing more by itself.
+                supervisor::ready("has joined: waits for the cluster's state");
+            }
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
                 changed = applied.changed() => if changed.is_err() { return Ok(()) },
@@ -423,6 +486,7 @@ impl Appliance {
             pulse,
             started,
             config: config.clone(),
+            bundle: self.home.dir().join(crate::bundle::FOLDER),
         });
         operations.listen();
         otlp::start(&operations, self.telemetry.subscribe(), &self.stop);
@@ -517,6 +581,7 @@ impl Appliance {
         let group = self.start_group(identity).await.map_err(failed)?;
         self.finish_init(&group).await.map_err(failed)?;
         self.serve(&group).await.map_err(failed)?;
+        self.announce().await;
         let tls = palisade_ca::public_authority(group.consensus.store(), AuthorityType::Tls);
         let tls = tls.map_err(|e| OperationFailed(e.to_string()))?;
         Ok(InitReply {
@@ -561,8 +626,11 @@ impl Appliance {
         }
         let operations = self.operations.lock().clone();
         match operations {
-            Some(operations) => Ok(operations.cluster_status().await),
-            None => Err(OperationFailed("this node is stopping".into())),
+            Some(operations) => {
+                self.announce().await;
+                Ok(operations.cluster_status().await)
+            }
+            None => Err(stopping()),
         }
     }
 }

@@ -198,6 +198,14 @@ pub(crate) async fn join_cluster(
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let tls = crate::pinned::client_config(&token.pin).map_err(failed)?;
+    // The member tries whether the others will be able to reach this node; the system takes the connection.
+    let reachable = tokio::net::TcpListener::bind(config.cluster_listen).await;
+    let _reachable = reachable.map_err(|e| {
+        failed(format!(
+            "cluster_listen cannot listen on {}: {e}",
+            config.cluster_listen
+        ))
+    })?;
     let reply: JoinReply = ask_node(&order.addr, tls, path::JOIN, &request).await?;
     if reply.cluster_id != token.cluster_id.as_str() {
         return Err(failed("the member answered for another cluster than the token's"));

@@ -1,13 +1,15 @@
 //! `palisade`: the node's program.
 
-use clap::{Parser, Subcommand};
+mod help;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
 use palisade_core::name::Name;
 use palisade_node::agent;
 use palisade_node::appliance::Appliance;
 use palisade_node::config::{Config, LogForm};
 use palisade_node::logging::Log;
 use palisade_node::{reload, setup};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -52,6 +54,19 @@ enum Commands {
     Configure {
         #[command(flatten)]
         answers: setup::Answers,
+    },
+    /// Print a completion script
+    #[command(hide = true)]
+    Completion {
+        /// For this shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    #[command(hide = true)]
+    Man {
+        /// Write one page for every command into this directory.
+        #[arg(long)]
+        dir: Option<PathBuf>,
     },
     /// Look at the configuration.
     Config {
@@ -100,9 +115,11 @@ struct AgentAt {
 enum ConfigCommands {
     /// Report every fault of a configuration file.
     Check {
-        /// The configuration file.
-        #[arg(default_value = "/etc/palisade/palisade.yaml")]
-        file: PathBuf,
+        /// The configuration file [default: /etc/palisade/palisade.yaml, with --agent /etc/palisade/agent.yaml].
+        file: Option<PathBuf>,
+        /// It is an agent's.
+        #[arg(long)]
+        agent: bool,
     },
     /// Show every value that is in force, and where it comes from.
     Show {
@@ -118,14 +135,8 @@ enum ConfigCommands {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Commands::Config {
-            command: ConfigCommands::Check { file },
-        } => match Config::load(&file) {
-            Ok(_) => {
-                println!("{}: no faults", file.display());
-                ExitCode::SUCCESS
-            }
-            Err(faults) => refuse(&faults),
-        },
+            command: ConfigCommands::Check { file, agent },
+        } => check_config(file, agent),
         Commands::Config {
             command: ConfigCommands::Show { file, json },
         } => say(setup::show(&file, json)),
@@ -137,7 +148,18 @@ fn main() -> ExitCode {
         },
         Commands::Node { config } => match Config::load(&config) {
             Ok(loaded) => node(&config, loaded),
-            Err(faults) => refuse(&faults),
+            Err(faults) => {
+                refuse(&faults);
+                ExitCode::from(BAD_CONFIG)
+            }
+        },
+        Commands::Completion { shell } => printed(&help::completion(Cli::command(), shell)),
+        Commands::Man { dir: None } => {
+            help::man(Cli::command()).map_or_else(|e| refuse(&e), |page| printed(&page))
+        }
+        Commands::Man { dir: Some(dir) } => match clap_mangen::generate_to(Cli::command(), &dir) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(&format!("{}: {error}", dir.display())),
         },
     }
 }
@@ -151,6 +173,35 @@ fn say(done: Result<String, String>) -> ExitCode {
         Err(why) => refuse(&why),
     }
 }
+
+fn check_config(file: Option<PathBuf>, of_agent: bool) -> ExitCode {
+    let usual = if of_agent { "agent.yaml" } else { "palisade.yaml" };
+    let file = file.unwrap_or_else(|| PathBuf::from("/etc/palisade").join(usual));
+    let checked = if of_agent {
+        agent::Config::load(&file, true).map(|_| ())
+    } else {
+        Config::load(&file)
+            .map(|_| ())
+            .map_err(|faults| faults.to_string())
+    };
+    match checked {
+        Ok(()) => {
+            println!("{}: no faults", file.display());
+            ExitCode::SUCCESS
+        }
+        Err(faults) => refuse(&faults),
+    }
+}
+
+fn printed(text: &[u8]) -> ExitCode {
+    match std::io::stdout().write_all(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error),
+    }
+}
+
+/// What a program ends with that cannot read its configuration: trying again changes nothing, so the units do not.
+const BAD_CONFIG: u8 = 78;
 
 fn refuse(why: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("palisade: {why}");
@@ -245,7 +296,10 @@ fn agent(command: AgentCommands) -> ExitCode {
     };
     let config = match agent_config(at) {
         Ok(config) => config,
-        Err(why) => return refuse(&why),
+        Err(why) => {
+            refuse(&why);
+            return ExitCode::from(BAD_CONFIG);
+        }
     };
     if let Err(code) = begin(config.log, "info") {
         return code;
@@ -260,7 +314,7 @@ fn agent(command: AgentCommands) -> ExitCode {
                 .await
                 .map_err(|e| e.to_string())?;
             println!(
-                "{} has joined cluster {}. `palisade agent start` serves it.",
+                "{} has joined cluster {}. `systemctl enable --now palisade-agent`, or `palisade agent start`, serves it.",
                 config.name,
                 joined.cluster()
             );

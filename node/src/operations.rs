@@ -1,6 +1,7 @@
 //! The [`Operations`] port: what operators do with the cluster itself, and how it is doing.
 
 use crate::appliance::Leading;
+use crate::bundle;
 use crate::clock::{Skew, now};
 use crate::config::Config;
 use crate::consensus::NodeConsensus;
@@ -18,14 +19,16 @@ use palisade_core::api::{ClusterStatus, JoinReply, JoinRequest, Replacement, Sup
 use palisade_core::command::{Actor, Command};
 use palisade_core::name::Name;
 use palisade_core::peer::PeerIdentity;
-use palisade_core::ports::{Consensus as _, OperationFailed, Operations, Pending};
-use palisade_core::record::{AuthorityType, HostAddr, NodeSpec, Record};
+use palisade_core::ports::{ByteSource, Consensus as _, OperationFailed, Operations, Pending};
+use palisade_core::record::{AuthorityType, HostAddr, NodeSpec, Record, TokenSpec};
 use palisade_core::state;
 use palisade_core::time::Timestamp;
 use palisade_storage::{LogStore, SegmentStore};
 use sha2::{Digest as _, Sha256};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 
 /// How long a peer certificate lives; each node renews its own.
 pub const PEER_LIFE_SECS: u64 = 90 * 24 * 3600;
@@ -33,6 +36,8 @@ pub const PEER_LIFE_SECS: u64 = 90 * 24 * 3600;
 const BACKDATE_SECS: u64 = 300;
 /// A node whose clock is further off than this is not let in.
 const JOIN_SKEW_MS: u64 = 30_000;
+/// How long a member tries to reach a node that wants to join.
+const REACH_FOR: Duration = Duration::from_secs(3);
 /// What the log keeps free on its disk: below it, it takes no changes.
 pub(crate) const LOG_RESERVE: u64 = 64 << 20;
 
@@ -53,10 +58,25 @@ pub struct NodeOperations {
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) started: Timestamp,
     pub(crate) config: Config,
+    /// The folder of the offline bundle.
+    pub(crate) bundle: PathBuf,
 }
 
 pub(crate) fn failed(error: impl std::fmt::Display) -> OperationFailed {
     OperationFailed(error.to_string())
+}
+
+/// Whether the node that wants to join can be reached by the others: it listens while it asks. One that cannot would
+/// have used its token up, and would stay a member that never answers.
+async fn reach(peer_addr: &str) -> Result<(), OperationFailed> {
+    let why = match tokio::time::timeout(REACH_FOR, TcpStream::connect(peer_addr)).await {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", REACH_FOR.as_secs()),
+    };
+    Err(failed(format!(
+        "this member cannot reach the joining node at {peer_addr}: {why}. Open that port between the nodes, or correct `advertise` in the joining node's configuration; the token is still good"
+    )))
 }
 
 impl NodeOperations {
@@ -96,6 +116,17 @@ impl NodeOperations {
         let wrap_key = hex::decode(&request.wrap_public_key).map_err(failed)?;
         let signer = self.authorities.signer(kv, AuthorityType::Peer).map_err(failed)?;
         let name = Name::parse(&request.name).map_err(failed)?;
+        let token = Name::parse(&request.token).map_err(failed)?;
+        let secret_sha256 = hex::encode(Sha256::digest(request.secret.as_bytes()));
+        // Nobody without a good token has this node dial an address; what is refused is refused by the log, below.
+        self.consensus.barrier().await.map_err(failed)?;
+        let known = state::record::<TokenSpec>(kv, &token).map_err(failed)?;
+        let good = known.is_some_and(|t| {
+            t.spec.secret_sha256 == secret_sha256 && t.spec.host.is_none() && !t.expired(now())
+        });
+        if good && state::record::<NodeSpec>(kv, &name).map_err(failed)?.is_none() {
+            reach(&request.peer_addr).await?;
+        }
         let spec = NodeSpec {
             id: 0,
             incarnation: request.incarnation.clone(),
@@ -105,8 +136,8 @@ impl NodeOperations {
             joined: Timestamp::ZERO,
         };
         let command = Command::JoinNode {
-            token: Name::parse(&request.token).map_err(failed)?,
-            secret_sha256: hex::encode(Sha256::digest(request.secret.as_bytes())),
+            token,
+            secret_sha256,
             node: Box::new(Record::new(name, spec)),
         };
         let actor = Actor {
@@ -217,6 +248,13 @@ impl Operations for NodeOperations {
                 .await
                 .map_err(failed)
         })
+    }
+
+    fn bundle_file<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Pending<'a, Result<Option<Box<dyn ByteSource>>, OperationFailed>> {
+        Box::pin(async move { bundle::open(&self.bundle, name).await.map_err(failed) })
     }
 
     fn metrics(&self) -> String {

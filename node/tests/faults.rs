@@ -1,7 +1,7 @@
 //! A disk that cannot sync and a clock that is wrong: one node has the fault, the cluster goes on, and nothing that
 //! was acknowledged is lost or wrong.
 
-use palisade_testkit::{Background, Cluster, Person, Sshd, me, retry, run};
+use palisade_testkit::{Background, Cluster, Person, Sshd, me, retry, run, under_clock};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -132,15 +132,6 @@ fn window(person: &Person) -> (i64, i64) {
     (secs(words[0]), secs(words[1]))
 }
 
-/// Debian keeps it in a folder named after the processor.
-fn libfaketime() -> PathBuf {
-    let folders = fs::read_dir("/usr/lib").expect("there is /usr/lib").flatten();
-    folders
-        .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"))
-        .find(|path| path.exists())
-        .expect("faketime is installed: scripts/setup.sh test")
-}
-
 /// Goal: a node whose clock is an hour off says so, and what it signs and checks is right all the same. Method: the
 /// wall clock of one node alone is moved while it runs, forwards and backwards; people log in and connect through it.
 #[test]
@@ -155,14 +146,7 @@ fn a_clock_that_is_an_hour_off_is_warned_of_and_certificates_stay_right() {
     cluster.stop(off);
     let clock = cluster.root().join("clock");
     fs::write(&clock, "+0\n").expect("the folder is writable");
-    let words = [
-        "env".to_owned(),
-        format!("LD_PRELOAD={}", libfaketime().display()),
-        format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()),
-        "FAKETIME_NO_CACHE=1".to_owned(),
-        "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
-    ];
-    cluster.spawn_under(off, &words);
+    cluster.spawn_under(off, &under_clock(&clock));
     cluster.wait_voters(3);
     alice.login_by_password(&cluster.nodes[right].web_addr()).ok();
     let (from, to) = window(&alice);
@@ -239,7 +223,7 @@ fn a_clock_that_is_an_hour_off_is_warned_of_and_certificates_stay_right() {
     // A node that starts with a wrong clock is right from its first answer on.
     cluster.stop(off);
     fs::write(&clock, "+3600\n").expect("the folder is writable");
-    cluster.spawn_under(off, &words);
+    cluster.spawn_under(off, &under_clock(&clock));
     cluster.wait_voters(3);
     alice.login_by_password(&cluster.nodes[off].web_addr()).ok();
     let (from, to) = window(&alice);

@@ -522,6 +522,12 @@ impl RaftNode {
         Ok(())
     }
 
+    /// Waits until the core of the group has done a piece of work; `false` if it has ended. A full disk holds the core
+    /// back on purpose, and is no reason to call it dead.
+    pub async fn answers(&self) -> bool {
+        self.shared.no_space.load(Ordering::Relaxed) || self.raft.with_raft_state(|_| ()).await.is_ok()
+    }
+
     /// How this node and its group are doing.
     #[must_use]
     pub fn status(&self) -> RaftStatus {

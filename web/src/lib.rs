@@ -13,6 +13,7 @@ mod api;
 mod ask;
 mod audit;
 mod body;
+mod bundle;
 mod caller;
 mod certs;
 mod cluster;

@@ -5,7 +5,7 @@ use crate::api::{Api, App, Shared};
 use crate::ask::{Ask, Fresh};
 use crate::caller::Caller;
 use crate::error::Failure;
-use crate::{agents, audit, certs, cluster, guard, health, hosts, invites, login, records, sessions};
+use crate::{agents, audit, bundle, certs, cluster, guard, health, hosts, invites, login, records, sessions};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, RawQuery};
 use axum::handler::Handler;
@@ -265,6 +265,14 @@ fn table() -> Table {
     .open()
     .body::<api::JoinRequest>()
     .reply::<api::JoinReply>();
+    t.get(
+        path::BUNDLE,
+        "bundle_file",
+        "A file of the offline bundle",
+        bundle::file,
+    )
+    .open()
+    .text("application/octet-stream");
     t.post(
         path::HOST_JOIN,
         "join_host",

@@ -271,14 +271,14 @@ async fn play(ask: Ask, id: &str, format: PlayFormat) -> Result<Response, Failur
 }
 
 /// A body that ends the connection rather than pretend to be whole.
-fn stream(source: Box<dyn ByteSource>) -> Body {
+pub(crate) fn stream(source: Box<dyn ByteSource>) -> Body {
     let pieces = futures::stream::unfold(Some(source), |source| async move {
         let mut source = source?;
         match source.next().await? {
             Ok(bytes) => Some((Ok(bytes), Some(source))),
             Err(why) => {
-                tracing::warn!(%why, "a recording broke off while it was given out");
-                Some((Err(std::io::Error::other("the recording broke off")), None))
+                tracing::warn!(%why, "an answer broke off while it was given out");
+                Some((Err(std::io::Error::other("the answer broke off")), None))
             }
         }
     });

@@ -22,6 +22,11 @@ pub enum PinError {
     /// The pinned authority is in the chain but did not sign the server's certificate.
     #[error("the server's certificate is not signed by the pinned authority")]
     NotSigned,
+    /// By this machine's clock, the server's certificate does not hold.
+    #[error(
+        "by this machine's clock the server's certificate {0}: one of the two clocks is wrong, set both by NTP"
+    )]
+    Clock(&'static str),
 }
 
 /// The pin of a DER SubjectPublicKeyInfo.
@@ -71,6 +76,10 @@ pub fn check_pin(
             None,
             None,
         )
-        .map_err(|_| PinError::NotSigned)?;
+        .map_err(|e| match e {
+            webpki::Error::CertNotValidYet { .. } => PinError::Clock("is not valid yet"),
+            webpki::Error::CertExpired { .. } => PinError::Clock("has run out"),
+            _ => PinError::NotSigned,
+        })?;
     Ok(authority.clone().into_owned())
 }

@@ -4,7 +4,9 @@ use super::{Link, YesArg, confirm, status};
 use crate::errors::{Failure, print};
 use crate::http::fill;
 use crate::profile::web_addr;
-use palisade_core::api::{ClusterStatus, InitReply, InitRequest, JoinOrder, Replacement, Transfer, path};
+use palisade_core::api::{
+    ClusterStatus, InitReply, InitRequest, JoinOrder, JoinToken, NewToken, Replacement, Transfer, path,
+};
 use palisade_core::name::Name;
 use palisade_core::shown::Shown;
 use reqwest::Method;
@@ -21,8 +23,11 @@ pub(super) enum ClusterCommand {
     /// Make a cluster of this node; run it on one node only
     Init {
         /// The cluster's name
-        #[arg(long)]
+        #[arg(long, default_value = "main")]
         name: String,
+        /// How many nodes it shall have: a join line is printed for each of the others
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=7))]
+        nodes: u8,
     },
     /// Let this node join a cluster
     ///
@@ -68,7 +73,7 @@ pub(super) enum ClusterCommand {
 
 pub(super) async fn run(link: &Link, command: ClusterCommand) -> Result<(), Failure> {
     match command {
-        ClusterCommand::Init { name } => init(link, name).await,
+        ClusterCommand::Init { name, nodes } => init(link, name, nodes).await,
         ClusterCommand::Join { words, token_file } => {
             let given = Given {
                 words,
@@ -175,28 +180,62 @@ fn read_token(mut from: &mut dyn Read, what: &str) -> Result<Zeroizing<String>, 
     Ok(Zeroizing::new(text.trim().to_owned()))
 }
 
-async fn init(link: &Link, name: String) -> Result<(), Failure> {
+async fn init(link: &Link, name: String, wanted: u8) -> Result<(), Failure> {
     let name =
         Name::parse(&name).map_err(|e| Failure::usage(e.to_string(), "give --name a name like main"))?;
     let nodes = link.control()?.deadline(Duration::from_secs(60));
-    let reply: InitReply = nodes
-        .post(
-            path::INIT,
-            &InitRequest {
-                cluster: name.to_string(),
-            },
-        )
-        .await?;
-    let first = if reply.created {
-        "made"
-    } else {
-        "was there already; nothing was changed"
+    let ask = InitRequest {
+        cluster: name.to_string(),
     };
-    print(&format!(
-        "Cluster {name} {first}.\n  Id:     {}\n  CA pin: {}\n\nNext:\n  palctl tokens add                    a token for each further node\n  palctl users add NAME --roles ...    the first user\n",
+    let reply: InitReply = nodes.post(path::INIT, &ask).await?;
+    let mut out = format!(
+        "Cluster {name} {}.\n  Id:     {}\n  CA pin: {}\n",
+        if reply.created {
+            "made"
+        } else {
+            "was there already; nothing was changed"
+        },
         Shown(&reply.cluster_id),
         Shown(&reply.ca_pin)
-    ))
+    );
+    let mut tokens = Vec::new();
+    // A second run is harmless: it makes no tokens that nobody asked for.
+    for _ in 1..if reply.created { wanted } else { 1 } {
+        let ask = NewToken {
+            ttl_secs: 0,
+            host: None,
+        };
+        tokens.push(nodes.post::<_, JoinToken>(path::TOKENS, &ask).await?);
+    }
+    out += &next_steps(&tokens);
+    print(&out)
+}
+
+/// What comes after the first node. Each token has the cluster's id and pin in it, works once, and runs out.
+fn next_steps(tokens: &[JoinToken]) -> String {
+    let mut out = String::from("\nNext:\n");
+    if let Some(first) = tokens.first() {
+        out += &format!(
+            "  on {}, one line each, until {}; a line works once:\n",
+            if tokens.len() == 1 {
+                "the other node".to_owned()
+            } else {
+                format!("the {} other nodes", tokens.len())
+            },
+            first.expires
+        );
+        for token in tokens {
+            let addr = token.web_addrs.first().map_or("ADDRESS", String::as_str);
+            out += &format!(
+                "    palctl cluster join {} {}\n",
+                Shown(&token.token),
+                Shown(addr)
+            );
+        }
+    } else {
+        out += "  palctl tokens add                    a join line for each further node\n";
+    }
+    out + "  palctl users add NAME --roles ...    the first user\n"
 }
 
 async fn join(link: &Link, token: Zeroizing<String>, addr: &str) -> Result<(), Failure> {
@@ -254,5 +293,26 @@ mod tests {
         assert_eq!(ask(&["n1:3080"], None, None), None);
         assert_eq!(ask(&["pj1.word", "n1:3080"], Some(&file), None), None);
         assert_eq!(ask(&["n1:3080"], Some(&folder.path().join("none")), None), None);
+    }
+
+    #[test]
+    fn every_further_node_gets_a_line_of_its_own() {
+        let token = |secret: &str| JoinToken {
+            name: "t".into(),
+            token: format!("pj1.id.pin.t.{secret}"),
+            ca_pin: "sha256:pin".into(),
+            expires: palisade_core::time::Timestamp::ZERO,
+            web_addrs: vec!["n1:3080".into()],
+        };
+        let two = next_steps(&[token("one"), token("two")]);
+        for line in [
+            "palctl cluster join pj1.id.pin.t.one n1:3080",
+            "palctl cluster join pj1.id.pin.t.two n1:3080",
+            "2 other nodes",
+            "until 1970",
+        ] {
+            assert!(two.contains(line), "{line:?} is not in {two}");
+        }
+        assert!(next_steps(&[]).contains("palctl tokens add"));
     }
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod auth;
+mod bundle;
 mod cluster;
 mod doctor;
 mod hosts;
@@ -82,6 +83,9 @@ enum Command {
     /// Certificate authorities and host certificates
     #[command(subcommand)]
     Auth(auth::AuthCommand),
+    /// The offline bundle, which this node serves to hosts
+    #[command(subcommand)]
+    Bundle(bundle::BundleCommand),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -130,6 +134,7 @@ impl Palctl {
             Command::Lock(args) => locks::lock(&link, args).await?,
             Command::Locks(command) => locks::run(&link, command).await?,
             Command::Auth(command) => auth::run(&link, command).await?,
+            Command::Bundle(command) => bundle::run(&link, command).await?,
             Command::Audit(command) => audit::run(&link, command).await?,
             Command::Sessions(command) => sessions::run(&link, command).await?,
             Command::Completion { shell } => crate::pages::completion(Palctl::command(), shell)?,
@@ -168,6 +173,17 @@ impl Link {
     fn control(&self) -> Result<Nodes, Failure> {
         let usual = PathBuf::from(DEFAULT_SOCKET);
         self.over(self.socket.as_ref().unwrap_or(&usual))
+    }
+
+    /// The data directory of the node here: where its control socket is.
+    fn data_dir(&self) -> Result<PathBuf, Failure> {
+        self.control()?;
+        let socket = self
+            .socket
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
+        let parent = socket.parent().map(std::path::Path::to_owned);
+        parent.ok_or_else(|| Failure::usage("the socket is in no folder", "give --socket a whole path"))
     }
 
     fn over(&self, socket: &std::path::Path) -> Result<Nodes, Failure> {

@@ -65,7 +65,7 @@ pub(super) async fn run(link: &Link, command: TokensCommand) -> Result<(), Failu
             }
             if for_host {
                 return print(&format!(
-                    "This token lets one host join, until {}. On the host, type this, and give the token when it waits for it:\n\n  {}\n\n  palisade agent join - {}\n  palisade agent start\n\nRevoke it with: palctl tokens rm {}\n",
+                    "This token lets one host join, until {}. On the host, type this, and give the token when it waits for it:\n\n  {}\n\n  palisade agent join - {}\n  systemctl enable --now palisade-agent      (without a package: palisade agent start)\n\nRevoke it with: palctl tokens rm {}\n",
                     made.expires,
                     Shown(&made.token),
                     made.web_addrs

@@ -10,6 +10,7 @@ pub use identity::{AgentHome, IdentityFault};
 
 use crate::clock::now;
 use crate::home::Home;
+use crate::supervisor;
 use palisade_agent::{AllowedEnv, Link, LinkConfig, Server, ServerConfig, helper_beside_us};
 use palisade_core::record::Labels;
 use parking_lot::Mutex;
@@ -105,12 +106,33 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Identity
     let serving = link.run(&server, hang_up.clone());
     let stopping = async {
         stop.cancelled().await;
+        supervisor::stopping("ends the sessions and says so to their users");
         server
             .shutdown("the agent of this host is stopping: connect again when it is back")
             .await;
         hang_up.cancel();
     };
-    tokio::join!(serving, stopping);
+    let ended = CancellationToken::new();
+    // Polled by the one task that also keeps the tunnels: where that hangs, nobody says that it lives.
+    let alive = async {
+        let watch = supervisor::watch(|| {
+            let tunnels = link.up();
+            async move {
+                let _up = *tunnels.borrow();
+                true
+            }
+        });
+        tokio::select! {
+            () = ended.cancelled() => {}
+            () = async { watch.await; std::future::pending().await } => {}
+        }
+    };
+    supervisor::ready("dials the nodes, and serves");
+    let work = async {
+        tokio::join!(serving, stopping);
+        ended.cancel();
+    };
+    tokio::join!(work, alive);
     Ok(())
 }
 

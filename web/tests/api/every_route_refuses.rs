@@ -14,6 +14,8 @@ const OPEN: &[(&str, &str)] = &[
     ("get", "/readyz"),
     ("get", path::OPENAPI),
     ("get", path::PING),
+    // Packages are no secret; what is fetched is held against a hash that the operator gives.
+    ("get", path::BUNDLE),
     // The password, the invite's token and the join token are the credential.
     ("post", path::LOGIN),
     ("get", path::INVITE),
@@ -56,6 +58,7 @@ fn filled(route: &str) -> String {
         .replace("{id}", SESSION)
         .replace("{type}", "user")
         .replace("{token}", "x")
+        .replace("{file}", "SHA256SUMS")
 }
 
 #[tokio::test]
@@ -135,6 +138,7 @@ async fn every_path_of_the_contract_is_served() {
         path::RECORD,
         path::TOKENS,
         path::JOIN,
+        path::BUNDLE,
         path::HOST_JOIN,
         path::HOST_RENEW,
         path::HOSTS,

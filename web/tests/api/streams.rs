@@ -594,3 +594,23 @@ async fn a_condition_that_denies_holds_on_every_way_to_a_recording() {
             .refused(403, "refused");
     }
 }
+
+#[tokio::test]
+async fn the_bundle_is_given_to_whoever_asks_by_the_names_in_it_alone() {
+    let world = World::new();
+    let answer = world.call(&nobody(), "GET", "/v1/bundle/SHA256SUMS", None).await;
+    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "one two"));
+    for name in [
+        "other",
+        ".hidden",
+        "..%2Fcluster.key",
+        "..",
+        "a%00b",
+        &"x".repeat(200),
+    ] {
+        let answer = world
+            .call(&nobody(), "GET", &format!("/v1/bundle/{name}"), None)
+            .await;
+        assert_eq!(answer.status.as_u16(), 404, "{name}: {}", answer.text());
+    }
+}

@@ -17,7 +17,7 @@ pub use cluster::{Cluster, NodeHandle};
 pub use outlive::{Pauses, outlive};
 pub use person::{Login, Person};
 pub use ports::free_port;
-pub use run::{Background, Ran, run, run_with_input};
+pub use run::{Background, Ran, run, run_with_input, under_clock};
 pub use sshd::Sshd;
 pub use wait::{retry, until};
 

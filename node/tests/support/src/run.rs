@@ -1,6 +1,7 @@
 //! Running programs: bounded, with their output kept.
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -247,4 +248,24 @@ fn shown(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
     words.extend(command.get_args().map(|a| a.to_string_lossy().into_owned()));
     words.join(" ")
+}
+
+/// What to start a program under so that its wall clock is off by what the file says, such as `+3600`; the file may change
+/// while it runs.
+pub fn under_clock(file: &Path) -> Vec<String> {
+    // Debian keeps it in a folder named after the processor.
+    let folders = std::fs::read_dir("/usr/lib")
+        .expect("there is /usr/lib")
+        .flatten();
+    let library = folders
+        .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"))
+        .find(|path| path.exists())
+        .expect("faketime is installed: scripts/setup.sh test");
+    vec![
+        "env".to_owned(),
+        format!("LD_PRELOAD={}", library.display()),
+        format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
+        "FAKETIME_NO_CACHE=1".to_owned(),
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+    ]
 }
