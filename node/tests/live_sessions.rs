@@ -58,15 +58,6 @@ fn session_with(person: &Person, participants: &[(&str, &str)]) -> String {
     })
 }
 
-/// The person's programs know this node alone from now on.
-fn only_through(person: &Person, addr: &str) {
-    let path = person.saved("profile.json");
-    let text = std::fs::read_to_string(&path).expect("a login leaves it");
-    let mut profile: Value = serde_json::from_str(&text).expect("json");
-    profile["web_addrs"] = serde_json::json!([addr]);
-    std::fs::write(&path, profile.to_string()).expect("their home is writable");
-}
-
 fn joins(person: &Person, session: &str, mode: &str) -> Background {
     let mut joined = Background::start(&mut person.pal_command(&["join", "--mode", mode, session]));
     joined.expect_output(&format!("you are {mode}"), BOUND);
@@ -128,7 +119,7 @@ fn a_session_is_joined_through_any_node_and_goes_on_without_whoever_leaves() {
     );
 
     for (i, node) in cluster.nodes.iter().enumerate() {
-        only_through(&bob, &node.web_addr());
+        bob.only_through(node);
         let mode = if i == 0 { "peer" } else { "observer" };
         let mut joined = joins(&bob, &session, mode);
         session_with(&bob, &[("alice", "owner"), ("bob", mode)]);
@@ -365,11 +356,11 @@ fn the_limit_of_sessions_counts_them_at_all_agents_and_nodes() {
     let _hosts = ["web1", "web2"].map(|name| Agent::start(&cluster, name, ""));
     let alice = cluster.person_by_password("alice", "access,two");
     alice.login_by_password(&cluster.nodes[0].web_addr()).ok();
-    only_through(&alice, &cluster.nodes[0].web_addr());
+    alice.only_through(&cluster.nodes[0]);
     let mut first = shell(&alice, "web1");
-    only_through(&alice, &cluster.nodes[1].web_addr());
+    alice.only_through(&cluster.nodes[1]);
     let mut second = shell(&alice, "web2");
-    only_through(&alice, &cluster.nodes[2].web_addr());
+    alice.only_through(&cluster.nodes[2]);
     let target = format!("{}@web1", me());
     let no = alice.ssh(&[&target, "true"]);
     assert!(!no.succeeded() && told(&no).contains("sessions"), "{no}");

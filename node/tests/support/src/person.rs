@@ -1,5 +1,6 @@
 //! Somebody who uses `pal` and stock OpenSSH.
 
+use crate::cluster::NodeHandle;
 use crate::program;
 use crate::run::{Background, Ran, run, run_with_input};
 use crate::wait::until;
@@ -226,6 +227,16 @@ impl Person {
     /// A file that a login left in their home, by the end of its name: `-tls.pem`, `-tls.key`, `ca.pem`.
     pub fn saved(&self, ending: &str) -> PathBuf {
         find(&self.home, ending).unwrap_or_else(|| panic!("a login leaves a file *{ending} in their home"))
+    }
+
+    /// Their programs know this node alone from now on.
+    pub fn only_through(&self, node: &NodeHandle) {
+        let path = self.saved("profile.json");
+        let text = fs::read_to_string(&path).expect("a login leaves it");
+        let mut profile: serde_json::Value = serde_json::from_str(&text).expect("json");
+        profile["web_addrs"] = serde_json::json!([node.web_addr()]);
+        profile["ssh_addrs"] = serde_json::json!([node.ssh_addr().to_string()]);
+        fs::write(&path, profile.to_string()).expect("their home is writable");
     }
 
     /// The SSH certificate as `ssh-keygen -L` shows it.

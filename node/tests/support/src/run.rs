@@ -163,6 +163,18 @@ impl Background {
         self.child.id()
     }
 
+    /// Whether its output contains the text within the bound.
+    pub fn prints(&mut self, text: &str, bound: Duration) -> bool {
+        let began = Instant::now();
+        while !self.output().contains(text) {
+            if !self.is_running() || began.elapsed() > bound {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
+    }
+
     /// Waits until its output contains the text.
     #[track_caller]
     pub fn expect_output(&mut self, text: &str, bound: Duration) {
