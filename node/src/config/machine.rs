@@ -1,7 +1,7 @@
 //! What the machine says about itself, for what the configuration leaves out.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::net::{IpAddr, ToSocketAddrs as _, UdpSocket};
 
 /// The machine.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +20,7 @@ impl Machine {
             .and_then(|n| n.into_string().ok())
             .unwrap_or_default();
         let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
-        let full = full_name(&host_name, &hosts).filter(|name| resolves_elsewhere(name));
+        let full = full_name(&host_name, &hosts).filter(|name| resolves(name));
         let reached_at = full
             .or_else(|| outward_address().map(|addr| addr.to_string()))
             .unwrap_or_else(|| host_name.clone());
@@ -47,14 +47,12 @@ fn full_name(host_name: &str, hosts: &str) -> Option<String> {
         .map(str::to_ascii_lowercase)
 }
 
-/// Whether the name leads to an address that another machine could use. On Debian `/etc/hosts` gives the host's own name a
-/// loopback address: what DNS says elsewhere is not known then, and the name is believed.
-fn resolves_elsewhere(name: &str) -> bool {
-    let found: Vec<SocketAddr> = (name, 0)
+/// Whether the name leads anywhere. On Debian `/etc/hosts` gives the host's own name a loopback address; what the name leads
+/// to on other machines is not known here, and it is believed.
+fn resolves(name: &str) -> bool {
+    (name, 0)
         .to_socket_addrs()
-        .map(Iterator::collect)
-        .unwrap_or_default();
-    !found.is_empty()
+        .is_ok_and(|mut found| found.next().is_some())
 }
 
 /// The address that the machine would send from. No packet is sent: a UDP socket is only told where to.
