@@ -22,12 +22,14 @@ packages=$CARGO_TARGET_DIR/packages
 packaging/build.sh || die "the packages do not build"
 packaging/build.sh --revision 2 --out "$packages-upgrade" >/dev/null || die "the packages of revision 2 do not build"
 
-# In another place, from nothing.
+# In another place, from nothing; the time of the commit is in the packages, so it must still be this one.
+commit=$(git rev-parse HEAD)
 say "building everything a second time, elsewhere"
 second=$(mktemp -d /var/tmp/palisade-second-XXXXXX)
 trap 'rm -rf "$second"' EXIT
 CARGO_TARGET_DIR=$second/target packaging/build.sh --out "$second/packages" >"$second/log" 2>&1 ||
     { tail -n 40 "$second/log"; die "the second build failed"; }
+[ "$(git rev-parse HEAD)" = "$commit" ] || die "there is a new commit since the first build: start again"
 if ! cmp "$packages/SHA256SUMS" "$second/packages/SHA256SUMS"; then
     diff "$packages/SHA256SUMS" "$second/packages/SHA256SUMS"
     die "two builds of one commit differ"
