@@ -107,6 +107,9 @@ put 644 packaging/systemd/palisade-agent.service "$node/usr/lib/systemd/system/p
 put 644 packaging/etc/sysusers.conf "$node/usr/lib/sysusers.d/palisade.conf"
 put 644 packaging/etc/palisade.yaml "$node/etc/palisade/palisade.yaml"
 put 644 packaging/etc/agent.yaml "$node/etc/palisade/agent.yaml"
+for page in alerts.yaml grafana.json; do
+    put 644 "packaging/monitoring/$page" "$node/usr/share/palisade/monitoring/$page"
+done
 for page in docs/*.md; do put 644 "$page" "$node/usr/share/doc/palisade/$(basename "$page")"; done
 spoken palisade "$node"
 spoken palctl "$node"

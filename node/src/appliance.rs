@@ -236,6 +236,10 @@ impl Appliance {
             *now = target;
             changed
         });
+        let operations = self.operations.lock().clone();
+        if let Some(operations) = operations {
+            operations.public_tls.reconfigure(config.web_tls.clone());
+        }
     }
 
     /// Runs until `shutdown` is ready, then stops in order.

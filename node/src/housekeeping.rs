@@ -353,6 +353,7 @@ async fn repair_pages(node: &Running) -> Step {
 
 async fn certificates(node: &Running) -> Step {
     let kv = node.consensus.store();
+    node.public_tls.reload();
     if node
         .public_tls
         .renew_if_due(&node.config, kv, &node.authorities, now())?

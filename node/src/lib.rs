@@ -37,3 +37,4 @@ pub mod supervisor;
 mod support;
 mod tombstones;
 mod tunnels;
+pub mod web_tls;

@@ -324,10 +324,17 @@ fn agent(command: AgentCommands) -> ExitCode {
         let stopping = stop.clone();
         let mut term = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
         let mut int = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(|e| e.to_string())?;
         tokio::spawn(async move {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = term.recv() => break,
+                    _ = int.recv() => break,
+                    // It would end the sessions of its users, for a file that is read at the start alone.
+                    _ = hangup.recv() => {
+                        tracing::warn!("SIGHUP: an agent takes a new configuration at its next start");
+                    }
+                }
             }
             stopping.cancel();
         });

@@ -2,6 +2,7 @@
 //! authority, and renewed long before the certificate ends.
 
 use crate::config::Config;
+use crate::web_tls::{WebTls, WebTlsFiles};
 use palisade_ca::{
     Authorities, AuthorityFault, ServerCertRequest, SubjectSpki, Window, X509Error, generate_tls_key,
     sign_server_cert,
@@ -9,10 +10,12 @@ use palisade_ca::{
 use palisade_core::kv::Kv;
 use palisade_core::record::AuthorityType;
 use palisade_core::time::Timestamp;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -47,6 +50,7 @@ fn certify(
     kv: &dyn Kv,
     authorities: &Authorities,
     now: Timestamp,
+    operators: &Operators,
 ) -> Result<(Arc<ServerConfig>, Timestamp), PublicTlsError> {
     let signer = authorities.signer(kv, AuthorityType::Tls)?;
     let own = generate_tls_key()?;
@@ -67,6 +71,7 @@ fn certify(
     dns_names.retain(|name| !name.is_empty() && name.parse::<IpAddr>().is_err());
     addresses.sort();
     addresses.dedup();
+    let our_names = dns_names.clone();
     let not_after = now.secs() + LIFE_SECS;
     let request = ServerCertRequest {
         public_key: SubjectSpki::from_der(&own.spki_der)?,
@@ -91,6 +96,11 @@ fn certify(
     server.send_tls13_tickets = 0;
     server.max_early_data_size = 0;
     server.time_provider = Arc::new(crate::clock::TlsTime);
+    server.cert_resolver = Arc::new(ByName {
+        ours: server.cert_resolver,
+        our_names,
+        theirs: operators.clone(),
+    });
     Ok((Arc::new(server), Timestamp::from_secs(not_after)))
 }
 
@@ -98,10 +108,35 @@ fn malformed(error: impl std::fmt::Display) -> PublicTlsError {
     PublicTlsError::Malformed(error.to_string())
 }
 
+/// The operator's own certificate, which may change while the node runs.
+type Operators = Arc<RwLock<Option<Arc<WebTls>>>>;
+
+/// Which certificate is shown: the cluster's own for its own names, and where no other fits.
+#[derive(Debug)]
+struct ByName {
+    ours: Arc<dyn ResolvesServerCert>,
+    our_names: Vec<String>,
+    theirs: Operators,
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(name) = hello.server_name()
+            && !self.our_names.iter().any(|own| own.eq_ignore_ascii_case(name))
+            && let Some(theirs) = self.theirs.read().as_ref().and_then(|own| own.serves(name))
+        {
+            return Some(theirs);
+        }
+        self.ours.resolve(hello)
+    }
+}
+
 /// The configuration in use; connections that exist keep theirs when it is renewed.
 pub struct PublicTls {
     current: watch::Sender<Arc<ServerConfig>>,
     ends: Mutex<Timestamp>,
+    files: Mutex<Option<WebTlsFiles>>,
+    operators: Operators,
 }
 
 impl PublicTls {
@@ -112,16 +147,41 @@ impl PublicTls {
         authorities: &Authorities,
         now: Timestamp,
     ) -> Result<Self, PublicTlsError> {
-        let (server, ends) = certify(config, kv, authorities, now)?;
-        Ok(PublicTls {
+        let operators = Operators::default();
+        let (server, ends) = certify(config, kv, authorities, now, &operators)?;
+        let public = PublicTls {
             current: watch::Sender::new(server),
             ends: Mutex::new(ends),
-        })
+            files: Mutex::new(config.web_tls.clone()),
+            operators,
+        };
+        public.reload();
+        Ok(public)
     }
 
     /// What the listener serves with.
     pub fn watch(&self) -> watch::Receiver<Arc<ServerConfig>> {
         self.current.subscribe()
+    }
+
+    /// Where the operator's own certificate lies from now on.
+    pub fn reconfigure(&self, files: Option<WebTlsFiles>) {
+        *self.files.lock() = files;
+        self.reload();
+    }
+
+    /// Reads the operator's own certificate, if there is one. One that cannot be used changes nothing.
+    pub fn reload(&self) {
+        let files = self.files.lock().clone();
+        match files.as_ref().map(WebTlsFiles::load).transpose() {
+            Ok(loaded) => *self.operators.write() = loaded.map(Arc::new),
+            Err(why) => tracing::error!(why, "the certificate of web_tls is not taken over"),
+        }
+    }
+
+    /// The last moment of the operator's own certificate.
+    pub fn operators_end(&self) -> Option<Timestamp> {
+        self.operators.read().as_ref().map(|own| own.ends())
     }
 
     /// The last moment of the certificate in use.
@@ -140,7 +200,7 @@ impl PublicTls {
         if self.ends.lock().since_ms(now) > LIFE_SECS * 1000 / 3 {
             return Ok(false);
         }
-        let (server, ends) = certify(config, kv, authorities, now)?;
+        let (server, ends) = certify(config, kv, authorities, now, &self.operators)?;
         self.current.send_replace(server);
         *self.ends.lock() = ends;
         Ok(true)

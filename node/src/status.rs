@@ -156,6 +156,11 @@ impl NodeOperations {
         });
         peer.into_iter()
             .chain([certificate("https", self.public_tls.ends())])
+            .chain(
+                self.public_tls
+                    .operators_end()
+                    .map(|ends| certificate("web_tls", ends)),
+            )
             .collect()
     }
 

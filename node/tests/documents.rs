@@ -57,21 +57,26 @@ fn tests_that_documents_name_exist() {
     );
 }
 
-/// `docs/config.md` is made of the table that the code takes its defaults from.
+/// `docs/config.md` and the file that the package brings are made of the table that the code takes its defaults from.
 #[test]
-fn the_page_of_the_configuration_is_the_present_one() {
+fn the_page_and_the_file_of_the_configuration_are_the_present_ones() {
+    use palisade_node::config;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let file = root.join(palisade_node::config::DOCUMENT);
-    let present = palisade_node::config::document();
-    if std::env::var_os("PALISADE_WRITE_DOCS").is_some() {
-        fs::write(&file, &present).expect("the tree is writable");
+    let packaged = config::file(&std::collections::BTreeMap::new());
+    for (path, present) in [
+        (config::DOCUMENT, config::document()),
+        ("packaging/etc/palisade.yaml", packaged),
+    ] {
+        let file = root.join(path);
+        if std::env::var_os("PALISADE_WRITE_DOCS").is_some() {
+            fs::write(&file, &present).expect("the tree is writable");
+        }
+        let there = fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            there == present,
+            "{path} is not the present one: run this test with PALISADE_WRITE_DOCS=1"
+        );
     }
-    let there = fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        there == present,
-        "{} is not the present one: run this test with PALISADE_WRITE_DOCS=1",
-        file.display()
-    );
 }
 
 #[test]

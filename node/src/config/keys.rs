@@ -91,6 +91,20 @@ pub const KEYS: &[Key] = &[
         "HTTPS API and probes; the same number over UDP for agents",
         "Teleport's port for the same; 443 works as well",
     ),
+    live(key(
+        "web_tls.certificate",
+        Form::Text,
+        Default::Found("none: the cluster's own certificate serves every name"),
+        "a certificate of yours and its chain, in PEM, for names of yours under which people reach this node",
+        "pal, agents and nodes expect the cluster's own, and get it for the node's name and for `advertise`",
+    )),
+    live(key(
+        "web_tls.key",
+        Form::Text,
+        Default::Found("none"),
+        "the private key of web_tls.certificate, in PEM; readable by the node's account alone",
+        "read again at SIGHUP and every ten minutes, so that a renewed certificate needs no restart",
+    )),
     key(
         "ssh_listen",
         Form::Text,

@@ -11,6 +11,7 @@ pub use machine::Machine;
 pub use read::Fault;
 pub use write::{DOCUMENT, document, file};
 
+use crate::web_tls::WebTlsFiles;
 use palisade_core::name::Name;
 use read::Values;
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,8 @@ pub struct Config {
     pub snapshot_every: u64,
     /// So many audit events stay in the replicated state; older ones are sealed into pages.
     pub audit_recent: u64,
+    /// The operator's own certificate for HTTPS.
+    pub web_tls: Option<WebTlsFiles>,
     /// Where telemetry is sent; empty for nowhere.
     pub otlp_endpoint: String,
     /// How often.
@@ -228,6 +231,29 @@ impl Config {
                     .into(),
             );
         }
+        let path = |values: &mut Values, key: &'static str| {
+            Some(values.text_or(key, String::new())).filter(|p| !p.is_empty())
+        };
+        let web_tls = match (path(values, "web_tls.certificate"), path(values, "web_tls.key")) {
+            (Some(certificate), Some(key)) => Some(WebTlsFiles {
+                certificate: certificate.into(),
+                key: key.into(),
+            }),
+            (None, None) => None,
+            (certificate, _) => {
+                let (has, lacks) = match certificate {
+                    Some(_) => ("web_tls.certificate", "web_tls.key"),
+                    None => ("web_tls.key", "web_tls.certificate"),
+                };
+                values.fault(&[has], format!("{has}: it needs {lacks} beside it"));
+                None
+            }
+        };
+        if let Some(files) = &web_tls
+            && let Err(why) = files.load()
+        {
+            values.fault(&["web_tls.certificate", "web_tls.key"], format!("web_tls: {why}"));
+        }
         let log = match values.text("log").as_str() {
             "json" => LogForm::Json,
             _ => LogForm::Text,
@@ -246,6 +272,7 @@ impl Config {
             election: (Duration::from_millis(min), Duration::from_millis(max)),
             snapshot_every: values.number("raft.snapshot_every"),
             audit_recent: values.number("raft.audit_recent"),
+            web_tls,
             otlp_endpoint,
             otlp_every: Duration::from_secs(values.number("otlp.every_s")),
             effective: values.effective(),

@@ -415,6 +415,11 @@ impl Cluster {
         );
     }
 
+    /// SIGHUP: a node reads its configuration again.
+    pub fn hang_up(&self, i: usize) {
+        self.nodes[i].signal(Signal::SIGHUP);
+    }
+
     /// Freezes a node, as a machine does that is suspended.
     pub fn pause(&self, i: usize) {
         self.nodes[i].signal(Signal::SIGSTOP);
