@@ -68,7 +68,7 @@ pub(crate) fn measure(writes: u64, etcd_writes: u64, clients: usize) -> anyhow::
 }
 
 /// All clients together do `from..from + count`, each number once.
-async fn share<C: Client>(clients: Vec<C>, from: u64, count: u64) -> anyhow::Result<()> {
+pub(crate) async fn share<C: Client>(clients: Vec<C>, from: u64, count: u64) -> anyhow::Result<()> {
     let next = Arc::new(AtomicU64::new(from));
     let tasks: Vec<_> = clients
         .into_iter()

@@ -4,6 +4,7 @@
 //! `make bench` builds with optimisation and runs all but the long `grow` and `crowd`; `make bench BENCH='writes --seconds 5'` runs one.
 
 mod agents;
+mod away;
 mod crowd;
 mod etcd;
 mod grow;
@@ -46,6 +47,18 @@ enum What {
         /// Writes to etcd
         #[arg(long, default_value_t = 250_000)]
         etcd: u64,
+        /// Clients that write
+        #[arg(long, default_value_t = 64)]
+        clients: usize,
+    },
+    /// A node that starts on many records, and one that was away for many entries
+    Away {
+        /// Records that there are at the start
+        #[arg(long, default_value_t = 100_000)]
+        records: u64,
+        /// Entries that it misses
+        #[arg(long, default_value_t = 1_000_000)]
+        entries: u64,
         /// Clients that write
         #[arg(long, default_value_t = 64)]
         clients: usize,
@@ -164,6 +177,11 @@ fn main() -> anyhow::Result<()> {
                 etcd,
                 clients,
             } => grow::measure(writes, etcd, clients)?,
+            What::Away {
+                records,
+                entries,
+                clients,
+            } => away::measure(records, entries, clients)?,
             What::Failover { tries } => writes::failover(tries)?,
             What::Agents {
                 parts,
