@@ -1,9 +1,8 @@
 //! What happens to a node whose disk fails it: damage is named and repaired from the others, a full disk refuses
 //! writes and recovers, and neither costs the cluster anything.
 
-use palisade_testkit::{Cluster, program, retry, run};
+use palisade_testkit::{Cluster, SmallDisk, program, retry, run};
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -93,40 +92,6 @@ fn a_damaged_store_is_named_and_repaired_from_the_others() {
     cluster.palctl(broken, &["audit", "verify"]).ok();
 }
 
-/// A small file system of its own, unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None` where this test may not mount one.
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        fs::create_dir_all(at).ok()?;
-        let option = format!("size={size}");
-        let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", &option, "palisade-test"])
-            .arg(at);
-        run(&mut mount).succeeded().then(|| SmallDisk(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-/// Takes room on a disk until so many bytes are left; all of it with 0.
-fn fill(folder: &Path, left: u64) -> PathBuf {
-    let ballast = folder.join("ballast");
-    let mut file = fs::File::create(&ballast).expect("the disk has room for a name");
-    let free = || {
-        let disk = nix::sys::statvfs::statvfs(folder).expect("the disk is there");
-        disk.blocks_available() * disk.fragment_size()
-    };
-    while free() > left && file.write_all(&[1; 64 * 1024]).is_ok() {}
-    ballast
-}
-
 fn add_one(cluster: &Cluster, name: &str) -> Result<(), String> {
     let ran = cluster.palctl(0, &["hosts", "add", name, "--addr", "127.0.0.1:22"]);
     if ran.succeeded() || ran.complaint().contains("already") {
@@ -142,7 +107,7 @@ fn add_one(cluster: &Cluster, name: &str) -> Result<(), String> {
 fn a_full_disk_refuses_writes_keeps_reading_and_recovers() {
     let cluster = Cluster::unformed(1);
     let data = cluster.nodes[0].data.clone();
-    let Some(_disk) = SmallDisk::mount(&data, "256m") else {
+    let Some(disk) = SmallDisk::mount(&data, "256m") else {
         println!("NOT RUN: this needs the right to mount a tmpfs");
         return;
     };
@@ -151,7 +116,7 @@ fn a_full_disk_refuses_writes_keeps_reading_and_recovers() {
     add_hosts(&cluster, 0, 0, 5);
     cluster.wait_probe(0, "/readyz?write", 200);
 
-    let ballast = fill(&data, 32 << 20);
+    disk.fill(32 << 20);
     // At once, also while nobody writes.
     for path in ["/readyz", "/readyz?write"] {
         let said = cluster.wait_probe(0, path, 503);
@@ -172,13 +137,13 @@ fn a_full_disk_refuses_writes_keeps_reading_and_recovers() {
     assert!(unknown != nothing, "it says one thing or the other: {refused}");
     assert!(hosts(&cluster, 0) >= 5, "reading stopped");
     assert!(cluster.nodes[0].is_running(), "{}", cluster.nodes[0].log());
-    fs::remove_file(&ballast).expect("it is ours");
+    disk.empty();
     retry("writes to work again", BOUND, || add_one(&cluster, "room-again"));
     cluster.wait_probe(0, "/readyz?write", 200);
 
-    let ballast = fill(&data, 0);
+    disk.fill(0);
     let _ = add_one(&cluster, "not-a-byte");
-    fs::remove_file(&ballast).expect("it is ours");
+    disk.empty();
     if cluster.nodes[0].is_running() {
         retry("writes to work again", BOUND, || {
             add_one(&cluster, "room-once-more")
@@ -188,10 +153,10 @@ fn a_full_disk_refuses_writes_keeps_reading_and_recovers() {
     let log = cluster.nodes[0].log();
     assert!(!log.contains("panicked at"), "{log}");
     // With not a byte left it does not start, says why, and harms nothing.
-    let ballast = fill(&data, 0);
+    disk.fill(0);
     let said = cluster.spawn_refused(0);
     assert!(said.to_lowercase().contains("no space left"), "{said}");
-    fs::remove_file(&ballast).expect("it is ours");
+    disk.empty();
     cluster.spawn(0);
     assert!(hosts(&cluster, 0) >= 6);
     cluster.palctl(0, &["audit", "verify"]).ok();
@@ -202,7 +167,7 @@ fn a_full_disk_refuses_writes_keeps_reading_and_recovers() {
 fn a_leader_whose_disk_is_full_hands_over() {
     let cluster = Cluster::unformed(3);
     let data = cluster.nodes[0].data.clone();
-    let Some(_disk) = SmallDisk::mount(&data, "192m") else {
+    let Some(disk) = SmallDisk::mount(&data, "192m") else {
         println!("NOT RUN: this needs the right to mount a tmpfs");
         return;
     };
@@ -217,7 +182,7 @@ fn a_leader_whose_disk_is_full_hands_over() {
     retry("n1 to lead", BOUND, || {
         (cluster.leader() == 0).then_some(()).ok_or_else(String::new)
     });
-    let ballast = fill(&data, 48 << 20);
+    disk.fill(48 << 20);
     let began = Instant::now();
     // The first may still pass, by the others' disks alone; that the leader's is full it knows by it.
     let add = |name: &str| {
@@ -237,7 +202,7 @@ fn a_leader_whose_disk_is_full_hands_over() {
     let log = cluster.nodes[0].log();
     assert!(log.contains("leadership is handed over"), "{log}");
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    fs::remove_file(&ballast).expect("it is ours");
+    disk.empty();
     retry("the full node to take part again", BOUND, || {
         add_one(&cluster, "room-again")
     });

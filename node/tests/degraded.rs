@@ -1,10 +1,8 @@
 //! What still works when something does not: every cell of the table in `docs/degraded.md`, tried.
 
-use palisade_testkit::{Agent, Background, Cluster, Person, Sshd, me, retry};
+use palisade_testkit::{Agent, Background, Cluster, Person, SmallDisk, Sshd, me, retry};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -237,38 +235,10 @@ fn without_a_node_and_without_a_quorum() {
     scene.cluster.palctl(0, &["audit", "verify"]).ok();
 }
 
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path) -> Option<Self> {
-        fs::create_dir_all(at).ok()?;
-        let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", "size=192m", "palisade-test"])
-            .arg(at);
-        mount.status().ok()?.success().then(|| SmallDisk(at.to_owned()))
-    }
-
-    fn fill(&self, left: u64) {
-        let mut file = fs::File::create(self.0.join("ballast")).expect("there is room for a name");
-        let free = || {
-            let disk = nix::sys::statvfs::statvfs(&self.0).expect("the disk is there");
-            disk.blocks_available() * disk.fragment_size()
-        };
-        while free() > left && file.write_all(&[1; 64 * 1024]).is_ok() {}
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn with_a_full_disk_and_with_a_wrong_clock() {
     let cluster = Cluster::unformed(3);
-    let Some(disk) = SmallDisk::mount(&cluster.nodes[1].data) else {
+    let Some(disk) = SmallDisk::mount(&cluster.nodes[1].data, "192m") else {
         eprintln!("SKIPPED: this needs the right to mount a tmpfs");
         return;
     };
@@ -291,7 +261,7 @@ fn with_a_full_disk_and_with_a_wrong_clock() {
         }
     });
     scene.check("the disk of the node is full", 1);
-    fs::remove_file(disk.0.join("ballast")).expect("it is ours");
+    disk.empty();
     retry("room to be noticed", BOUND, || {
         if full(&scene) {
             Ok(())

@@ -330,10 +330,15 @@ fn of_fifty_joins_at_once_with_one_token_one_succeeds() {
     let key = tls_public_key();
     let now = run(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"])).ok();
     let mut words = Vec::new();
-    for n in 0..NODES {
+    // Each can be reached, as a member tries before it lets one in.
+    let listening: Vec<_> = (0..NODES)
+        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free"))
+        .collect();
+    for (n, listener) in listening.iter().enumerate() {
+        let peer_addr = listener.local_addr().expect("it listens").to_string();
         let request = serde_json::json!({
             "cluster_id": parts[1], "token": parts[3], "secret": parts[4], "name": format!("late-{n}"),
-            "peer_addr": format!("127.0.0.1:{}", 100 + n), "web_addr": "127.0.0.1:1", "ssh_addr": "127.0.0.1:2",
+            "peer_addr": peer_addr, "web_addr": "127.0.0.1:1", "ssh_addr": "127.0.0.1:2",
             "incarnation": format!("{}", 1000 + n), "peer_public_key": key, "wrap_public_key": "09".repeat(32),
             "now": now.trim(), "version": cluster.status(0)["version"],
         });

@@ -5,6 +5,7 @@
 
 mod agent;
 mod cluster;
+mod disk;
 mod outlive;
 mod person;
 mod ports;
@@ -14,6 +15,7 @@ mod wait;
 
 pub use agent::Agent;
 pub use cluster::{Cluster, NodeHandle};
+pub use disk::SmallDisk;
 pub use outlive::{Pauses, outlive};
 pub use person::{Login, Person};
 pub use ports::free_port;
