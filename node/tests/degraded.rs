@@ -1,6 +1,6 @@
 //! What still works when something does not: every cell of the table in `docs/degraded.md`, tried.
 
-use palisade_testkit::{Agent, Background, Cluster, Person, SmallDisk, Sshd, me, retry};
+use palisade_testkit::{Agent, Background, Cluster, Person, SmallDisk, Sshd, me, retry, under_clock};
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
@@ -41,7 +41,7 @@ struct Scene {
     /// Who has no login yet.
     bob: Person,
     _plain: Sshd,
-    _agent: Agent,
+    agent: Agent,
     shells: Vec<(&'static str, Background)>,
     recording: String,
     tried: usize,
@@ -80,7 +80,7 @@ impl Scene {
             alice,
             bob,
             _plain: plain,
-            _agent: agent,
+            agent,
             shells: shells.into(),
             recording,
             tried: 0,
@@ -271,13 +271,14 @@ fn with_a_full_disk_and_with_a_wrong_clock() {
     });
 
     scene.cluster.kill9(2);
-    // Its wall clock alone.
-    let fake = ["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-f", "+1h"].map(str::to_owned);
-    scene.cluster.spawn_under(2, &fake);
+    let clock = scene.cluster.folder("clock").join("off");
+    fs::write(&clock, "+3600\n").expect("the temporary folder is writable");
+    scene.cluster.spawn_under(2, &under_clock(&clock));
     scene.cluster.wait_voters(3);
     retry("it to be noticed", BOUND, || {
         let said = scene.cluster.status(2)["advice"].to_string();
         if said.contains("clock") { Ok(()) } else { Err(said) }
     });
+    scene.agent.wait_known_at(&scene.cluster, 2);
     scene.check("the clock of the node is an hour off", 2);
 }
