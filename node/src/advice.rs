@@ -3,12 +3,11 @@
 use crate::clock;
 use palisade_core::api::{ClusterStatus, NodeStatus, NodeVitals};
 use palisade_core::time::Ttl;
+use palisade_storage::LOG_RESERVE;
 use std::collections::BTreeSet;
 
 /// Below this a disk is low.
 const DISK_LOW: u64 = 1 << 30;
-/// What the log keeps in reserve: below it a node takes no changes.
-const DISK_FULL: u64 = 64 << 20;
 /// A disk whose syncs take longer than this slows everybody down, in microseconds.
 const SYNC_SLOW_US: u64 = 100_000;
 /// So many entries behind is worth a word.
@@ -73,7 +72,7 @@ fn quorum(status: &ClusterStatus, advice: &mut Vec<String>) {
 
 fn trouble(node: &NodeStatus, vitals: &NodeVitals, advice: &mut Vec<String>) {
     // A full disk has a sentence of its own.
-    if !vitals.trouble.is_empty() && vitals.disk_free_bytes >= DISK_FULL {
+    if !vitals.trouble.is_empty() && vitals.disk_free_bytes >= LOG_RESERVE {
         advice.push(format!(
             "node {} takes no changes: {}; its log says more",
             node.name, vitals.trouble
@@ -115,7 +114,7 @@ fn members(status: &ClusterStatus, advice: &mut Vec<String>) {
 
 fn disk(node: &NodeStatus, vitals: &NodeVitals, advice: &mut Vec<String>) {
     let (name, free) = (&node.name, vitals.disk_free_bytes);
-    if free < DISK_FULL {
+    if free < LOG_RESERVE {
         advice.push(format!(
             "the disk of node {name} is full and takes no changes: free some space, it recovers by itself"
         ));
@@ -123,7 +122,7 @@ fn disk(node: &NodeStatus, vitals: &NodeVitals, advice: &mut Vec<String>) {
         advice.push(format!(
             "the disk of node {name} has {} MiB left: free some space, or enlarge it; below {} MiB it takes no changes",
             free >> 20,
-            DISK_FULL >> 20
+            LOG_RESERVE >> 20
         ));
     }
     if vitals.fsync_p99_us > SYNC_SLOW_US {

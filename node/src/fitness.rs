@@ -17,7 +17,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -34,8 +34,10 @@ const OUT_OF_REACH: Duration = Duration::from_secs(6);
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// What this node keeps in mind of itself and the others.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Fitness {
+    /// How it knocks; made once.
+    tls: OnceLock<TlsConnector>,
     /// Nodes whose HTTPS port does not answer, and since when.
     silent: Mutex<BTreeMap<NodeId, Instant>>,
     /// The last time that leadership was given away for this.
@@ -69,7 +71,7 @@ struct Report {
 }
 
 /// What is wrong with a leader, and who should lead instead. `own` is its own report, `others` those of the voters that
-/// answered; a node that is beside none of them out of reach and says nothing against itself may lead.
+/// answered. Whoever says nothing against itself, and is out of nobody's reach, may lead.
 fn successor(
     leader: NodeId,
     own: &Report,
@@ -121,7 +123,13 @@ fn report(node: &Running) -> Report {
 pub(crate) async fn knock(node: &Running) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let own = node.consensus.raft().status().id;
     let records = state::records::<NodeSpec>(node.consensus.store())?;
-    let tls = TlsConnector::from(Arc::new(anybody()?));
+    let tls = match node.fitness.tls.get() {
+        Some(tls) => tls.clone(),
+        None => {
+            let made = TlsConnector::from(Arc::new(anybody()?));
+            node.fitness.tls.get_or_init(|| made).clone()
+        }
+    };
     let others = records.iter().filter(|r| r.spec.id != own);
     let knocks = others.map(|record| {
         let (id, tls) = (record.spec.id, tls.clone());

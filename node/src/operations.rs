@@ -38,8 +38,6 @@ const BACKDATE_SECS: u64 = 300;
 const JOIN_SKEW_MS: u64 = 30_000;
 /// How long a member tries to reach a node that wants to join.
 const REACH_FOR: Duration = Duration::from_secs(3);
-/// What the log keeps free on its disk: below it, it takes no changes.
-pub(crate) const LOG_RESERVE: u64 = 64 << 20;
 
 /// The port.
 pub struct NodeOperations {

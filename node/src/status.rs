@@ -203,7 +203,7 @@ impl NodeOperations {
             quorum_age_ms: self.consensus.raft().lease().ok().map(|lease| lease.age_ms),
             disk_error: stats.last_error,
             // The log says so only once it has been asked to write.
-            disk_full: stats.no_space || self.segments.free_bytes() < crate::operations::LOG_RESERVE,
+            disk_full: stats.no_space || self.segments.free_bytes() < palisade_storage::LOG_RESERVE,
             sync_waits: stats.in_progress.unwrap_or_default(),
             segments: seen.segments,
             commit_waits: seen.commit_waits,

@@ -20,7 +20,9 @@ pub use error::{Damage, OpenError, REPAIR_COMMAND, ReadError, WriteError, escape
 pub use files::{DirLock, FreeSpace};
 pub use identity::{Identity, IdentityError};
 pub use kv::{Change, Kv, KvFault, Pair};
-pub use log::{Done, LogOptions, LogRecord, LogStore, MAX_RECORD, OnFatal, OnFull, OnSync, SyncStats};
+pub use log::{
+    Done, LOG_RESERVE, LogOptions, LogRecord, LogStore, MAX_RECORD, OnFatal, OnFull, OnSync, SyncStats,
+};
 pub use segment::{
     AUDIT_PAGES, BadName, MAX_SEGMENT, SegmentError, SegmentName, SegmentOptions, SegmentStore,
 };

@@ -62,6 +62,9 @@ pub enum OnFull {
     Wait,
 }
 
+/// Bytes that a log keeps free on its disk, where its options do not say otherwise.
+pub const LOG_RESERVE: u64 = 64 << 20;
+
 /// How the log is opened.
 #[derive(Clone)]
 pub struct LogOptions {
@@ -88,7 +91,7 @@ pub struct LogOptions {
 impl Default for LogOptions {
     fn default() -> LogOptions {
         LogOptions {
-            reserve: 64 << 20,
+            reserve: LOG_RESERVE,
             on_full: OnFull::Refuse,
             free_space: FreeSpace::of_the_disk(),
             on_fatal: None,
