@@ -15,6 +15,7 @@ pub mod event;
 pub mod hosts;
 pub mod kv;
 pub mod merkle;
+pub mod mutant;
 pub mod name;
 pub mod page;
 pub mod pass;

@@ -66,7 +66,9 @@ impl Net {
         })
     }
 
+    /// A link that the next kill reaches: whoever sees it may kill it at once.
     fn link(&self) -> DuplexStream {
+        let mut kill = self.kill.subscribe();
         let (client, near) = duplex(64 << 10);
         let (far, agent) = duplex(64 << 10);
         self.serve(agent, self.user);
@@ -79,7 +81,6 @@ impl Net {
         let (near_read, near_write) = tokio::io::split(near);
         let (far_read, far_write) = tokio::io::split(far);
         tokio::spawn(async move {
-            let mut kill = net.kill.subscribe();
             let up = pump(near_read, far_write, &net, usize::MAX, Some(number));
             let answer = net.answer.load(Ordering::SeqCst);
             let down = pump(far_read, near_write, &net, answer, None);
@@ -123,14 +124,17 @@ struct Dialler(Net);
 
 impl Dial for Dialler {
     async fn dial(&mut self, _: u32) -> Result<Box<dyn Link>, DialError> {
-        self.0.dials.fetch_add(1, Ordering::SeqCst);
-        if let Some(reason) = *self.0.down.lock().unwrap() {
-            return Err(match reason.strip_prefix("never: ") {
+        let down = *self.0.down.lock().unwrap();
+        let link: Result<Box<dyn Link>, DialError> = match down {
+            Some(reason) => Err(match reason.strip_prefix("never: ") {
                 Some(reason) => DialError::Never(reason.to_owned()),
                 None => io::Error::other(reason).into(),
-            });
-        }
-        Ok(Box::new(self.0.link()))
+            }),
+            None => Ok(Box::new(self.0.link())),
+        };
+        // Counted when it stands: a kill for each dial would otherwise miss a link that is only about to be made.
+        self.0.dials.fetch_add(1, Ordering::SeqCst);
+        link
     }
 }
 
