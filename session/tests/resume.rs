@@ -25,6 +25,8 @@ struct Net {
     silent: watch::Sender<bool>,
     down: Arc<Mutex<Option<&'static str>>>,
     dials: Arc<AtomicU32>,
+    /// Links that the agent has taken.
+    taken: Arc<AtomicU32>,
     user: &'static str,
     /// What the client said on each link.
     heard: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -43,6 +45,7 @@ impl Net {
             silent: watch::channel(false).0,
             down: Arc::default(),
             dials: Arc::default(),
+            taken: Arc::default(),
             user: "alice",
             heard: Arc::default(),
             answer: Arc::new(AtomicUsize::new(usize::MAX)),
@@ -58,7 +61,11 @@ impl Net {
     fn serve(&self, link: impl Link, user: &'static str) -> tokio::task::JoinHandle<()> {
         let net = self.clone();
         tokio::spawn(async move {
-            match net.agent.accept(Box::new(link), user, |a, b| a == b).await {
+            let accepted = net.agent.accept(Box::new(link), user, |a, b| a == b).await;
+            if accepted.is_ok() {
+                net.taken.fetch_add(1, Ordering::SeqCst);
+            }
+            match accepted {
                 Ok(Accepted::New { stream, .. }) => net.streams.send(stream).await.unwrap(),
                 Ok(Accepted::Resumed { .. }) => {}
                 Err(refused) => net.refused.lock().unwrap().push(refused.error),
@@ -66,7 +73,7 @@ impl Net {
         })
     }
 
-    /// A link that the next kill reaches: whoever sees it may kill it at once.
+    /// A link that the next kill reaches, whoever has run by then.
     fn link(&self) -> DuplexStream {
         let mut kill = self.kill.subscribe();
         let (client, near) = duplex(64 << 10);
@@ -124,17 +131,14 @@ struct Dialler(Net);
 
 impl Dial for Dialler {
     async fn dial(&mut self, _: u32) -> Result<Box<dyn Link>, DialError> {
-        let down = *self.0.down.lock().unwrap();
-        let link: Result<Box<dyn Link>, DialError> = match down {
-            Some(reason) => Err(match reason.strip_prefix("never: ") {
+        self.0.dials.fetch_add(1, Ordering::SeqCst);
+        if let Some(reason) = *self.0.down.lock().unwrap() {
+            return Err(match reason.strip_prefix("never: ") {
                 Some(reason) => DialError::Never(reason.to_owned()),
                 None => io::Error::other(reason).into(),
-            }),
-            None => Ok(Box::new(self.0.link())),
-        };
-        // Counted when it stands: a kill for each dial would otherwise miss a link that is only about to be made.
-        self.0.dials.fetch_add(1, Ordering::SeqCst);
-        link
+            });
+        }
+        Ok(Box::new(self.0.link()))
     }
 }
 
@@ -223,10 +227,11 @@ async fn a_hundred_megabytes_are_identical_across_fifty_dead_links() {
         let (net, count) = (net.clone(), Arc::clone(&count));
         tokio::spawn(async move {
             for kill in 1..=KILLS {
-                // Spread over the transfer, each in the middle of it, and each of another link.
+                // Spread over the transfer, each in the middle of it, and each of another link: one that is in use.
+                // A kill of one that is only dialled would hit nothing, and there would never be so many.
                 let from = (UP + DOWN) / (KILLS + 1) * kill;
                 until(|| {
-                    count.load(Ordering::SeqCst) >= from && net.dials.load(Ordering::SeqCst) as usize >= kill
+                    count.load(Ordering::SeqCst) >= from && net.taken.load(Ordering::SeqCst) as usize >= kill
                 })
                 .await;
                 net.kill();

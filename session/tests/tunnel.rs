@@ -351,6 +351,36 @@ async fn the_tls_stream_after_the_last_that_is_allowed_waits() {
     the_stream_after_the_last_that_is_allowed_waits(agent, node).await;
 }
 
+/// A tunnel begins with room for few, and makes more as they are used.
+#[tokio::test]
+async fn a_quic_peer_gets_all_the_streams_of_its_share_and_none_more() {
+    let limits = Limits {
+        inbound: 100,
+        outbound: 200,
+        window: 64 << 10,
+    };
+    let (agent, node, _keep) = quic_pair(limits).await;
+    let all = async {
+        let mut all = Vec::new();
+        for _ in 0..100 {
+            all.push(works(&agent, &node).await);
+        }
+        all
+    };
+    let mut first = tokio::time::timeout(Duration::from_secs(20), all)
+        .await
+        .expect("the share is open");
+    let next = works(&agent, &node);
+    tokio::pin!(next);
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut next).await;
+    assert!(early.is_err());
+    // quinn tells of places that are free again an eighth of the share at a time.
+    first.truncate(100 - 13);
+    tokio::time::timeout(Duration::from_secs(5), next)
+        .await
+        .expect("a place was free");
+}
+
 #[tokio::test]
 async fn a_peer_that_opens_streams_without_end_gets_no_more_than_its_share() {
     let (near, far) = tokio::io::duplex(64 << 10);

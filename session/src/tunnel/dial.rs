@@ -140,7 +140,7 @@ impl Dialler {
             async move { Ok(dialling?.await?) }
         })
         .await?;
-        Ok(quic::tunnel(connection))
+        Ok(quic::tunnel(connection, self.limits))
     }
 
     /// Dials over TLS alone.

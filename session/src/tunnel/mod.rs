@@ -96,7 +96,7 @@ pub struct Tunnel {
 
 #[derive(Clone)]
 enum Carrier {
-    Quic(quinn::Connection),
+    Quic(Arc<quic::Quic>),
     Mux(Arc<Mux>),
 }
 
@@ -140,8 +140,8 @@ impl Tunnel {
     /// The tunnel is closed.
     pub async fn open(&self) -> io::Result<TunnelStream> {
         let pipe = match &self.carrier {
-            Carrier::Quic(connection) => {
-                let (send, recv) = connection.open_bi().await?;
+            Carrier::Quic(quic) => {
+                let (send, recv) = quic.connection.open_bi().await?;
                 Pipe::Quic { send, recv }
             }
             Carrier::Mux(mux) => Pipe::Mux(Box::new(mux.open().await?)),
@@ -155,8 +155,8 @@ impl Tunnel {
     /// The tunnel is closed.
     pub async fn accept(&self) -> io::Result<TunnelStream> {
         let pipe = match &self.carrier {
-            Carrier::Quic(connection) => {
-                let (send, recv) = connection.accept_bi().await?;
+            Carrier::Quic(quic) => {
+                let (send, recv) = quic.accept(self.streams()).await?;
                 Pipe::Quic { send, recv }
             }
             Carrier::Mux(mux) => Pipe::Mux(Box::new(mux.accept().await?)),
@@ -181,7 +181,7 @@ impl Tunnel {
     /// Waits until the tunnel is closed, by whichever end or by death, and says why.
     pub async fn closed(&self) -> String {
         match &self.carrier {
-            Carrier::Quic(connection) => connection.closed().await.to_string(),
+            Carrier::Quic(quic) => quic.connection.closed().await.to_string(),
             Carrier::Mux(mux) => mux.closed().await.to_string(),
         }
     }
@@ -189,7 +189,7 @@ impl Tunnel {
     /// Whether it is closed.
     pub fn is_closed(&self) -> bool {
         match &self.carrier {
-            Carrier::Quic(connection) => connection.close_reason().is_some(),
+            Carrier::Quic(quic) => quic.connection.close_reason().is_some(),
             Carrier::Mux(mux) => mux.is_closed(),
         }
     }
@@ -197,7 +197,7 @@ impl Tunnel {
     /// Closes it, with all its streams.
     pub fn close(&self) {
         match &self.carrier {
-            Carrier::Quic(connection) => connection.close(quic::CODE_CLOSED, b"closed"),
+            Carrier::Quic(quic) => quic.connection.close(quic::CODE_CLOSED, b"closed"),
             Carrier::Mux(mux) => mux.close(),
         }
     }
@@ -222,7 +222,7 @@ impl Tunnel {
     /// How long a sign of life takes there and back, if that was measured yet.
     pub fn rtt(&self) -> Option<Duration> {
         match &self.carrier {
-            Carrier::Quic(connection) => Some(connection.rtt()),
+            Carrier::Quic(quic) => Some(quic.connection.rtt()),
             Carrier::Mux(mux) => mux.rtt(),
         }
     }
@@ -230,7 +230,7 @@ impl Tunnel {
     /// Where the peer is, if the transport knows: a QUIC peer may change its address.
     pub fn remote(&self) -> Option<SocketAddr> {
         match &self.carrier {
-            Carrier::Quic(connection) => Some(connection.remote_address()),
+            Carrier::Quic(quic) => Some(quic.connection.remote_address()),
             Carrier::Mux(_) => None,
         }
     }

@@ -1,6 +1,7 @@
 //! A tunnel over QUIC, by quinn.
 
 use super::{ALPN, BEAT, Carrier, DEATH, Limits, Tunnel};
+use parking_lot::Mutex;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
     Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TokioRuntime, TransportConfig, VarInt,
@@ -10,7 +11,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 /// Said to the peer when this end closes.
 pub(super) const CODE_CLOSED: VarInt = VarInt::from_u32(0);
@@ -34,6 +35,10 @@ const DATAGRAM: u16 = 6500;
 /// datagrams, several times over. With the usual 200 KiB a busy machine drops them, and QUIC takes that for congestion.
 const KERNEL: usize = 4 << 20;
 
+/// Streams that a peer may open before any is in use. quinn keeps a place in two tables for each that may be opened, 86 KiB
+/// for a thousand; most tunnels of a large cluster carry a few.
+const FIRST: u32 = 16;
+
 /// What this end buffers of its own to be sent, over all streams of a tunnel, in bytes.
 const SEND: u64 = 8 << 20;
 
@@ -43,7 +48,7 @@ fn transport(limits: Limits, dials: bool) -> Arc<TransportConfig> {
     mtu.upper_bound(DATAGRAM);
     let all = u64::from(limits.window) * u64::from(limits.inbound + limits.outbound);
     config
-        .max_concurrent_bidi_streams(limits.inbound.into())
+        .max_concurrent_bidi_streams(limits.inbound.min(FIRST).into())
         .max_concurrent_uni_streams(0u32.into())
         .stream_receive_window(limits.window.into())
         // As much as all streams may have: with less, streams that nobody reads would stop the others.
@@ -113,8 +118,33 @@ fn endpoint() -> io::Result<EndpointConfig> {
     Ok(config)
 }
 
-pub(super) fn tunnel(connection: quinn::Connection) -> Tunnel {
-    Tunnel::new(Carrier::Quic(connection))
+pub(super) fn tunnel(connection: quinn::Connection, limits: Limits) -> Tunnel {
+    Tunnel::new(Carrier::Quic(Arc::new(Quic {
+        connection,
+        allowed: Mutex::new(limits.inbound.min(FIRST)),
+        most: limits.inbound,
+    })))
+}
+
+/// A connection, and how many streams its peer may have open by now.
+pub(super) struct Quic {
+    pub(super) connection: quinn::Connection,
+    allowed: Mutex<u32>,
+    most: u32,
+}
+
+impl Quic {
+    /// The next stream that the peer opens, where `live` are in use. The peer may open twice as many as before, up to
+    /// the limit, as soon as half of them are: it waits for none unless it opens many within one round trip.
+    pub(super) async fn accept(&self, live: usize) -> io::Result<(quinn::SendStream, quinn::RecvStream)> {
+        let streams = self.connection.accept_bi().await?;
+        let mut allowed = self.allowed.lock();
+        if *allowed < self.most && live >= *allowed as usize / 2 {
+            *allowed = self.most.min(allowed.saturating_mul(2));
+            self.connection.set_max_concurrent_bi_streams((*allowed).into());
+        }
+        Ok(streams)
+    }
 }
 
 /// A peer that came in over QUIC.
@@ -134,7 +164,7 @@ pub struct QuicPeer {
 pub struct QuicListener {
     endpoint: Endpoint,
     limits: Limits,
-    peers: Mutex<mpsc::Receiver<QuicPeer>>,
+    peers: tokio::sync::Mutex<mpsc::Receiver<QuicPeer>>,
 }
 
 impl QuicListener {
@@ -147,11 +177,11 @@ impl QuicListener {
         let socket = socket(address)?;
         let endpoint = Endpoint::new(endpoint()?, Some(config), socket, Arc::new(TokioRuntime))?;
         let (ready, peers) = mpsc::channel(16);
-        tokio::spawn(accept(endpoint.clone(), ready));
+        tokio::spawn(accept(endpoint.clone(), ready, limits));
         Ok(QuicListener {
             endpoint,
             limits,
-            peers: Mutex::new(peers),
+            peers: tokio::sync::Mutex::new(peers),
         })
     }
 
@@ -191,7 +221,7 @@ impl Drop for QuicListener {
     }
 }
 
-async fn accept(endpoint: Endpoint, ready: mpsc::Sender<QuicPeer>) {
+async fn accept(endpoint: Endpoint, ready: mpsc::Sender<QuicPeer>, limits: Limits) {
     let slots = Arc::new(Semaphore::new(HANDSHAKES));
     while let Some(incoming) = endpoint.accept().await {
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
@@ -221,7 +251,7 @@ async fn accept(endpoint: Endpoint, ready: mpsc::Sender<QuicPeer>) {
             let peer = QuicPeer {
                 certificates,
                 remote: connection.remote_address(),
-                tunnel: tunnel(connection),
+                tunnel: tunnel(connection, limits),
             };
             let _ = ready.send(peer).await;
         });
