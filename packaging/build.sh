@@ -116,6 +116,10 @@ spoken palctl "$node"
 put 755 "$work/bin/pal" "$client/usr/bin/pal"
 mkdir -p "$client/usr/share/doc/palisade-client"
 spoken pal "$client"
+python3 packaging/licences.py palisade-node palisade-client | gzip -9nc >"$work/node-licences.gz"
+python3 packaging/licences.py palisade-client | gzip -9nc >"$work/client-licences.gz"
+put 644 "$work/node-licences.gz" "$node/usr/share/doc/palisade/third-party.txt.gz"
+put 644 "$work/client-licences.gz" "$client/usr/share/doc/palisade-client/third-party.txt.gz"
 for package in palisade palisade-client; do
     put 644 packaging/copyright "$work/stage/$package/usr/share/doc/$package/copyright"
 done

@@ -1,6 +1,7 @@
 //! Sessions at hosts with an agent: beside sshd itself and beside `ssh -J` over a stock sshd.
 
-use crate::scene::{Files, Scene, Way, down, keystrokes, rates, set_up, table, up};
+use crate::report::{Aim, Figure, keep};
+use crate::scene::{Files, Scene, Way, down, keep_times, keystrokes, rates, set_up, table, up};
 
 const WAYS: [Way; 4] = [Way::Pal, Way::Agent, Way::Jump, Way::Direct];
 /// Without what is not asked about: each round costs minutes.
@@ -44,28 +45,46 @@ pub(crate) fn measure(
                     seen[0].percentile(50) / seen[2].percentile(50),
                     seen[0].percentile(50) / seen[3].percentile(50),
                 );
+                let aims = [(Way::Pal, Aim::RatioAtMost(1.0))];
+                keep_times("agent: session set-up", &WAYS, &seen, 3, &aims);
+                let jump = Figure::times(&seen[0]).peer(Way::Jump.name(), seen[2].percentile(50));
+                keep(
+                    "agent: session set-up, beside ssh -J",
+                    jump.aim(Aim::RatioAtMost(0.6)),
+                );
             }
             Part::Echo => {
                 let keys = times * 20;
                 println!("\n== agent: keystroke echo, {keys} keys in turn, recording on");
-                table(&WAYS, keystrokes(&scene, &WAYS, keys)?);
+                let seen = table(&WAYS, keystrokes(&scene, &WAYS, keys)?);
+                let aims = [(Way::Pal, Aim::RatioAtMost(1.5))];
+                keep_times("agent: keystroke echo", &WAYS, &seen, 3, &aims);
+                let more = seen[0].percentile(99) - seen[3].percentile(99);
+                keep(
+                    "agent: keystroke echo, p99 over direct",
+                    Figure::new("ms", more).aim(Aim::AtMost(1.5)),
+                );
                 println!("{:>18}  p50 at most 1.50 of direct, p99 +1.50 ms", "aim");
             }
             Part::Down => {
                 println!("\n== agent: output of a command, {mib} MiB, recording on (aim 0.80)");
-                rates(&BULK, mib, rounds, |way| down(&scene, way, mib))?;
+                rates("agent: output", &BULK, mib, rounds, |way| down(&scene, way, mib))?;
             }
             Part::Up => {
                 println!("\n== agent: input of a command, {mib} MiB, recording on (aim 0.80)");
-                rates(&BULK, mib, rounds, |way| up(&scene, way, mib))?;
+                rates("agent: input", &BULK, mib, rounds, |way| up(&scene, way, mib))?;
             }
             Part::Get => {
                 println!("\n== agent: sftp get, {mib} MiB (aim 0.80)");
-                rates(&BULK, mib, rounds, |way| files.get(&scene, way))?;
+                rates("agent: sftp get", &BULK, mib, rounds, |way| {
+                    files.get(&scene, way)
+                })?;
             }
             Part::Put => {
                 println!("\n== agent: sftp put, {mib} MiB (aim 0.80)");
-                rates(&BULK, mib, rounds, |way| files.put(&scene, way))?;
+                rates("agent: sftp put", &BULK, mib, rounds, |way| {
+                    files.put(&scene, way)
+                })?;
             }
         }
     }

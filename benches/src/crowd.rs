@@ -3,6 +3,7 @@
 //! An agent here is the whole of `palisade agent start` but its process: they share this one. Each has joined by a
 //! token of its own, and holds its two tunnels as any agent does.
 
+use crate::report::{Aim, Figure, keep};
 use crate::ssh::{residents, show};
 use crate::writes::{Api, runtime};
 use anyhow::{Context as _, ensure};
@@ -74,6 +75,11 @@ pub(crate) fn measure(agents: usize) -> anyhow::Result<()> {
         "each agent",
         each / 2.0
     );
+    let figure = Figure::new("KB", each).aim(Aim::AtMost(100.0));
+    keep(
+        "crowd: each agent at all nodes together",
+        figure.cost(format!("{agents} agents")),
+    );
     let applied = || cluster.metric(0, "palisade_raft_applied_index");
     let (quiet, cpu) = (applied(), cpu(&cluster)?);
     std::thread::sleep(QUIET);
@@ -92,6 +98,11 @@ pub(crate) fn measure(agents: usize) -> anyhow::Result<()> {
         "{:>28}: {:.1} s after a node died (aim: under 15)",
         "all back with two tunnels",
         killed.elapsed().as_secs_f64()
+    );
+    let figure = Figure::new("s", killed.elapsed().as_secs_f64()).aim(Aim::AtMost(15.0));
+    keep(
+        "crowd: all back after a node died",
+        figure.cost(format!("{agents} agents")),
     );
     show("nodes that are left", &residents_running(&cluster)?);
     stop.cancel();

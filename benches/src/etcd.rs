@@ -21,75 +21,158 @@ struct PutRequest {
 #[derive(Clone, PartialEq, Message)]
 struct PutResponse {}
 
+#[derive(Clone, PartialEq, Message)]
+struct StatusRequest {}
+
+/// What is read of it: who answers, and who leads.
+#[derive(Clone, PartialEq, Message)]
+struct StatusResponse {
+    #[prost(message, optional, tag = "1")]
+    header: Option<ResponseHeader>,
+    #[prost(uint64, tag = "4")]
+    leader: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ResponseHeader {
+    #[prost(uint64, tag = "2")]
+    member: u64,
+}
+
 /// Its processes, stopped when dropped.
 pub(crate) struct Etcd {
     nodes: Vec<Child>,
-    ports: Vec<u16>,
-    _dir: tempfile::TempDir,
+    /// Of clients and of peers.
+    ports: Vec<(u16, u16)>,
+    flags: Vec<String>,
+    dir: tempfile::TempDir,
+}
+
+/// Until it answers, from a start or a restart.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
 }
 
 impl Etcd {
     pub(crate) fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// With flags besides the defaults.
+    pub(crate) fn start_with(flags: &[&str]) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("palisade-bench-etcd-")
             .tempdir()?;
-        let ports: Vec<(u16, u16)> = (0..3).map(|_| (free_port(), free_port())).collect();
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let members: Vec<_> = ports
+        let mut etcd = Etcd {
+            nodes: Vec::new(),
+            ports: (0..3).map(|_| (free_port(), free_port())).collect(),
+            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            dir,
+        };
+        for which in 0..3 {
+            let node = etcd.spawn(which)?;
+            etcd.nodes.push(node);
+        }
+        Ok(etcd)
+    }
+
+    fn spawn(&self, which: usize) -> anyhow::Result<Child> {
+        let members: Vec<_> = self
+            .ports
             .iter()
             .enumerate()
-            .map(|(i, p)| format!("e{i}={}", url(p.1)))
+            .map(|(i, ports)| format!("e{i}={}", url(ports.1)))
             .collect();
-        let mut nodes = Vec::new();
-        for (i, (client, peer)) in ports.iter().enumerate() {
-            let log = std::fs::File::create(dir.path().join(format!("e{i}.log")))?;
-            let node = Command::new("etcd")
-                .arg("--name")
-                .arg(format!("e{i}"))
-                .arg("--data-dir")
-                .arg(dir.path().join(format!("e{i}")))
-                .args([
-                    "--listen-client-urls",
-                    &url(*client),
-                    "--advertise-client-urls",
-                    &url(*client),
-                ])
-                .args([
-                    "--listen-peer-urls",
-                    &url(*peer),
-                    "--initial-advertise-peer-urls",
-                    &url(*peer),
-                ])
-                .args([
-                    "--initial-cluster",
-                    &members.join(","),
-                    "--initial-cluster-state",
-                    "new",
-                ])
-                .args(["--quota-backend-bytes", "8000000000"])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-                .context("etcd does not start: scripts/setup.sh bench installs it")?;
-            nodes.push(node);
+        let (client, peer) = self.ports[which];
+        let log = std::fs::File::create(self.dir.path().join(format!("e{which}.log")))?;
+        Command::new("etcd")
+            .arg("--name")
+            .arg(format!("e{which}"))
+            .arg("--data-dir")
+            .arg(self.dir.path().join(format!("e{which}")))
+            .args([
+                "--listen-client-urls",
+                &url(client),
+                "--advertise-client-urls",
+                &url(client),
+            ])
+            .args([
+                "--listen-peer-urls",
+                &url(peer),
+                "--initial-advertise-peer-urls",
+                &url(peer),
+            ])
+            .args([
+                "--initial-cluster",
+                &members.join(","),
+                "--initial-cluster-state",
+                "new",
+            ])
+            .args(["--quota-backend-bytes", "8000000000"])
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("etcd does not start: scripts/setup.sh bench installs it")
+    }
+
+    /// kill -9 of a node.
+    pub(crate) fn kill(&mut self, which: usize) -> anyhow::Result<()> {
+        self.nodes[which].kill()?;
+        self.nodes[which].wait()?;
+        Ok(())
+    }
+
+    /// Starts a node again that was killed.
+    pub(crate) fn respawn(&mut self, which: usize) -> anyhow::Result<()> {
+        self.nodes[which] = self.spawn(which)?;
+        Ok(())
+    }
+
+    /// The node that leads, once all of them know one and the same.
+    pub(crate) async fn leader(&self) -> anyhow::Result<usize> {
+        let began = Instant::now();
+        loop {
+            if let Ok(all) = self.status().await
+                && let Some(leader) = all.iter().position(|(member, leader)| member == leader)
+                && all.iter().all(|(_, named)| *named == all[leader].0)
+            {
+                return Ok(leader);
+            }
+            ensure!(began.elapsed() < PATIENCE, "etcd has no leader");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(Etcd {
-            nodes,
-            ports: ports.into_iter().map(|p| p.0).collect(),
-            _dir: dir,
-        })
+    }
+
+    /// Member and leader, by what each node says.
+    async fn status(&self) -> anyhow::Result<Vec<(u64, u64)>> {
+        let mut all = Vec::new();
+        for (port, _) in &self.ports {
+            let channel = Channel::from_shared(url(*port))?.connect().await?;
+            let mut grpc = Grpc::new(channel);
+            grpc.ready().await?;
+            let path = hyper::http::uri::PathAndQuery::from_static("/etcdserverpb.Maintenance/Status");
+            let codec: ProstCodec<StatusRequest, StatusResponse> = ProstCodec::default();
+            let said = grpc
+                .unary(tonic::Request::new(StatusRequest {}), path, codec)
+                .await?
+                .into_inner();
+            let header = said.header.context("a header")?;
+            all.push((header.member, said.leader));
+        }
+        Ok(all)
     }
 
     /// A client of its own connection, once the cluster takes writes. Clients spread over the nodes.
     pub(crate) async fn client(&self, which: usize) -> anyhow::Result<Putter> {
-        let port = self.ports[which % self.ports.len()];
+        let (port, _) = self.ports[which % self.ports.len()];
         let began = Instant::now();
         loop {
             let made = async {
-                let channel = Channel::from_shared(format!("http://127.0.0.1:{port}"))?
-                    .connect()
-                    .await?;
+                let channel = Channel::from_shared(url(port))?.connect().await?;
                 let mut putter = Putter {
                     grpc: Grpc::new(channel),
                 };
@@ -98,10 +181,7 @@ impl Etcd {
             };
             match made.await {
                 Ok(putter) => return Ok(putter),
-                Err(e) => ensure!(
-                    began.elapsed() < Duration::from_secs(30),
-                    "etcd does not answer: {e}"
-                ),
+                Err(e) => ensure!(began.elapsed() < PATIENCE, "etcd does not answer: {e}"),
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

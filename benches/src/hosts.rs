@@ -1,6 +1,7 @@
 //! Searches among many hosts: by name, label and expression, as `pal ls` asks for them and `pal ls` itself.
 
 use crate::load::Seen;
+use crate::report::{Aim, Figure, keep};
 use crate::writes::{Api, call, runtime, write_labelled};
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
@@ -144,11 +145,14 @@ fn all(
                 }
                 ensure!((found == 0) == (what == "nothing"), "{found} found by {what}");
                 let seen = Seen::of(took, Duration::from_secs(1));
+                let with = if changes { ", 20 changes a second" } else { "" };
+                let p99 = Figure::new("ms", seen.percentile(99)).aim(Aim::AtMost(100.0));
+                keep(format!("search among {hosts} hosts by {what}{with}, p99"), p99);
                 println!(
                     "{what:>18}  p50 {:>7.2} ms  p99 {:>7.2} ms, {found} found{}",
                     seen.percentile(50),
                     seen.percentile(99),
-                    if changes { ", 20 changes a second" } else { "" }
+                    with
                 );
             }
         }

@@ -1,5 +1,6 @@
 //! Memory of sessions in which nothing happens: at the nodes that carry them and at the agent.
 
+use crate::report::{Aim, Figure, keep};
 use crate::scene::{Scene, Way};
 use crate::ssh::{resident, residents, show};
 use anyhow::{Context as _, ensure};
@@ -62,6 +63,16 @@ pub(crate) fn measure(sessions: usize) -> anyhow::Result<()> {
         "each",
         each(everywhere, grown().sum()),
         each(nodes, after.0.iter().sum())
+    );
+    let carried = each(everywhere, grown().sum());
+    keep(
+        "agent: idle session at its node",
+        Figure::new("KB", carried).aim(Aim::AtMost(150.0)),
+    );
+    let beside = each(before.1, after.1);
+    keep(
+        "agent: idle session at the agent",
+        Figure::new("KB", beside).aim(Aim::AtMost(1000.0)),
     );
     println!(
         "{:>28}: {:.0} KB at the agent beyond the shell (aim: under 1000)",

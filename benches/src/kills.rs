@@ -1,6 +1,7 @@
 //! kill -9 of the node that carries a shell, a transfer and a forwarded TCP stream: how long each stands still.
 
 use crate::load::Seen;
+use crate::report::{Aim, Figure, keep};
 use crate::scene::{Scene, Way, scratch};
 use palisade_testkit::{Pauses, outlive, retry};
 use std::io::{Read as _, Write as _};
@@ -67,6 +68,11 @@ pub(crate) fn measure(tries: usize, mib: u64) -> anyhow::Result<()> {
         ("longest of a try", Pauses::longest),
     ] {
         let seen = Seen::of(all.iter().map(of).collect(), Duration::from_secs(1));
+        let p95 = Figure::new("ms", seen.percentile(95)).aim(Aim::AtMost(3000.0));
+        keep(
+            format!("agent: its node killed, pause of {what}, p95"),
+            p95.cost(format!("{tries} kills, nothing lost")),
+        );
         println!(
             "{what:>18}  p50 {:>5.0} ms  p95 {:>5.0} ms  most {:>5.0} ms",
             seen.percentile(50),

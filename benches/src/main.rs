@@ -12,6 +12,7 @@ mod hosts;
 mod idle;
 mod kills;
 mod load;
+mod report;
 mod scene;
 mod ssh;
 mod writes;
@@ -19,11 +20,15 @@ mod writes;
 use agents::Part;
 use clap::{Parser, Subcommand, ValueEnum as _};
 use palisade_testkit::Cluster;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Debug, Parser)]
 #[command(name = "palisade-bench", about = "Measures Palisade beside etcd and OpenSSH")]
 struct Bench {
+    /// Where the figures are kept; those of parts that are not measured now stay
+    #[arg(long, global = true)]
+    out: Option<PathBuf>,
     #[command(subcommand)]
     what: Option<What>,
 }
@@ -63,12 +68,24 @@ enum What {
         #[arg(long, default_value_t = 64)]
         clients: usize,
     },
-    /// kill -9 of the leader: time to the next committed write
+    /// kill -9 of the leader: time to the next committed write, beside etcd at its defaults and at 50/500 ms
     Failover {
         /// How often
         #[arg(long, default_value_t = 20)]
         tries: usize,
+        /// How often each etcd's
+        #[arg(long, default_value_t = 10)]
+        etcd: usize,
     },
+    /// Compares the figures of two files
+    Compare {
+        /// Measured before
+        before: PathBuf,
+        /// Measured after
+        after: PathBuf,
+    },
+    /// Makes docs/figures.md and its chart of the figures that are kept
+    Document,
     /// Hosts with an agent: session set-up, keystroke echo, bulk and sftp, beside direct sshd and `ssh -J`
     Agents {
         /// What is measured; all if nothing is said
@@ -146,7 +163,7 @@ fn main() -> anyhow::Result<()> {
             seconds: 5,
             clients: vec![1, 16, 64, 256],
         },
-        What::Failover { tries: 20 },
+        What::Failover { tries: 20, etcd: 10 },
         What::Agents {
             parts: Vec::new(),
             nodes: 1,
@@ -167,7 +184,15 @@ fn main() -> anyhow::Result<()> {
             rest: 60,
         },
     ];
-    let wanted = Bench::parse().what.map_or_else(|| all.to_vec(), |one| vec![one]);
+    let Bench { out, what } = Bench::parse();
+    let out = out.unwrap_or_else(report::default_path);
+    if let Some(What::Compare { before, after }) = &what {
+        return report::compare(before, after);
+    }
+    if matches!(what, Some(What::Document)) {
+        return report::document(&out, &Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs"));
+    }
+    let wanted = what.map_or_else(|| all.to_vec(), |one| vec![one]);
     println!("machine: {} cores, load {}", cores(), load_average());
     for what in wanted {
         match what {
@@ -182,7 +207,8 @@ fn main() -> anyhow::Result<()> {
                 entries,
                 clients,
             } => away::measure(records, entries, clients)?,
-            What::Failover { tries } => writes::failover(tries)?,
+            What::Failover { tries, etcd } => writes::failover(tries, etcd)?,
+            What::Compare { .. } | What::Document => {}
             What::Agents {
                 parts,
                 nodes,
@@ -209,7 +235,7 @@ fn main() -> anyhow::Result<()> {
             } => ssh::memory(sessions, writes, Duration::from_secs(rest))?,
         }
     }
-    Ok(())
+    report::write(&out)
 }
 
 fn cores() -> usize {

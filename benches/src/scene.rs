@@ -1,6 +1,7 @@
 //! Where sessions are measured: nodes, hosts with and without an agent, and a stock sshd as a jump host, all on loopback.
 
 use crate::load::Seen;
+use crate::report::{Aim, Figure, keep};
 use anyhow::{Context as _, ensure};
 use palisade_testkit::{Agent, Cluster, Person, Sshd, me};
 use std::io::{Read as _, Write as _};
@@ -137,9 +138,24 @@ pub(crate) fn table(ways: &[Way], took: Vec<Vec<Duration>>) -> Vec<Seen> {
     seen
 }
 
+/// Keeps the medians of `ways` beside the one at `peer` of them.
+pub(crate) fn keep_times(what: &str, ways: &[Way], seen: &[Seen], peer: usize, aims: &[(Way, Aim)]) {
+    for (way, one) in ways.iter().zip(seen) {
+        if *way == ways[peer] {
+            continue;
+        }
+        let mut figure = Figure::times(one).peer(ways[peer].name(), seen[peer].percentile(50));
+        if let Some((_, aim)) = aims.iter().find(|(of, _)| of == way) {
+            figure = figure.aim(*aim);
+        }
+        keep(format!("{what}, {}", way.name()), figure);
+    }
+}
+
 /// MiB/s by way, the last being direct: the best of `rounds` rounds in turn, for all ways alike, and the median of what
 /// each round gave beside its own direct one.
 pub(crate) fn rates(
+    what: &str,
     ways: &[Way],
     mib: u64,
     rounds: usize,
@@ -169,6 +185,17 @@ pub(crate) fn rates(
             best(rates) / best(&direct),
             beside[beside.len() / 2],
         );
+        if way != &ways[ways.len() - 1] {
+            let least = rates.iter().copied().fold(f64::MAX, f64::min);
+            let mut figure =
+                Figure::new("MiB/s", best(rates)).peer(ways[ways.len() - 1].name(), best(&direct));
+            figure.spread = Some((least, best(rates)));
+            figure.beside = Some(beside[beside.len() / 2]);
+            if matches!(way, Way::Pal | Way::Node) {
+                figure = figure.aim(Aim::RatioAtLeast(0.8));
+            }
+            keep(format!("{what}, {}", way.name()), figure);
+        }
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Sessions at plain hosts, through a node: beside sshd itself and beside `ssh -J` over a stock sshd.
 
-use crate::scene::{Files, Scene, Way, down, keystrokes, rates, set_up, table, up};
+use crate::report::{Aim, Figure, keep};
+use crate::scene::{Files, Scene, Way, down, keep_times, keystrokes, rates, set_up, table, up};
 use anyhow::Context as _;
 use palisade_testkit::{Background, Cluster};
 use std::time::Duration;
@@ -18,21 +19,33 @@ pub(crate) fn measure(times: usize, mib: u64) -> anyhow::Result<()> {
         "ratio",
         seen[0].percentile(50) / seen[2].percentile(50)
     );
+    let aims = [(Way::Node, Aim::RatioAtMost(0.8))];
+    keep_times("plain host: session set-up", &WAYS, &seen, 2, &aims);
 
     let keys = times * 10;
     println!("\n== plain host: keystroke echo, {keys} keys in turn, recording on");
-    table(&WAYS, keystrokes(&scene, &WAYS, keys)?);
+    let seen = table(&WAYS, keystrokes(&scene, &WAYS, keys)?);
+    let aims = [(Way::Node, Aim::RatioAtMost(1.5))];
+    keep_times("plain host: keystroke echo", &WAYS, &seen, 3, &aims);
 
     println!("\n== plain host: output of a command, {mib} MiB, recording on");
-    rates(&WAYS, mib, ROUNDS, |way| down(&scene, way, mib))?;
+    rates("plain host: output", &WAYS, mib, ROUNDS, |way| {
+        down(&scene, way, mib)
+    })?;
     println!("\n== plain host: input of a command, {mib} MiB, recording on");
-    rates(&WAYS, mib, ROUNDS, |way| up(&scene, way, mib))?;
+    rates("plain host: input", &WAYS, mib, ROUNDS, |way| {
+        up(&scene, way, mib)
+    })?;
 
     let files = Files::new(mib)?;
     println!("\n== plain host: sftp get, {mib} MiB");
-    rates(&WAYS, mib, ROUNDS, |way| files.get(&scene, way))?;
+    rates("plain host: sftp get", &WAYS, mib, ROUNDS, |way| {
+        files.get(&scene, way)
+    })?;
     println!("\n== plain host: sftp put, {mib} MiB");
-    rates(&WAYS, mib, ROUNDS, |way| files.put(&scene, way))
+    rates("plain host: sftp put", &WAYS, mib, ROUNDS, |way| {
+        files.put(&scene, way)
+    })
 }
 
 /// Resident memory of a process, in KiB.
@@ -56,12 +69,50 @@ pub(crate) fn show(when: &str, kib: &[u64]) {
     println!("{when:>28}: {} MiB", mib.join(", "));
 }
 
+fn percents(parts: &[f64]) -> String {
+    let words: Vec<_> = parts
+        .iter()
+        .map(|part| format!("{:.1} %", part * 100.0))
+        .collect();
+    words.join(", ")
+}
+
+/// The part of one core that each node takes.
+fn cpu_of(cluster: &Cluster, over: Duration) -> anyhow::Result<Vec<f64>> {
+    let seconds = || -> anyhow::Result<Vec<f64>> {
+        let pids = cluster.nodes.iter().map(|n| n.pid().context("the node runs"));
+        pids.map(|pid| crate::writes::cpu_seconds(pid?)).collect()
+    };
+    let before = seconds()?;
+    std::thread::sleep(over);
+    let after = seconds()?;
+    let parts = before
+        .iter()
+        .zip(after)
+        .map(|(before, after)| (after - before) / over.as_secs_f64());
+    Ok(parts.collect())
+}
+
 /// After the start, with idle sessions, after work, and when that has had time to be forgotten.
 pub(crate) fn memory(sessions: usize, writes: u64, rest: Duration) -> anyhow::Result<()> {
     println!("\n== resident memory of three nodes; the first carries the sessions");
     let scene = Scene::start(3, false)?;
     let idle = residents(&scene.cluster)?;
     show("idle", &idle);
+    let most = idle.iter().max().copied().unwrap_or(0) as f64 / 1024.0;
+    keep(
+        "idle node: memory",
+        Figure::new("MiB", most).aim(Aim::AtMost(50.0)),
+    );
+    let cpu = cpu_of(&scene.cluster, Duration::from_secs(30))?;
+    println!("{:>28}: {} of a core each", "idle", percents(&cpu));
+    let most = cpu.iter().copied().fold(0.0, f64::max) * 100.0;
+    keep(
+        "idle node: processor",
+        Figure::new("% of a core", most)
+            .aim(Aim::AtMost(1.0))
+            .cost(percents(&cpu)),
+    );
     for round in 0..4 {
         let mut open: Vec<Background> = Vec::new();
         for _ in 0..sessions {
@@ -80,6 +131,11 @@ pub(crate) fn memory(sessions: usize, writes: u64, rest: Duration) -> anyhow::Re
             "{:>28}: {:.0} KiB",
             "each",
             full[0].saturating_sub(idle[0]) as f64 / sessions.max(1) as f64
+        );
+        let each = full[0].saturating_sub(idle[0]) as f64 * 1.024 / sessions.max(1) as f64;
+        keep(
+            "plain host: idle session at the node",
+            Figure::new("KB", each).aim(Aim::AtMost(300.0)),
         );
     }
     show(

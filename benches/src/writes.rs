@@ -2,6 +2,7 @@
 
 use crate::etcd::Etcd;
 use crate::load::{Client, Seen, measure};
+use crate::report::{Aim, Figure, keep};
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -9,7 +10,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::{Method, Request};
 use palisade_testkit::{Cluster, run};
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -207,12 +208,33 @@ pub(crate) fn write_labelled(cluster: &Cluster, count: u64) -> anyhow::Result<()
     })
 }
 
-fn run_signing(cluster: &Cluster, clients: usize, seconds: u64) -> anyhow::Result<Seen> {
-    let key = cluster.folder("keys").join("k");
+fn fresh_key(cluster: &Cluster, name: &str) -> PathBuf {
+    let key = cluster.folder("keys").join(name);
     run(Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-f"])
         .arg(&key))
     .ok();
+    key
+}
+
+/// What stock OpenSSH takes for a certificate that nobody else hears of: a process each.
+fn ssh_keygen(cluster: &Cluster, times: usize) -> anyhow::Result<Seen> {
+    let (ca, key) = (fresh_key(cluster, "ca"), fresh_key(cluster, "signed"));
+    let mut took = Vec::new();
+    for _ in 0..times {
+        let mut sign = Command::new("ssh-keygen");
+        sign.args(["-q", "-s"]).arg(&ca);
+        sign.args(["-I", "alice", "-n", "alice", "-V", "+1h"])
+            .arg(key.with_extension("pub"));
+        let began = Instant::now();
+        ensure!(sign.output()?.status.success(), "ssh-keygen does not sign");
+        took.push(began.elapsed());
+    }
+    Ok(Seen::of(took, Duration::from_secs(1)))
+}
+
+fn run_signing(cluster: &Cluster, clients: usize, seconds: u64) -> anyhow::Result<Seen> {
+    let key = fresh_key(cluster, &format!("k{clients}"));
     let key = std::fs::read_to_string(key.with_extension("pub"))?
         .trim()
         .to_owned();
@@ -240,7 +262,7 @@ fn with_cpu(pids: &[u32], work: impl FnOnce() -> anyhow::Result<Seen>) -> anyhow
 }
 
 /// Processor time of a process so far, in its own code and in the kernel (proc(5), fields 14 and 15).
-fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     const TICKS_A_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = stat.rsplit_once(')').context("a process's name in brackets")?;
@@ -286,6 +308,19 @@ pub(crate) fn measure_all(seconds: u64, clients: &[usize]) -> anyhow::Result<()>
             ours.percentile(50) / theirs.percentile(50),
             our_cpu / their_cpu
         );
+        let cost = format!("{our_cpu:.0} µs a write, etcd {their_cpu:.0}");
+        let mut rate = Figure::new("/s", ours.rate())
+            .peer("etcd", theirs.rate())
+            .cost(cost);
+        if *count == 64 {
+            rate = rate.aim(Aim::RatioAtLeast(1.0));
+        }
+        keep(format!("committed writes, {count} clients"), rate);
+        let mut p50 = Figure::times(&ours).peer("etcd", theirs.percentile(50));
+        if *count == 1 {
+            p50 = p50.aim(Aim::RatioAtMost(1.0));
+        }
+        keep(format!("time of a write, {count} clients"), p50);
         last = (*count == 64).then(|| ours.rate()).or(last);
     }
     let signed = run_signing(&cluster, 64, seconds).context("signing")?;
@@ -295,13 +330,65 @@ pub(crate) fn measure_all(seconds: u64, clients: &[usize]) -> anyhow::Result<()>
             "              ratio    {:.2} of the writes at 64 clients",
             signed.rate() / rate
         );
+        let figure = Figure::new("/s", signed.rate()).peer("our writes", rate);
+        keep("certificates, 64 clients", figure.aim(Aim::RatioAtLeast(0.5)));
     }
+    let alone = run_signing(&cluster, 1, seconds).context("signing")?;
+    let plain = ssh_keygen(&cluster, 50)?;
+    println!(
+        "one certificate: p50 {:.2} ms, signed, audited and committed; ssh-keygen -s {:.2} ms",
+        alone.percentile(50),
+        plain.percentile(50)
+    );
+    keep(
+        "one certificate, signed and committed",
+        Figure::times(&alone).peer("ssh-keygen -s", plain.percentile(50)),
+    );
     Ok(())
 }
 
-/// Kills the leader again and again; what is measured is the time to the next write that a survivor acknowledges.
-pub(crate) fn failover(tries: usize) -> anyhow::Result<()> {
+/// Kills the leader again and again; what is measured is the time to the next write that a survivor acknowledges. The
+/// same of etcd, at its defaults and at the shortest times that its documentation gives for one rack.
+pub(crate) fn failover(tries: usize, etcd: usize) -> anyhow::Result<()> {
     println!("\n== kill -9 of the leader, time to the next committed write, {tries} tries");
+    let ours = our_gaps(tries)?;
+    show_gaps("palisade", &ours);
+    let figure = Figure::times(&ours).aim(Aim::AtMost(600.0));
+    let worst = Figure::new("ms", ours.percentile(99)).aim(Aim::AtMost(1000.0));
+    if etcd == 0 {
+        keep("leader killed: next write", figure);
+        keep("leader killed: next write, p99", worst);
+        return Ok(());
+    }
+    let defaults = their_gaps(&[], etcd)?;
+    show_gaps("etcd, defaults", &defaults);
+    let short = their_gaps(&["--heartbeat-interval", "50", "--election-timeout", "500"], etcd)?;
+    show_gaps("etcd, 50/500 ms", &short);
+    keep(
+        "leader killed: next write",
+        figure
+            .peer("etcd, defaults", defaults.percentile(50))
+            .cost(format!("etcd at 50/500 ms: {:.0} ms", short.percentile(50))),
+    );
+    keep(
+        "leader killed: next write, p99",
+        worst
+            .peer("etcd, defaults, worst", defaults.percentile(100))
+            .cost(format!("{tries} kills, {etcd} of each etcd")),
+    );
+    Ok(())
+}
+
+fn show_gaps(who: &str, seen: &Seen) {
+    println!(
+        "{who:>18}  p50 {:>5.0} ms, p90 {:>5.0} ms, p99 {:>5.0} ms",
+        seen.percentile(50),
+        seen.percentile(90),
+        seen.percentile(99)
+    );
+}
+
+fn our_gaps(tries: usize) -> anyhow::Result<Seen> {
     let cluster = crate::cluster();
     let mut gaps = Vec::new();
     for n in 0..tries {
@@ -325,12 +412,32 @@ pub(crate) fn failover(tries: usize) -> anyhow::Result<()> {
         cluster.spawn(leader);
         cluster.wait_voters(3);
     }
-    let seen = Seen::of(gaps, Duration::from_secs(1));
-    println!(
-        "p50 {:.0} ms, p90 {:.0} ms, p99 {:.0} ms",
-        seen.percentile(50),
-        seen.percentile(90),
-        seen.percentile(99)
-    );
-    Ok(())
+    Ok(Seen::of(gaps, Duration::from_secs(1)))
+}
+
+fn their_gaps(flags: &[&str], tries: usize) -> anyhow::Result<Seen> {
+    let mut etcd = Etcd::start_with(flags)?;
+    let mut gaps = Vec::new();
+    for n in 0..tries {
+        let leader = runtime()?.block_on(etcd.leader())?;
+        let survivor = (leader + 1) % etcd.pids().len();
+        // Connected before, as a client of theirs would be; ours connects anew each time.
+        let runtime = runtime()?;
+        let mut client = runtime.block_on(etcd.client(survivor))?;
+        etcd.kill(leader)?;
+        let killed = Instant::now();
+        let gap = runtime.block_on(async {
+            loop {
+                match client.once(n as u64).await {
+                    Err(e) if killed.elapsed() > Duration::from_secs(30) => return Err(e),
+                    Err(_) => continue,
+                    Ok(()) => return anyhow::Ok(killed.elapsed()),
+                }
+            }
+        })?;
+        gaps.push(gap);
+        etcd.respawn(leader)?;
+        runtime.block_on(etcd.leader())?;
+    }
+    Ok(Seen::of(gaps, Duration::from_secs(1)))
 }
