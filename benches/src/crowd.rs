@@ -49,7 +49,7 @@ pub(crate) fn measure(agents: usize) -> anyhow::Result<()> {
         for (n, config) in configs.into_iter().enumerate() {
             let stop = starting.clone();
             tokio::spawn(async move {
-                if let Err(error) = agent::run(config, stop).await {
+                if let Err(error) = agent::run(tokio::sync::watch::channel(config).1, stop).await {
                     println!("an agent ended: {error}");
                 }
             });

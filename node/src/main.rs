@@ -98,7 +98,7 @@ enum AgentCommands {
     },
 }
 
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 struct AgentAt {
     /// The configuration file; without one, everything has its default.
     #[arg(long)]
@@ -294,7 +294,7 @@ fn agent(command: AgentCommands) -> ExitCode {
             Err(why) => return refuse(&why),
         },
     };
-    let config = match agent_config(at) {
+    let config = match agent_config(at.clone()) {
         Ok(config) => config,
         Err(why) => {
             refuse(&why);
@@ -325,20 +325,18 @@ fn agent(command: AgentCommands) -> ExitCode {
         let mut term = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
         let mut int = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
         let mut hangup = signal(SignalKind::hangup()).map_err(|e| e.to_string())?;
+        let (configs, started) = tokio::sync::watch::channel(config);
         tokio::spawn(async move {
             loop {
                 tokio::select! {
                     _ = term.recv() => break,
                     _ = int.recv() => break,
-                    // It would end the sessions of its users, for a file that is read at the start alone.
-                    _ = hangup.recv() => {
-                        tracing::warn!("SIGHUP: an agent takes a new configuration at its next start");
-                    }
+                    _ = hangup.recv() => reload::reload_agent(|| agent_config(at.clone()), &configs),
                 }
             }
             stopping.cancel();
         });
-        agent::run(config, stop).await.map_err(|e| e.to_string())
+        agent::run(started, stop).await.map_err(|e| e.to_string())
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -249,6 +249,40 @@ fn a_command_runs_on_every_host_with_a_label() {
     assert!(nobody.contains("no host"), "{nobody}");
 }
 
+#[test]
+fn an_agent_takes_new_labels_while_it_runs_and_keeps_its_sessions() {
+    let cluster = Cluster::start(1);
+    let agent = Agent::start(&cluster, "web1", "");
+    let alice = cluster.person("alice", "access");
+    alice.login(&cluster.nodes[0].web_addr()).ok();
+    let target = format!("{}@web1", me());
+    let mut shell = alice.ssh_interactive(&[&target]);
+    shell.send(b"echo up-$((1+1))\n");
+    shell.expect_output("up-2", BOUND);
+    agent.configure("labels: {env: test}\nlabel_commands: {kernel: {command: [/bin/echo, six], interval: 1h}}\ngrace: 2m\n");
+    retry("the new labels", BOUND, || {
+        let labels = alice.pal(&["ls", "--format", "json"]).json()[0]["labels"].to_string();
+        match labels.contains(r#""env":"test""#) && labels.contains(r#""kernel":"six""#) {
+            true => Ok(()),
+            false => Err(format!("{labels}\n{}", agent.log())),
+        }
+    });
+    let log = agent.log();
+    assert!(
+        log.contains("at the next start of the agent") && log.contains("grace"),
+        "{log}"
+    );
+    agent.configure("label: {env: prod}\n");
+    retry("the fault to be named", BOUND, || {
+        match agent.log().contains("everything stays as it was") {
+            true => Ok(()),
+            false => Err(agent.log()),
+        }
+    });
+    shell.send(b"echo still-$((1+1))\n");
+    shell.expect_output("still-2", BOUND);
+}
+
 /// Files both ways through the agent, with stock tools; each is in the audit log with its hash.
 #[test]
 fn files_pass_through_an_agent_and_are_audited_with_their_hash() {

@@ -3,7 +3,7 @@
 use crate::config::LogForm;
 use palisade_core::name::Name;
 use palisade_core::record::Labels;
-use palisade_core::text;
+use palisade_core::text::Document;
 use palisade_core::time::Ttl;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -85,28 +85,53 @@ impl Config {
         }
     }
 
+    /// The keys, but for the labels, in which another configuration differs: they take effect at the next start.
+    pub fn waiting(&self, other: &Config) -> Vec<&'static str> {
+        [
+            ("data_dir", self.data_dir != other.data_dir),
+            ("name", self.name != other.name),
+            ("nodes", self.nodes != other.nodes),
+            ("token", self.token != other.token),
+            ("log", self.log != other.log),
+            ("env", self.env != other.env),
+            ("spool_mib", self.spool_bytes_max != other.spool_bytes_max),
+            ("grace", self.grace != other.grace),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+
     /// Resolves the text of a file.
     pub fn parse(written: &str) -> Result<Config, Vec<String>> {
         let empty = written
             .lines()
             .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
-        let raw: RawConfig = if empty {
-            RawConfig::default()
+        let (raw, document) = if empty {
+            (RawConfig::default(), None)
         } else {
-            text::from_yaml(written).map_err(|e| vec![e.to_string()])?
+            let read = Document::from_yaml(written).and_then(|document| Ok((document.decode()?, document)));
+            let (raw, document): (RawConfig, _) = read.map_err(|e| vec![e.to_string()])?;
+            (raw, Some(document))
         };
         let mut faults = Vec::new();
+        // With the place where it stands, if it was written.
+        let fault = |path: &[&str], what: &str| match &document {
+            Some(document) => document.error_at(path, what, &[]).to_string(),
+            None => format!("{}: {what}", path.join(".")),
+        };
         let host_name = nix::unistd::gethostname()
             .ok()
             .and_then(|n| n.into_string().ok())
             .unwrap_or_default();
         let name_text = raw.name.unwrap_or_else(|| host_name.to_ascii_lowercase());
         let name = Name::parse(&name_text)
-            .map_err(|e| faults.push(format!("name: {e}")))
+            .map_err(|e| faults.push(fault(&["name"], &e.to_string())))
             .ok();
-        for label in raw.labels.keys().chain(raw.label_commands.keys()) {
+        let labels = raw.labels.keys().map(|label| ("labels", label));
+        for (key, label) in labels.chain(raw.label_commands.keys().map(|label| ("label_commands", label))) {
             if label.is_empty() || label.len() > 64 || label.chars().any(|c| c.is_control() || c == '=') {
-                faults.push(format!("labels: {label:?} is not a label's name"));
+                faults.push(fault(&[key, label], "this is not a label's name"));
             }
         }
         let mut label_commands = BTreeMap::new();
@@ -116,18 +141,16 @@ impl Config {
                 .first()
                 .is_none_or(|program| !program.starts_with('/'))
             {
-                faults.push(format!(
-                    "label_commands: {label}: the command begins with the program's whole path"
-                ));
+                let what = "the command begins with the program's whole path";
+                faults.push(fault(&["label_commands", &label, "command"], what));
             }
             let interval = raw
                 .interval
                 .map_or(Duration::from_secs(60), |ttl| Duration::from_millis(ttl.ms()));
             if interval < INTERVAL_MIN {
-                faults.push(format!(
-                    "label_commands: {label}: the interval is at least {} s",
-                    INTERVAL_MIN.as_secs()
-                ));
+                let least = INTERVAL_MIN.as_secs();
+                let what = format!("the interval is at least {least} s");
+                faults.push(fault(&["label_commands", &label, "interval"], &what));
             }
             label_commands.insert(
                 label,
@@ -168,6 +191,14 @@ mod tests {
         )
         .expect_err("three faults");
         assert_eq!(faults.len(), 4, "{faults:?}");
+        for (fault, place) in faults.iter().zip([
+            "line 1, column 7: name",
+            "line 2, column 17: labels[\"a=b\"]: this is not",
+            "line 3, column 32: label_commands.up.command: the command",
+            "line 3, column 52: label_commands.up.interval: the interval",
+        ]) {
+            assert!(fault.starts_with(place), "{fault}");
+        }
         let unknown = Config::parse("name: web1\nlabel: {}\n").expect_err("an unknown key");
         assert!(unknown[0].contains("labels"), "{unknown:?}");
     }

@@ -38,11 +38,13 @@ pub async fn join(config: &Config, token: &str, addrs: &[String]) -> Result<Agen
     AgentHome::join(&home, &config.name, token, addrs).await
 }
 
-/// Runs the agent until `stop`.
+/// Runs the agent until `stop`. Of a configuration that follows the first one, labels are taken over at once, and what else
+/// is another waits for the next start ([`Config::waiting`]).
 ///
 /// # Errors
 /// It cannot start.
-pub async fn run(config: Config, stop: CancellationToken) -> Result<(), IdentityFault> {
+pub async fn run(configs: watch::Receiver<Config>, stop: CancellationToken) -> Result<(), IdentityFault> {
+    let config = configs.borrow().clone();
     let other = |error: &dyn std::fmt::Display| IdentityFault::Other(error.to_string());
     let home = Home::open(&config.data_dir)?;
     let identity = match AgentHome::load(&home, &config.name)? {
@@ -73,7 +75,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Identity
         agent: identity.agent(),
         nodes: nodes.clone(),
         tls: Arc::new(move || Ok(for_dialling.lock().clone())),
-        labels: labels::watch(&config, &stop),
+        labels: labels::watch(configs, &stop),
         facts: facts(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         grace: config.grace,

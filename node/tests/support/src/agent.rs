@@ -43,17 +43,24 @@ impl Agent {
     /// Writes a configuration, and starts nothing.
     pub fn configured(cluster: &Cluster, name: &str, more: &str) -> Self {
         let folder = cluster.folder(&format!("agent-{name}"));
-        let config = folder.join("agent.yaml");
-        let text = format!(
-            "name: {name}\ndata_dir: {}\n{more}",
-            folder.join("data").display()
-        );
-        fs::write(&config, text).expect("the temporary folder is writable");
-        Agent {
+        let agent = Agent {
             name: name.to_owned(),
-            config,
+            config: folder.join("agent.yaml"),
             log: folder.join("log"),
             child: RefCell::new(None),
+        };
+        agent.configure(more);
+        agent
+    }
+
+    /// Writes its configuration anew; a running one is told by SIGHUP.
+    pub fn configure(&self, more: &str) {
+        let (name, data) = (&self.name, self.data_dir());
+        let text = format!("name: {name}\ndata_dir: {}\n{more}", data.display());
+        fs::write(&self.config, text).expect("the temporary folder is writable");
+        if let Some(pid) = self.pid() {
+            let pid = Pid::from_raw(i32::try_from(pid).expect("pids are positive"));
+            kill(pid, Signal::SIGHUP).expect("the process is ours");
         }
     }
 
