@@ -52,8 +52,9 @@ class House:
         vendored = [root / f for f in self.rules.get("vendored", {}).get("folders", [])]
         self.all = [p for p in files(root) if not any(v in p.parents for v in vendored)]
         self.rooms: dict[str, dict] = {}
-        members = tomllib.loads((root / "Cargo.toml").read_text())["workspace"]["members"]
-        for member in members:
+        workspace = tomllib.loads((root / "Cargo.toml").read_text())["workspace"]
+        self.lints = workspace.get("lints", {})
+        for member in workspace["members"]:
             manifest = tomllib.loads((root / member / "Cargo.toml").read_text())
             if not member.startswith("tests/") and "/" not in member:
                 self.rooms[member] = manifest
@@ -92,7 +93,13 @@ class House:
                     if any(fnmatch.fnmatch(name, p) for p in engine["packages"]) and room not in engine["owners"]:
                         owners = ", ".join(engine["owners"])
                         self.fault(f"{room}/Cargo.toml", f"{name} belongs to {owners}: {engine['why']}")
-            if not manifest.get("lints", {}).get("workspace"):
+            lints = manifest.get("lints", {})
+            if room in self.rules.get("lints", {}).get("unsafe", {}):
+                expected = {kind: dict(rules) for kind, rules in self.lints.items()}
+                expected["rust"]["unsafe_code"] = "deny"
+                if lints != expected:
+                    self.fault(f"{room}/Cargo.toml", "[lints] are the workspace's, with unsafe_code = \"deny\"")
+            elif not lints.get("workspace"):
                 self.fault(f"{room}/Cargo.toml", "needs [lints] workspace = true")
 
     def unused(self) -> None:

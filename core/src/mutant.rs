@@ -24,17 +24,38 @@ pub enum Mutant {
     ApplyTwice,
     /// A request id is not looked up: a proposal that is made again has its effect again.
     ForgetRequests,
+    /// A vote is given to whoever asks, however short the log.
+    GrantAnyVote,
+    /// Entries are taken without a look at the one before them.
+    IgnorePrevious,
+    /// A linearizable read asks no quorum whether this leader still leads.
+    ReadWithoutQuorum,
+    /// Of entries that are applied in one batch, one change is lost.
+    LoseChange,
+    /// An audit event is stored with other bytes than the tree hashes.
+    TamperEvent,
+    /// An outcome that is not known is told as done.
+    AnswerUnknown,
+    /// How far the state is applied is told from the end of a batch to its beginning.
+    ApplyBackwards,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 6] = [
+    pub const ALL: [Mutant; 13] = [
         Mutant::ReplyBeforeSync,
         Mutant::SkipVote,
         Mutant::DropAuditEvent,
         Mutant::StaleLease,
         Mutant::ApplyTwice,
         Mutant::ForgetRequests,
+        Mutant::GrantAnyVote,
+        Mutant::IgnorePrevious,
+        Mutant::ReadWithoutQuorum,
+        Mutant::LoseChange,
+        Mutant::TamperEvent,
+        Mutant::AnswerUnknown,
+        Mutant::ApplyBackwards,
     ];
 
     /// The name it is switched on by.
@@ -47,6 +68,13 @@ impl Mutant {
             Mutant::StaleLease => "stale-lease",
             Mutant::ApplyTwice => "apply-twice",
             Mutant::ForgetRequests => "forget-requests",
+            Mutant::GrantAnyVote => "grant-any-vote",
+            Mutant::IgnorePrevious => "ignore-previous",
+            Mutant::ReadWithoutQuorum => "read-without-quorum",
+            Mutant::LoseChange => "lose-change",
+            Mutant::TamperEvent => "tamper-event",
+            Mutant::AnswerUnknown => "answer-unknown",
+            Mutant::ApplyBackwards => "apply-backwards",
         }
     }
 

@@ -36,7 +36,7 @@ impl Taker {
     /// Gives a stream away; before anybody takes them it is closed.
     pub(crate) fn take(&self, node: u64, hop: Hop) {
         if let Some(handler) = self.0.get() {
-            tokio::spawn(handler(node, hop));
+            crate::runtime::spawn(handler(node, hop));
         }
     }
 }

@@ -63,7 +63,7 @@ pub(crate) async fn receive(
         }
         hash.update(&chunk.data);
         offset += chunk.data.len() as u64;
-        incoming = tokio::task::spawn_blocking(move || incoming.write_all(&chunk.data).map(|()| incoming))
+        incoming = crate::runtime::blocking(move || incoming.write_all(&chunk.data).map(|()| incoming))
             .await
             .map_err(|e| store_failed(&e))?
             .map_err(|e| store_failed(&e))?;
@@ -76,7 +76,7 @@ pub(crate) async fn receive(
     }
     let announced = meta.clone();
     let incoming =
-        tokio::task::spawn_blocking(move || verify_received(&mut incoming, &announced).map(|()| incoming))
+        crate::runtime::blocking(move || verify_received(&mut incoming, &announced).map(|()| incoming))
             .await
             .map_err(|e| store_failed(&e))?
             .map_err(|e| wrong(&e.to_string()))?;

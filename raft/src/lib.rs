@@ -4,10 +4,12 @@
 //! The rest of the product sees [`RaftNode`]: propose an entry on any node, read linearizably, ask for the lease,
 //! change membership, talk to peers. openraft and tonic stay in here.
 
+mod carrier;
 mod codec;
 mod guard;
 mod hop;
 mod incoming;
+pub mod inspect;
 mod listen;
 mod members;
 mod network;
@@ -16,6 +18,7 @@ mod past;
 mod peers;
 mod propose;
 mod read;
+mod runtime;
 mod segments;
 mod server;
 mod shared;
@@ -27,12 +30,14 @@ mod upkeep;
 mod watchdog;
 mod wire;
 
+pub use carrier::{CarriedChannel, CarriedRequest, CarriedResponse, CarriedService, Carrier};
 pub use hop::{Hop, HopHandler};
 pub use members::MemberError;
 pub use node::{BootstrapError, PeerStatus, RaftConfig, RaftNode, RaftStatus, Role, StartError, Timing};
 pub use peers::{PeerError, Peers};
 pub use propose::ProposeError;
 pub use read::{LeaseLost, LeaseView, ReadError};
+pub use runtime::{Keeper, spawn_kept};
 pub use segments::{MAX_SEGMENT, NoSegments, SegmentBackend, SegmentFault};
 pub use server::CallHandler;
 pub use store::{Applied, AppliedAt, Apply, Fault, LogPosition, NOTIFY_BITS};

@@ -101,7 +101,7 @@ pub(crate) async fn accept(
             }
         };
         let (shared, out) = (Arc::clone(&shared), out.clone());
-        tokio::spawn(async move {
+        crate::runtime::spawn(async move {
             let _permit = permit;
             match tokio::time::timeout(HANDSHAKE, handshake(&shared, tcp)).await {
                 Ok(Ok(io)) if io.stream.get_ref().1.alpn_protocol() == Some(hop::ALPN) => {
@@ -124,7 +124,7 @@ pub(crate) async fn accept(
 
 async fn handshake(shared: &Shared, tcp: TcpStream) -> io::Result<PeerIo> {
     tcp.set_nodelay(true)?;
-    let stream = TlsAcceptor::from(shared.tls.server()).accept(tcp).await?;
+    let stream = TlsAcceptor::from(shared.way.tls()?.server()).accept(tcp).await?;
     let refused = |why: &str| io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned());
     let identity = {
         let certs = stream.get_ref().1.peer_certificates().unwrap_or_default();

@@ -3,10 +3,11 @@
 use openraft::async_runtime::watch::WatchReceiver as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::ChangeMembers;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use tokio::time::Instant;
 
 use crate::peers::Lane;
 use crate::shared::Shared;
@@ -200,7 +201,7 @@ impl Members {
         let Some(raft) = self.shared.raft() else {
             return Outcome::Elsewhere(None);
         };
-        let Ok(_turn) = tokio::time::timeout_at(deadline.into(), self.one_at_a_time.lock()).await else {
+        let Ok(_turn) = tokio::time::timeout_at(deadline, self.one_at_a_time.lock()).await else {
             return Outcome::Timeout;
         };
         let leader = self.shared.leader();
@@ -217,7 +218,7 @@ impl Members {
                 _ => Outcome::Refused("unknown operation".into()),
             }
         };
-        tokio::time::timeout_at(deadline.into(), work)
+        tokio::time::timeout_at(deadline, work)
             .await
             .unwrap_or(Outcome::Timeout)
     }
@@ -354,7 +355,7 @@ impl Members {
                 }
                 Ok::<_, openraft::async_runtime::watch::RecvError>(())
             };
-            match tokio::time::timeout_at(limit.into(), moved).await {
+            match tokio::time::timeout_at(limit, moved).await {
                 Ok(Ok(())) => return Outcome::Done,
                 Ok(Err(_)) => return Outcome::Refused("the log of this node is stopped".into()),
                 Err(_) if Instant::now() >= deadline => return Outcome::Timeout,

@@ -16,8 +16,8 @@ use openraft::raft::{
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
-use tonic::transport::Channel;
 
+use crate::carrier::PeerChannel;
 use crate::past;
 use crate::peers::Lane;
 use crate::shared::Shared;
@@ -103,7 +103,7 @@ fn vote_of(vote: Option<wire::WireVote>, what: &str) -> RpcResult<Vote> {
 }
 
 impl Link {
-    fn client(&self) -> PeerClient<Channel> {
+    fn client(&self) -> PeerClient<PeerChannel> {
         self.shared.peers.client(self.target, &self.addr, self.lane)
     }
 
@@ -274,8 +274,8 @@ impl RaftNetworkV2<C> for Link {
         let data = snapshot.snapshot;
         let wire_vote = wire::WireVote::from(&vote);
         // When reading fails the stream ends without its last message, and the other end refuses what it got.
-        tokio::task::spawn_blocking(move || {
-            if let Err(e) = send_chunks(data, from, to, wire_vote, Bytes::from(meta), &tx) {
+        crate::runtime::spawn(async move {
+            if let Err(e) = send_chunks(data, from, to, wire_vote, Bytes::from(meta), &tx).await {
                 tracing::error!(error = %e, to, "the snapshot cannot be read");
             }
         });
@@ -354,7 +354,7 @@ impl Link {
 }
 
 /// Reads the snapshot and sends it piece by piece, the hash of all of it in the last.
-fn send_chunks(
+async fn send_chunks(
     data: SnapshotData,
     from: u64,
     to: u64,
@@ -363,7 +363,7 @@ fn send_chunks(
     tx: &tokio::sync::mpsc::Sender<wire::SnapshotChunk>,
 ) -> std::io::Result<()> {
     use std::io::Read as _;
-    let mut file = data.into_reader()?;
+    let mut file = Some(data.into_reader()?);
     let mut hash = Sha256::new();
     let mut offset = 0u64;
     let first = wire::SnapshotChunk {
@@ -373,15 +373,21 @@ fn send_chunks(
         meta,
         ..Default::default()
     };
-    if tx.blocking_send(first).is_err() {
+    if tx.send(first).await.is_err() {
         return Ok(());
     }
     loop {
-        let mut buf = Vec::with_capacity(SNAPSHOT_CHUNK);
-        (&mut file).take(SNAPSHOT_CHUNK as u64).read_to_end(&mut buf)?;
+        let Some(mut reading) = file.take() else { break };
+        let read = crate::runtime::blocking(move || {
+            let mut buf = Vec::with_capacity(SNAPSHOT_CHUNK);
+            (&mut reading).take(SNAPSHOT_CHUNK as u64).read_to_end(&mut buf)?;
+            Ok::<_, std::io::Error>((reading, buf))
+        });
+        let (reading, buf) = read.await.map_err(std::io::Error::other)??;
         if buf.is_empty() {
             break;
         }
+        file = Some(reading);
         hash.update(&buf);
         let len = buf.len() as u64;
         let chunk = wire::SnapshotChunk {
@@ -392,7 +398,7 @@ fn send_chunks(
             ..Default::default()
         };
         // Nobody listens any more: the transfer was given up, and that is told elsewhere.
-        if tx.blocking_send(chunk).is_err() {
+        if tx.send(chunk).await.is_err() {
             return Ok(());
         }
         offset += len;
@@ -406,6 +412,6 @@ fn send_chunks(
         sha256,
         ..Default::default()
     };
-    let _ = tx.blocking_send(last);
+    let _ = tx.send(last).await;
     Ok(())
 }

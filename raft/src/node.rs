@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::carrier::{CarriedService, Carrier, Way};
 use crate::codec;
 use crate::hop::HopHandler;
 use crate::members::{MemberError, Members, finish_joint};
@@ -29,7 +30,7 @@ use crate::past::{self, Past};
 use crate::peers::Peers;
 use crate::propose::{ProposeError, Proposer};
 use crate::read::{self, Barriers, LeaseLost, LeaseView, ReadError};
-use crate::segments::SegmentBackend;
+use crate::segments::{NoSegments, SegmentBackend};
 use crate::server::{CallHandler, Handlers, PeerService};
 use crate::shared::{FatalHook, LeaseClock, Shared};
 use crate::store::{AppliedAt, Apply, Log, StateMachine, read_markers};
@@ -117,6 +118,17 @@ impl RaftConfig {
             is_tombstoned: Arc::new(|_| false),
             time: Arc::new(rustls::time_provider::DefaultTimeProvider),
             fatal: Arc::new(|_| std::process::abort()),
+        }
+    }
+}
+
+impl RaftConfig {
+    /// Who the node is to the others.
+    fn identity(&self) -> PeerIdentity {
+        PeerIdentity {
+            cluster_id: self.cluster_id.clone(),
+            node_id: self.node_id,
+            incarnation: self.incarnation,
         }
     }
 }
@@ -267,6 +279,15 @@ pub struct RaftNode {
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// What a node is put together from.
+struct Parts {
+    log: LogStore,
+    state: StateStore,
+    past: Past,
+    apply: Arc<dyn Apply>,
+    segments: Arc<dyn SegmentBackend>,
+}
+
 fn openraft_config(cfg: &RaftConfig) -> Result<Arc<Config>, StartError> {
     let timing = cfg.timing;
     let config = Config {
@@ -310,25 +331,66 @@ impl RaftNode {
         apply: Arc<dyn Apply>,
         segments: Arc<dyn SegmentBackend>,
     ) -> Result<Self, StartError> {
-        if cfg.node_id == 0 {
-            return Err(StartError::Config("node ids begin at 1".into()));
-        }
+        // Before anything is listened on: what is stored decides whether this node may.
         let past = check_stored(&log, &state)?;
-        let config = openraft_config(&cfg)?;
-        let identity = PeerIdentity {
-            cluster_id: cfg.cluster_id.clone(),
-            node_id: cfg.node_id,
-            incarnation: cfg.incarnation,
-        };
         let listen_error = |source| StartError::Listen {
             addr: cfg.listen,
             source,
         };
         let listener = TcpListener::bind(cfg.listen).await.map_err(listen_error)?;
         let local_addr = listener.local_addr().map_err(listen_error)?;
+        let tls = TlsState::new(&cfg.identity(), tls, Arc::clone(&cfg.time))?;
+        let parts = Parts {
+            log,
+            state,
+            past,
+            apply,
+            segments,
+        };
+        Self::assemble(cfg, Way::Tls(tls), Some(listener), local_addr, parts).await
+    }
+
+    /// The same in a simulation, whose network takes the place of TLS and TCP.
+    pub async fn start_carried(
+        cfg: RaftConfig,
+        carrier: Arc<dyn Carrier>,
+        log: LogStore,
+        state: StateStore,
+        apply: Arc<dyn Apply>,
+    ) -> Result<Self, StartError> {
+        let past = check_stored(&log, &state)?;
+        let local_addr = cfg.listen;
+        let parts = Parts {
+            log,
+            state,
+            past,
+            apply,
+            segments: Arc::new(NoSegments),
+        };
+        Self::assemble(cfg, Way::Carried(carrier), None, local_addr, parts).await
+    }
+
+    async fn assemble(
+        cfg: RaftConfig,
+        way: Way,
+        listener: Option<TcpListener>,
+        local_addr: SocketAddr,
+        parts: Parts,
+    ) -> Result<Self, StartError> {
+        let Parts {
+            log,
+            state,
+            past,
+            apply,
+            segments,
+        } = parts;
+        if cfg.node_id == 0 {
+            return Err(StartError::Config("node ids begin at 1".into()));
+        }
+        let config = openraft_config(&cfg)?;
         let shared = Arc::new(Shared {
-            tls: TlsState::new(&identity, tls, Arc::clone(&cfg.time))?,
-            identity,
+            way,
+            identity: cfg.identity(),
             raft: OnceLock::new(),
             is_tombstoned: Arc::clone(&cfg.is_tombstoned),
             fatal: Arc::new(FatalHook::new(Arc::clone(&cfg.fatal))),
@@ -378,15 +440,25 @@ impl RaftNode {
         // Until it is known that this node has not forgotten anything; see `past`.
         raft.runtime_config().elect(shared.past.gate().is_ok());
         raft.run();
-        let tasks = vec![
-            tokio::spawn(past::ask(Arc::clone(&shared))),
-            tokio::spawn(past::keep(Arc::clone(&shared))),
-            tokio::spawn(past::notice_removal(Arc::clone(&shared))),
-            tokio::spawn(serve(Arc::clone(&shared), listener, service)),
-            tokio::spawn(crate::watchdog::watch(Arc::clone(&shared))),
-            tokio::spawn(crate::upkeep::keep(Arc::clone(&shared), cfg.snapshot_every)),
-            tokio::spawn(finish_joint(Arc::clone(&members))),
+        let service = PeerServer::new(service)
+            .max_decoding_message_size(MAX_FRAME)
+            .max_encoding_message_size(MAX_FRAME);
+        let mut tasks = vec![
+            crate::runtime::spawn(past::ask(Arc::clone(&shared))),
+            crate::runtime::spawn(past::keep(Arc::clone(&shared))),
+            crate::runtime::spawn(past::notice_removal(Arc::clone(&shared))),
+            crate::runtime::spawn(crate::watchdog::watch(Arc::clone(&shared))),
+            crate::runtime::spawn(crate::upkeep::keep(Arc::clone(&shared), cfg.snapshot_every)),
+            crate::runtime::spawn(finish_joint(Arc::clone(&members))),
         ];
+        match (&shared.way, listener) {
+            (Way::Carried(carrier), _) => {
+                carrier.serve(&shared.identity, &advertise, CarriedService::new(service));
+            }
+            (Way::Tls(_), listener) => tasks.extend(
+                listener.map(|listener| crate::runtime::spawn(serve(Arc::clone(&shared), listener, service))),
+            ),
+        }
         Ok(Self {
             shared,
             raft,
@@ -431,17 +503,17 @@ impl RaftNode {
     /// Has the cluster commit and apply an entry, whichever node leads. The entry must carry its own request id: it
     /// is sent again after a failover, and apply must change nothing twice.
     pub async fn propose(&self, entry: Vec<u8>, deadline: Instant) -> Result<Reply, ProposeError> {
-        self.proposer.propose(entry, deadline).await
+        self.proposer.propose(entry, deadline.into()).await
     }
 
     /// After this, reads of this node's state see everything that was acknowledged anywhere before the call.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), ReadError> {
-        self.barriers.pass(self.applied.clone(), deadline).await
+        self.barriers.pass(self.applied.clone(), deadline.into()).await
     }
 
     /// Waits until this node has applied an entry, such as the one a [`Reply`] names.
     pub async fn wait_applied(&self, index: u64, deadline: Instant) -> Result<(), ReadError> {
-        read::wait_applied(&mut self.applied.clone(), index, deadline).await
+        read::wait_applied(&mut self.applied.clone(), index, deadline.into()).await
     }
 
     /// How fresh this node's knowledge of a leader with a quorum is. The caller decides what is fresh enough.
@@ -467,32 +539,32 @@ impl RaftNode {
             addr: addr.to_owned(),
             incarnation: incarnation.to_owned(),
         };
-        self.members.add_learner(id, member, deadline).await
+        self.members.add_learner(id, member, deadline.into()).await
     }
 
     /// Makes a learner a voter once it has kept close behind the leader for a while.
     pub async fn promote(&self, id: u64, deadline: Instant) -> Result<(), MemberError> {
-        self.members.promote(id, deadline).await
+        self.members.promote(id, deadline.into()).await
     }
 
     /// Removes a node; if it leads, it hands over first.
     pub async fn remove(&self, id: u64, deadline: Instant) -> Result<(), MemberError> {
-        self.members.remove(id, deadline).await
+        self.members.remove(id, deadline.into()).await
     }
 
     /// Leaves the cluster for good.
     pub async fn leave(&self, deadline: Instant) -> Result<(), MemberError> {
-        self.members.remove(self.shared.id(), deadline).await
+        self.members.remove(self.shared.id(), deadline.into()).await
     }
 
     /// Tells the cluster that a node moved to another address.
     pub async fn set_addr(&self, id: u64, addr: &str, deadline: Instant) -> Result<(), MemberError> {
-        self.members.set_addr(id, addr.to_owned(), deadline).await
+        self.members.set_addr(id, addr.to_owned(), deadline.into()).await
     }
 
     /// Hands leadership to a voter, or to the one best suited.
     pub async fn transfer_leader(&self, to: Option<u64>, deadline: Instant) -> Result<(), MemberError> {
-        self.members.transfer(to, deadline).await
+        self.members.transfer(to, deadline.into()).await
     }
 
     /// The connections to the other nodes.
@@ -517,7 +589,9 @@ impl RaftNode {
 
     /// Takes a renewed peer certificate into use for new connections, and makes the outgoing ones anew.
     pub fn renew_tls(&self, tls: PeerTls) -> Result<(), TlsError> {
-        self.shared.tls.replace(&self.shared.identity, tls)?;
+        if let Way::Tls(ours) = &self.shared.way {
+            ours.replace(&self.shared.identity, tls)?;
+        }
         self.shared.peers.reset();
         Ok(())
     }
@@ -595,9 +669,10 @@ impl RaftNode {
         self.raft.runtime_config().elect(false);
         let status = self.status();
         if status.role == Role::Leader && status.voters().len() > 1 {
-            self.members.transfer(None, deadline).await?;
+            self.members.transfer(None, deadline.into()).await?;
         }
-        while self.proposer.in_flight() > 0 && Instant::now() < deadline {
+        let deadline = tokio::time::Instant::from(deadline);
+        while self.proposer.in_flight() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(())
@@ -662,6 +737,13 @@ fn check_stored(log: &LogStore, state: &StateStore) -> Result<Past, StartError> 
             "the log begins behind {purged}, the state reaches to {applied} only"
         )));
     }
+    // A quorum may have had entries, and this node have applied them, that its own disk did not take any more. openraft
+    // then lets go of the log up to the state, and relies on a snapshot that reaches as far.
+    if past::last_index(log) < applied && snapshot < applied {
+        let (_, membership) = read_markers(state).map_err(|e| damaged(&e))?;
+        let meta = codec::encode_stored_membership(&membership).map_err(|e| damaged(&e))?;
+        state.build_snapshot(meta).map_err(|e| damaged(&e))?;
+    }
     let vote = log.vote().map_err(|e| damaged(&e))?;
     if vote.is_none() && (log.bounds().is_some() || applied > 0) {
         return Err(damaged(&"the vote is missing although there is a log or a state"));
@@ -678,12 +760,9 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn serve(shared: Arc<Shared>, listener: TcpListener, service: PeerService) {
+async fn serve(shared: Arc<Shared>, listener: TcpListener, service: PeerServer<PeerService>) {
     let (tx, rx) = mpsc::channel(16);
-    let accept = tokio::spawn(crate::listen::accept(Arc::clone(&shared), listener, tx));
-    let service = PeerServer::new(service)
-        .max_decoding_message_size(MAX_FRAME)
-        .max_encoding_message_size(MAX_FRAME);
+    let accept = crate::runtime::spawn(crate::listen::accept(Arc::clone(&shared), listener, tx));
     let stop = shared.stop.clone();
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(4 * 1024 * 1024)

@@ -17,7 +17,7 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -25,6 +25,7 @@ use futures::stream::FuturesUnordered;
 use palisade_storage::LogStore;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::Status;
 
 use crate::codec;
@@ -369,7 +370,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         };
         let Some(bytes) = bytes else { continue };
         let log = shared.log.clone();
-        let written = tokio::task::spawn_blocking(move || log.keep_notes(&bytes)).await;
+        let written = crate::runtime::blocking(move || log.keep_notes(&bytes)).await;
         if let Ok(Err(e)) = written {
             tracing::debug!(error = %e, "what is known of the other nodes was not written down");
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
@@ -10,10 +10,12 @@ use parking_lot::Mutex;
 use rand::Rng as _;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Endpoint, Uri};
 use tower::service_fn;
 
+use crate::carrier::{PeerChannel, Way};
 use crate::hop::{self, Hop};
 use crate::shared::Shared;
 use crate::types::{MAX_ENTRY, MAX_FRAME};
@@ -66,7 +68,7 @@ pub(crate) enum Lane {
 
 struct Pooled {
     addr: String,
-    channel: Channel,
+    channel: PeerChannel,
 }
 
 /// The pool of connections of one node.
@@ -96,7 +98,7 @@ impl Peers {
         self.shared.get()?.upgrade()
     }
 
-    pub(crate) fn client(&self, node: u64, addr: &str, lane: Lane) -> PeerClient<Channel> {
+    pub(crate) fn client(&self, node: u64, addr: &str, lane: Lane) -> PeerClient<PeerChannel> {
         let mut pool = self.pool.lock();
         let pooled = pool
             .entry((node, lane))
@@ -117,8 +119,13 @@ impl Peers {
             .max_encoding_message_size(MAX_FRAME)
     }
 
-    fn connect(&self, node: u64, addr: &str) -> Channel {
+    fn connect(&self, node: u64, addr: &str) -> PeerChannel {
         let shared = self.shared.get().cloned().unwrap_or_default();
+        if let Some(shared) = shared.upgrade()
+            && let Way::Carried(carrier) = &shared.way
+        {
+            return PeerChannel::Carried(carrier.channel(&shared.identity, node, addr));
+        }
         let addr = addr.to_owned();
         let gate = Arc::new(Mutex::new(Gate::default()));
         let connector = service_fn(move |_: Uri| {
@@ -141,23 +148,38 @@ impl Peers {
             }
         });
         // The name is for HTTP only: who is at the other end is decided by the certificate.
-        Endpoint::from_static("http://palisade.node")
+        let endpoint = Endpoint::from_static("http://palisade.node")
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(4 * 1024 * 1024)
             .initial_connection_window_size(16 * 1024 * 1024)
-            .connect_with_connector_lazy(connector)
+            .connect_with_connector_lazy(connector);
+        PeerChannel::Tls(endpoint)
     }
 
     /// Whether something at `addr` proves to be this node, over a connection of its own.
     pub(crate) async fn proves(&self, node: u64, addr: &str) -> bool {
         let Some(shared) = self.shared() else { return false };
+        if let Way::Carried(carrier) = &shared.way {
+            let knock = tokio::time::timeout(CONNECT, carrier.knock(&shared.identity, addr));
+            return matches!(knock.await, Ok(Ok(())));
+        }
         let dialled = tokio::time::timeout(CONNECT, dial(&shared, node, addr, hop::ALPN_RPC)).await;
         matches!(dialled, Ok(Ok(_)))
     }
 
-    fn to(&self, node: u64, lane: Lane) -> Result<(PeerClient<Channel>, u64), PeerError> {
+    /// Looks whether anything listens at `addr`.
+    pub(crate) async fn knock(&self, addr: &str) -> std::io::Result<()> {
+        if let Some(shared) = self.shared()
+            && let Way::Carried(carrier) = &shared.way
+        {
+            return carrier.knock(&shared.identity, addr).await;
+        }
+        TcpStream::connect(addr).await.map(drop)
+    }
+
+    fn to(&self, node: u64, lane: Lane) -> Result<(PeerClient<PeerChannel>, u64), PeerError> {
         let shared = self.shared().ok_or(PeerError::Unknown(node))?;
         let member = shared.member(node).ok_or(PeerError::Unknown(node))?;
         Ok((self.client(node, &member.addr, lane), shared.id()))
@@ -299,7 +321,11 @@ pub(crate) async fn dial(
     addr: &str,
     alpn: &[u8],
 ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let config = shared.tls.client(node, alpn).map_err(std::io::Error::other)?;
+    let config = shared
+        .way
+        .tls()?
+        .client(node, alpn)
+        .map_err(std::io::Error::other)?;
     let tcp = TcpStream::connect(addr).await?;
     tcp.set_nodelay(true)?;
     let name = ServerName::try_from("palisade.node").map_err(std::io::Error::other)?;

@@ -7,12 +7,14 @@
 use openraft::async_runtime::watch::WatchReceiver as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use openraft::errors::{ClientWriteError, RaftError};
+use palisade_core::mutant::{self, Mutant};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::peers::Lane;
 use crate::shared::Shared;
@@ -92,7 +94,7 @@ impl Drop for InFlight<'_> {
 impl Proposer {
     pub(crate) fn start(shared: Arc<Shared>, election_max: Duration) -> Arc<Self> {
         let (forwards, queue) = mpsc::channel(PENDING);
-        tokio::spawn(forward_loop(Arc::clone(&shared), queue));
+        crate::runtime::spawn(forward_loop(Arc::clone(&shared), queue));
         Arc::new(Self {
             shared,
             slots: Semaphore::new(PENDING),
@@ -120,7 +122,7 @@ impl Proposer {
             return Err(ProposeError::Stopping);
         }
         let _in_flight = self.enter();
-        let _slot = match tokio::time::timeout_at(deadline.into(), self.slots.acquire()).await {
+        let _slot = match tokio::time::timeout_at(deadline, self.slots.acquire()).await {
             Ok(Ok(slot)) => slot,
             Ok(Err(_)) => return Err(ProposeError::Stopping),
             Err(_) => return Err(ProposeError::Overloaded),
@@ -157,6 +159,11 @@ impl Proposer {
             };
             match attempt {
                 Attempt::Done(reply) => return Ok(reply),
+                Attempt::Unknown if mutant::active(Mutant::AnswerUnknown) => {
+                    let bytes = Bytes::new();
+                    let index = crate::past::last_index(&self.shared.log);
+                    return Ok(Reply { bytes, index });
+                }
                 // An earlier attempt may still take effect, whatever is said to this one.
                 Attempt::Refused(_) if sent => return Err(ProposeError::Timeout),
                 Attempt::Refused(why) => return Err(ProposeError::Refused(why)),
@@ -183,18 +190,21 @@ impl Proposer {
     /// Waits until the leader changes, or a little while.
     async fn await_news(&self, deadline: Instant) {
         let pause = Duration::from_millis(10).min(deadline.saturating_duration_since(Instant::now()));
-        match self.shared.raft() {
-            Some(raft) => {
-                let mut news = raft.server_metrics();
-                let _ = tokio::time::timeout(pause, news.changed()).await;
-            }
-            None => tokio::time::sleep(pause).await,
+        let Some(raft) = self.shared.raft() else {
+            return tokio::time::sleep(pause).await;
+        };
+        let mut news = raft.server_metrics();
+        // A receiver that was just made holds everything for news, and whoever waits by it never waits.
+        news.borrow_and_update();
+        if let Ok(Err(_)) = tokio::time::timeout(pause, news.changed()).await {
+            // The core has ended, and will never have any.
+            tokio::time::sleep(pause).await;
         }
     }
 
     async fn attempt(&self, leader: u64, entry: &Bytes, deadline: Instant) -> Attempt {
         if leader == self.shared.id() {
-            return match tokio::time::timeout_at(deadline.into(), self.write(entry.clone())).await {
+            return match tokio::time::timeout_at(deadline, self.write(entry.clone())).await {
                 Ok(attempt) => attempt,
                 Err(_) => Attempt::Unknown,
             };
@@ -217,7 +227,7 @@ impl Proposer {
         tokio::select! {
             attempt = answered => attempt.unwrap_or(Attempt::Unknown),
             () = changed => Attempt::Unknown,
-            () = tokio::time::sleep_until(deadline.into()) => Attempt::Unknown,
+            () = tokio::time::sleep_until(deadline) => Attempt::Unknown,
         }
     }
 
@@ -256,7 +266,7 @@ impl Proposer {
             return all(|| Attempt::Unknown);
         };
         while results.len() < count {
-            let next = tokio::time::timeout_at(deadline.into(), written.next()).await;
+            let next = tokio::time::timeout_at(deadline, written.next()).await;
             results.push(to_wire(match next {
                 Ok(Some(Ok(Ok(done)))) => Attempt::Done(done.response),
                 Ok(Some(Ok(Err(e)))) => refusal(&e),
@@ -343,7 +353,7 @@ async fn forward_loop(shared: Arc<Shared>, mut queue: mpsc::Receiver<Pending>) {
             batch.push(next);
         }
         let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
+        crate::runtime::spawn(async move {
             forward(&shared, leader, batch).await;
             drop(slot);
         });

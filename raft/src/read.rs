@@ -1,11 +1,14 @@
 //! Linearizable reads, and the lease that decision reads go by.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::ReadPolicy;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{LinearizableReadError, RaftError};
+use palisade_core::mutant::{self, Mutant};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::peers::Lane;
 use crate::shared::Shared;
@@ -55,6 +58,9 @@ pub(crate) fn lease(shared: &Shared) -> Result<LeaseView, LeaseLost> {
         shared.lease.heard(shared.id(), age);
     }
     let (leader, at) = shared.lease.last().ok_or(LeaseLost)?;
+    if mutant::active(Mutant::StaleLease) && shared.leader() == Some(shared.id()) {
+        return Ok(LeaseView { leader, age_ms: 0 });
+    }
     Ok(LeaseView {
         leader,
         age_ms: u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -69,6 +75,14 @@ async fn local_index(shared: &Shared) -> ReadIndexReply {
             ..Default::default()
         };
     };
+    if mutant::active(Mutant::ReadWithoutQuorum) {
+        let applied = raft.data_metrics().borrow_watched().last_applied;
+        return ReadIndexReply {
+            kind: 1,
+            index: applied.map_or(0, |id| id.index()),
+            leader: 0,
+        };
+    }
     match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
         Ok(ready) => ReadIndexReply {
             kind: 1,
@@ -104,7 +118,7 @@ pub(crate) async fn wait_applied(
             .map(|_| ())
             .map_err(|_| ReadError::Stopping)
     };
-    match tokio::time::timeout_at(deadline.into(), done).await {
+    match tokio::time::timeout_at(deadline, done).await {
         Ok(done) => done,
         Err(_) => Err(ReadError::Behind {
             applied: applied.borrow().index,
@@ -128,7 +142,7 @@ pub(crate) struct Barriers {
 impl Barriers {
     pub(crate) fn start(shared: Arc<Shared>) -> Self {
         let (askers, queue) = mpsc::channel(WAITING);
-        tokio::spawn(rounds(Arc::clone(&shared), queue));
+        crate::runtime::spawn(rounds(Arc::clone(&shared), queue));
         Self { shared, askers }
     }
 
@@ -146,7 +160,7 @@ impl Barriers {
         let index = tokio::select! {
             index = index => index.ok_or(ReadError::Stopping)?,
             () = self.shared.stop.cancelled() => return Err(ReadError::Stopping),
-            () = tokio::time::sleep_until(deadline.into()) => return Err(ReadError::NoQuorum),
+            () = tokio::time::sleep_until(deadline) => return Err(ReadError::NoQuorum),
         };
         wait_applied(&mut applied, index, deadline).await
     }

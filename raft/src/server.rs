@@ -3,7 +3,7 @@
 use openraft::async_runtime::watch::WatchReceiver as _;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -14,8 +14,10 @@ use openraft::raft::{
     TransferLeaderRequest, VoteRequest,
 };
 use parking_lot::{Mutex, RwLock};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::codec;
 use crate::guard;
 use crate::members::Members;
 use crate::past;
@@ -24,6 +26,7 @@ use crate::segments::{SegmentBackend, SegmentFault};
 use crate::shared::Shared;
 use crate::types::{Raft, TypeConfig};
 use crate::wire;
+use palisade_core::mutant::{self, Mutant};
 use palisade_core::peer::PeerIdentity;
 
 /// Answers `Call`s of one kind from other nodes.
@@ -111,6 +114,15 @@ fn append_from_wire(
         }
         next = next.saturating_add(1);
     }
+    let mut prev = wire::opt_log_id(request.prev);
+    if mutant::active(Mutant::IgnorePrevious)
+        && let Some(before) = &prev
+        && let Ok(ours) = shared.log.read(before.index(), before.index() + 1, usize::MAX)
+        && let Some(ours) = ours.first()
+        && let Ok(ours) = codec::decode_entry(ours.index, &ours.payload)
+    {
+        prev = Some(ours.log_id);
+    }
     if request.quorum_age > 0 {
         let known = shared
             .raft()
@@ -123,7 +135,7 @@ fn append_from_wire(
     }
     Ok(AppendEntriesRequest {
         vote,
-        prev_log_id: wire::opt_log_id(request.prev),
+        prev_log_id: prev,
         entries,
         leader_commit: wire::opt_log_id(request.commit),
     })
@@ -216,9 +228,14 @@ impl wire::peer::peer_server::Peer for PeerService {
         let (peer, body) = self.enter(request, |b| (b.from, b.to))?;
         let vote = body.vote.ok_or_else(|| malformed("vote request"))?.into_vote();
         guard::check_candidate(&self.shared, &peer, &vote)?;
+        let last = if mutant::active(Mutant::GrantAnyVote) {
+            Some(codec::log_id(u64::MAX, 0, u64::MAX))
+        } else {
+            wire::opt_log_id(body.last)
+        };
         let rpc = VoteRequest {
             vote,
-            last_log_id: wire::opt_log_id(body.last),
+            last_log_id: last,
             leadership_transfer: body.transfer,
         };
         let raft = self.raft()?;
@@ -356,7 +373,7 @@ impl wire::peer::peer_server::Peer for PeerService {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SegmentFault> + Send + 'static,
 ) -> Result<T, Status> {
-    match tokio::task::spawn_blocking(work).await {
+    match crate::runtime::blocking(work).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(SegmentFault::Missing)) => Err(Status::not_found("no such segment")),
         Ok(Err(SegmentFault::Refused(why))) => Err(Status::invalid_argument(why)),

@@ -5,17 +5,18 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use palisade_core::peer::PeerIdentity;
 use palisade_storage::{LogStore, StateStore};
+use tokio::time::Instant;
 
+use crate::carrier::Way;
 use crate::past::Past;
 use crate::peers::Peers;
-use crate::tls::TlsState;
 use crate::types::{Member, Raft};
 
 /// Stops the process, once: the node room's hook behind a latch.
@@ -45,33 +46,67 @@ impl FatalHook {
     }
 }
 
+/// A process that did not get round to look at the clock for so long stood still: stopped, or starved.
+const STOOD_STILL: Duration = Duration::from_millis(600);
+/// What it hears for so long after that may have been waiting for it.
+const WAITING: Duration = Duration::from_millis(250);
+
 /// When this node last knew of a leader that had a quorum behind it. Monotonic clock only.
 #[derive(Default)]
-pub(crate) struct LeaseClock {
-    last: Mutex<Option<(u64, Instant)>>,
+pub(crate) struct LeaseClock(Mutex<Lease>);
+
+#[derive(Default)]
+struct Lease {
+    last: Option<(u64, Instant)>,
+    /// When the clock was last looked at.
+    beat: Option<Instant>,
+    /// After a standstill: what is heard until the one came no later than the other, as far as anybody knows.
+    doubt: Option<(Instant, Instant)>,
 }
 
-impl LeaseClock {
-    /// `leader` told us just now that a quorum answered it `age` ago.
-    pub(crate) fn heard(&self, leader: u64, age: Duration) {
-        let Some(at) = Instant::now().checked_sub(age) else {
-            return;
-        };
-        let mut last = self.last.lock();
-        match *last {
-            Some((known, known_at)) if known == leader && known_at >= at => {}
-            _ => *last = Some((leader, at)),
+impl Lease {
+    fn beat(&mut self, now: Instant) {
+        if let Some(before) = self.beat.replace(now)
+            && now.saturating_duration_since(before) > STOOD_STILL
+        {
+            self.doubt = Some((now + WAITING, before));
         }
     }
 
+    fn heard(&mut self, now: Instant, leader: u64, age: Duration) {
+        self.beat(now);
+        let came = match self.doubt {
+            Some((until, before)) if now < until => before,
+            _ => now,
+        };
+        let Some(at) = came.checked_sub(age) else { return };
+        match self.last {
+            Some((known, known_at)) if known == leader && known_at >= at => {}
+            _ => self.last = Some((leader, at)),
+        }
+    }
+}
+
+impl LeaseClock {
+    /// `leader` told us that a quorum had answered it `age` before. It told us just now, unless this process stood still:
+    /// then it may have been at any time since.
+    pub(crate) fn heard(&self, leader: u64, age: Duration) {
+        self.0.lock().heard(Instant::now(), leader, age);
+    }
+
+    /// Called more often than a standstill is long.
+    pub(crate) fn beat(&self) {
+        self.0.lock().beat(Instant::now());
+    }
+
     pub(crate) fn last(&self) -> Option<(u64, Instant)> {
-        *self.last.lock()
+        self.0.lock().last
     }
 }
 
 pub(crate) struct Shared {
     pub(crate) identity: PeerIdentity,
-    pub(crate) tls: TlsState,
+    pub(crate) way: Way,
     pub(crate) raft: OnceLock<Raft>,
     pub(crate) is_tombstoned: Arc<dyn Fn(u64) -> bool + Send + Sync>,
     pub(crate) fatal: Arc<FatalHook>,
@@ -148,5 +183,28 @@ impl Shared {
         }
         let acked = self.raft()?.data_metrics().borrow_watched().last_quorum_acked?;
         Some(acked.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn what_waited_for_a_process_that_stood_still_is_no_news() {
+        let (mut lease, start) = (Lease::default(), Instant::now());
+        lease.heard(start, 1, 10 * MS);
+        lease.beat(start + 200 * MS);
+        // Stopped for a minute; the heartbeat was sent right after it stopped.
+        let back = start + 60_000 * MS;
+        lease.heard(back, 1, 20 * MS);
+        assert_eq!(lease.last, Some((1, start + 180 * MS)));
+        lease.heard(back + 100 * MS, 1, 20 * MS);
+        assert_eq!(lease.last, Some((1, start + 180 * MS)));
+        lease.beat(back + 200 * MS);
+        lease.heard(back + 300 * MS, 1, 20 * MS);
+        assert_eq!(lease.last, Some((1, back + 280 * MS)));
     }
 }

@@ -20,7 +20,6 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::raft::TransferLeaderRequest;
-use tokio::net::TcpStream;
 
 use crate::codec;
 use crate::shared::Shared;
@@ -36,12 +35,12 @@ const ASK: Duration = Duration::from_millis(300);
 const STAGGER: Duration = Duration::from_millis(60);
 
 /// Whether the node at `addr` refuses connections, twice in a row.
-async fn refuses(addr: &str) -> bool {
+async fn refuses(shared: &Shared, addr: &str) -> bool {
     for attempt in 0..2 {
         if attempt > 0 {
             tokio::time::sleep(AGAIN).await;
         }
-        match tokio::time::timeout(KNOCK, TcpStream::connect(addr)).await {
+        match tokio::time::timeout(KNOCK, shared.peers.knock(addr)).await {
             Ok(Err(e)) if e.kind() == ErrorKind::ConnectionRefused => {}
             _ => return false,
         }
@@ -51,7 +50,7 @@ async fn refuses(addr: &str) -> bool {
 
 async fn is_gone(shared: &Shared, leader: u64) -> bool {
     match (shared.leader(), shared.member(leader)) {
-        (Some(now), Some(member)) if now == leader => refuses(&member.addr).await,
+        (Some(now), Some(member)) if now == leader => refuses(shared, &member.addr).await,
         // Nobody's leader any more: no objection from here.
         (None, _) => true,
         _ => false,
@@ -116,11 +115,11 @@ fn stream_broke(shared: &Arc<Shared>, leader: u64) {
     if shared.suspecting.swap(true, atomic::Ordering::SeqCst) {
         return;
     }
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+    if tokio::runtime::Handle::try_current().is_err() {
         return;
-    };
+    }
     let shared = Arc::clone(shared);
-    runtime.spawn(async move {
+    crate::runtime::spawn(async move {
         check(&shared, leader).await;
         shared.suspecting.store(false, atomic::Ordering::SeqCst);
     });

@@ -12,6 +12,7 @@ openraft::declare_raft_types!(
         D = Entry,
         R = Reply,
         Node = Member,
+        AsyncRuntime = crate::runtime::Runtime,
 );
 
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;

@@ -57,7 +57,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, every: u64) {
 /// Compacts both stores if they take far more than they hold.
 async fn give_back(shared: &Shared) {
     let (log, state) = (shared.log.clone(), shared.state.clone());
-    let compacted = tokio::task::spawn_blocking(move || {
+    let compacted = crate::runtime::blocking(move || {
         let log = log.compact_if_needed();
         (log, state.compact_if_needed())
     });

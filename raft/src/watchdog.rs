@@ -3,7 +3,8 @@
 use openraft::async_runtime::watch::WatchReceiver as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::members::best_voters;
 use crate::shared::Shared;
@@ -35,6 +36,7 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
             _ = looks.tick() => {}
         }
+        shared.lease.beat();
         let state = metrics.borrow_watched().running_state.clone();
         if let Err(e) = state {
             if !shared.stop.is_cancelled() {
@@ -47,7 +49,8 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
             last_asked = Instant::now();
             let asked = raft.with_raft_state(|_| ());
             // A full disk holds the core back on purpose: it goes on when there is space again.
-            let answered = tokio::time::timeout(FROZEN, asked).await.is_ok();
+            // One that panicked answers with an error, at once.
+            let answered = matches!(tokio::time::timeout(FROZEN, asked).await, Ok(Ok(_)));
             if !answered && !shared.stop.is_cancelled() && !shared.no_space.load(Ordering::Relaxed) {
                 shared.fatal.fire("the Raft core does not answer");
                 return;

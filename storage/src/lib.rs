@@ -12,6 +12,7 @@ mod generation;
 mod identity;
 mod kv;
 mod log;
+mod machine;
 mod segment;
 mod state;
 
@@ -23,6 +24,7 @@ pub use kv::{Change, Kv, KvFault, Pair};
 pub use log::{
     Done, LOG_RESERVE, LogOptions, LogRecord, LogStore, MAX_RECORD, OnFatal, OnFull, OnSync, SyncStats,
 };
+pub use machine::{Database, Machine, Part};
 pub use segment::{
     AUDIT_PAGES, BadName, MAX_SEGMENT, SegmentError, SegmentName, SegmentOptions, SegmentStore,
 };

@@ -6,6 +6,7 @@ use crate::command::{Actor, CertPurpose, CertTerms, Command, Entry, Expect, Refu
 use crate::event::{Event, EventKind};
 use crate::kv::{Change, Kv, KvFault, Overlay};
 use crate::merkle;
+use crate::mutant::{self, Mutant};
 use crate::name::{ClusterId, Name, NodeId, RequestId};
 use crate::record::{
     AnyRecord, AuthorityType, CertAuthoritySpec, Completeness, Kind, NodeSpec, Record, RecordingSpec,
@@ -56,7 +57,14 @@ pub enum Fault {
 /// Applies the entry with these bytes at this log index.
 pub fn apply(kv: &dyn Kv, index: u64, bytes: &[u8]) -> Result<Applied, Fault> {
     let entry = Entry::from_bytes(bytes).map_err(|why| Fault::Entry { index, why })?;
-    if let Some(reply) = answers::find(kv, &entry.id)? {
+    let known = if mutant::active(Mutant::ForgetRequests) {
+        None
+    } else {
+        answers::find(kv, &entry.id)?
+    };
+    // Whoever applies an entry twice would else be saved by this.
+    let again = mutant::active(Mutant::ApplyTwice) && known == Some(Reply::Done { index });
+    if let Some(reply) = known.filter(|_| !again) {
         return Ok(Applied {
             changes: Vec::new(),
             reply,
@@ -281,10 +289,16 @@ impl Run<'_> {
         }
         let mut frontier = super::audit_frontier(&self.state)?;
         for mut event in std::mem::take(&mut self.events) {
+            if mutant::active(Mutant::DropAuditEvent) && self.index.is_multiple_of(4) {
+                continue;
+            }
             (event.time, event.node) = (self.now, self.node);
-            let bytes = event.to_bytes();
+            let mut bytes = event.to_bytes();
             let seq = frontier.size();
             frontier.append(merkle::leaf_hash(&bytes));
+            if mutant::active(Mutant::TamperEvent) && seq.is_multiple_of(16) {
+                bytes = event.message("nothing to see here").to_bytes();
+            }
             self.state.put(keys::audit_key(seq), bytes);
         }
         self.state.put(keys::FRONTIER.to_vec(), frontier.to_bytes());

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use palisade_core::mutant::{self, Mutant};
 use palisade_storage::{Done, LogRecord, LogStore, WriteError};
 use tokio::sync::oneshot;
 
@@ -107,6 +108,9 @@ impl RaftLogStorage<TypeConfig> for Log {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        if !vote.committed && mutant::active(Mutant::SkipVote) {
+            return Ok(());
+        }
         let vote = codec::encode_vote(vote);
         self.durable(|done| self.store.save_vote(vote, done)).await
     }

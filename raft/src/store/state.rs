@@ -3,6 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use futures::{Stream, TryStreamExt as _};
 use openraft::EntryPayload;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use palisade_core::kv::{Change, Kv, Overlay};
+use palisade_core::mutant::{self, Mutant};
 use palisade_storage::{IncomingSnapshot, SnapshotError, SnapshotFile, StateStore, WriteError};
 use tokio::sync::watch;
 
@@ -72,6 +74,8 @@ pub(crate) struct StateMachine {
     apply: Arc<dyn Apply>,
     applied: watch::Sender<AppliedAt>,
     fatal: Arc<FatalHook>,
+    /// Something was applied since the start.
+    resumed: AtomicBool,
 }
 
 fn other(e: impl std::error::Error + Send + Sync + 'static) -> io::Error {
@@ -132,6 +136,7 @@ impl StateMachine {
             apply,
             applied,
             fatal,
+            resumed: AtomicBool::new(false),
         };
         this.publish(last, 0, false);
         Ok(this)
@@ -175,6 +180,10 @@ impl StateMachine {
             }
         }
         self.publish(Some(done.last), done.notify, false);
+        if done.replies.len() > 1 && mutant::active(Mutant::ApplyBackwards) {
+            let (term, node, index) = codec::log_id_parts(&done.last);
+            self.publish(Some(codec::log_id(term, node, index.saturating_sub(2))), 0, false);
+        }
         for (responder, reply) in done.replies {
             responder.send(reply);
         }
@@ -187,6 +196,7 @@ impl StateMachine {
         };
         let mut overlay = Overlay::new(&self.store);
         let mut replies: Vec<(ApplyResponder<TypeConfig>, Reply)> = Vec::with_capacity(batch.len());
+        let several = batch.len() > 1;
         let mut notify = 0;
         let mut membership = None;
         for (entry, responder) in batch {
@@ -202,6 +212,13 @@ impl StateMachine {
                     }))
                     .map_err(|_| format!("applying log entry {index} panicked"))?
                     .map_err(|fault| format!("log entry {index} cannot be applied: {fault}"))?;
+                    if mutant::active(Mutant::ApplyTwice) && !self.resumed.load(Ordering::Relaxed) {
+                        let changes = applied.changes.clone();
+                        changes.into_iter().for_each(|change| overlay.push(change));
+                        let again = self.apply.apply(&overlay, at, &command.bytes);
+                        let again = again.map_err(|fault| fault.to_string())?;
+                        again.changes.into_iter().for_each(|change| overlay.push(change));
+                    }
                     for change in applied.changes {
                         overlay.push(change);
                     }
@@ -222,7 +239,11 @@ impl StateMachine {
                 ));
             }
         }
-        let changes = overlay.into_changes();
+        self.resumed.store(true, Ordering::Relaxed);
+        let mut changes = overlay.into_changes();
+        if several && mutant::active(Mutant::LoseChange) {
+            changes.pop();
+        }
         let membership = match &membership {
             Some(m) => Some(codec::encode_stored_membership(m).map_err(|e| e.to_string())?),
             None => None,
@@ -273,7 +294,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
         let store = self.store.clone();
-        let installed = tokio::task::spawn_blocking(move || {
+        let installed = crate::runtime::blocking(move || {
             let incoming = match snapshot {
                 SnapshotData::Received(incoming) => incoming,
                 SnapshotData::Stored(mut file) => {
@@ -318,7 +339,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         loop {
             let store = self.store.clone();
-            let built = tokio::task::spawn_blocking(move || {
+            let built = crate::runtime::blocking(move || {
                 let (_, before) = read_markers(&store)?;
                 let meta = codec::encode_stored_membership(&before).map_err(other)?;
                 let file = match store.build_snapshot(meta) {

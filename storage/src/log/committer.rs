@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use palisade_core::mutant::{self, Mutant};
+
 use super::{
     Done, OnFull, Shared, SyncStats,
     load::{KEY_BASE, KEY_COMMITTED, KEY_PURGED, KEY_SEQ, KEY_VOTE, Markers},
@@ -13,7 +15,7 @@ use super::{
     view::{Front, Op},
 };
 use crate::{
-    engine::Engine,
+    engine::{Batch, Engine},
     error::{ReadError, WriteError},
 };
 
@@ -109,12 +111,9 @@ impl State {
 /// The committer's life.
 pub(crate) fn run(shared: &Shared, mut state: State) {
     let ended = catch_unwind(AssertUnwindSafe(|| {
-        let engine = shared.engine.read().clone();
-        match Markers::read(&engine).map(|m| m.newest_vote(&engine).ok().flatten()) {
-            Ok(vote) => state.vote_number = vote.map_or(0, |v| v.number),
-            Err(e) => return fail(shared, Vec::new(), &e.to_string()),
+        if let Err(e) = prepare(shared, &mut state) {
+            return fail(shared, Vec::new(), &e.to_string());
         }
-        drop(engine);
         while step(shared, &mut state) {}
     }));
     if let Err(p) = ended {
@@ -124,6 +123,29 @@ pub(crate) fn run(shared: &Shared, mut state: State) {
             &format!("the log committer panicked: {}", crate::panic_text(p.as_ref())),
         );
     }
+}
+
+/// Before the first round: which of the two places of the vote is to be written next.
+pub(crate) fn prepare(shared: &Shared, state: &mut State) -> Result<(), ReadError> {
+    let engine = shared.engine.read().clone();
+    let vote = Markers::read(&engine)?.newest_vote(&engine).ok().flatten();
+    state.vote_number = vote.map_or(0, |v| v.number);
+    Ok(())
+}
+
+/// One round that waits for nothing; tells whether there is more to do.
+pub(crate) fn turn(shared: &Shared, state: &mut State) -> bool {
+    let group = {
+        let mut front = shared.front.lock();
+        if front.failed.is_some() {
+            return false;
+        }
+        take_group(&mut front)
+    };
+    if group.is_empty() && !state.sweep && !shared.front.lock().committed_dirty {
+        return false;
+    }
+    round(shared, state, group) && (state.sweep || !shared.front.lock().queue.is_empty())
 }
 
 /// One round; false when closed or failed.
@@ -150,6 +172,10 @@ fn step(shared: &Shared, state: &mut State) -> bool {
             }
         }
     };
+    round(shared, state, group)
+}
+
+fn round(shared: &Shared, state: &mut State, group: Vec<Op>) -> bool {
     let outcome = if group.is_empty() {
         idle(shared, state)
     } else {
@@ -295,6 +321,12 @@ fn handle(shared: &Shared, state: &mut State, mut group: Vec<Op>) -> Outcome {
         }
         while low(free, held_below(shared)) {
             let mut front = shared.front.lock();
+            if shared.opts.machine.is_some() && !front.closing {
+                // Its turn comes again.
+                group.extend(front.queue.drain(..));
+                front.queue = group.into();
+                return Ok(false);
+            }
             if front.closing {
                 drop(front);
                 return refuse(shared, state, &engine, group, free);
@@ -387,7 +419,13 @@ fn write_group(
     group: Vec<Op>,
 ) -> Result<Answers, (Vec<Op>, WriteError)> {
     shared.stats.lock().started = Some(Instant::now());
-    let result = write_ops(shared, state, engine, &group).and_then(|()| sync(shared, engine, state));
+    let appends = group.iter().any(|op| matches!(op, Op::Append(..)));
+    let result = write_ops(shared, state, engine, &group).and_then(|()| {
+        if appends && mutant::active(Mutant::ReplyBeforeSync) {
+            return Ok(());
+        }
+        sync(shared, engine, state)
+    });
     shared.stats.lock().started = None;
     if let Err(e) = result {
         return Err((group, e));
@@ -524,7 +562,7 @@ fn write_ops(shared: &Shared, state: &mut State, engine: &Engine, group: &[Op]) 
         payload: Vec::new(),
     };
     changes.marker(KEY_SEQ, &m);
-    let mut batch = sled::Batch::default();
+    let mut batch = Batch::default();
     for (key, value) in changes.0 {
         match value {
             Some(value) => batch.insert(key, value),

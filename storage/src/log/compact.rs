@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Shared, record};
 use crate::{
-    engine::Engine,
+    engine::{Batch, Engine},
     error::{OpenError, ReadError, WriteError},
     files,
 };
@@ -74,8 +74,8 @@ fn build(
 ) -> Result<Engine, WriteError> {
     let opened = |e: OpenError| WriteError::Refused(format!("compaction did not start: {e}"));
     files::remove_all(dir).map_err(|e| WriteError::Refused(format!("compaction did not start: {e}")))?;
-    let new = Engine::open(dir, true, shared.opts.cache, shared.opts.skip_fdatasync).map_err(opened)?;
-    let mut pending = sled::Batch::default();
+    let new = Engine::open(dir, &shared.opts.engine(true)).map_err(opened)?;
+    let mut pending = Batch::default();
     let mut count = 0usize;
     let mut broken = None;
     old.scan(start, None, false, |key, value| {

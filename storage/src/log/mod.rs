@@ -21,10 +21,11 @@ use std::{
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, EngineOptions},
     error::{Damage, OpenError, ReadError, WriteError},
     files::{self, DirLock, FreeSpace},
     generation::Generations,
+    machine::{Machine, Part},
 };
 use committer::Stats;
 pub(crate) use compact::needed as compaction_needed;
@@ -86,6 +87,19 @@ pub struct LogOptions {
     /// Leaves out every fdatasync. Only there to show that the power-loss test can fail.
     #[doc(hidden)]
     pub skip_fdatasync: bool,
+    /// What a simulation has in place of sled and the committer's thread.
+    pub machine: Option<Arc<dyn Machine>>,
+}
+
+impl LogOptions {
+    fn engine(&self, fresh: bool) -> EngineOptions<'_> {
+        EngineOptions {
+            fresh,
+            cache: self.cache,
+            skip_fdatasync: self.skip_fdatasync,
+            machine: self.machine.as_deref(),
+        }
+    }
 }
 
 impl Default for LogOptions {
@@ -99,6 +113,7 @@ impl Default for LogOptions {
             must_exist: false,
             cache: 16 << 20,
             skip_fdatasync: false,
+            machine: None,
         }
     }
 }
@@ -141,7 +156,15 @@ pub struct LogStore {
 
 struct Handle {
     shared: Arc<Shared>,
-    committer: Mutex<Option<thread::JoinHandle<()>>>,
+    committer: Mutex<Committer>,
+}
+
+/// Who writes what is queued.
+enum Committer {
+    Thread(thread::JoinHandle<()>),
+    /// Nobody by themselves: a simulation gives the turns.
+    Turns(Box<committer::State>),
+    Ended,
 }
 
 pub(crate) struct Shared {
@@ -164,7 +187,7 @@ impl LogStore {
         let found = generations.find(opts.must_exist)?;
         let path = generations.dir(found.number);
         let started = Instant::now();
-        let engine = Engine::open(&path, found.fresh, opts.cache, opts.skip_fdatasync)?;
+        let engine = Engine::open(&path, &opts.engine(found.fresh))?;
         let loaded = load::load(&engine)?;
         if found.fresh {
             generations.created()?;
@@ -179,20 +202,33 @@ impl LogStore {
             generations,
             _lock: lock,
         });
-        let state = committer::State::new(loaded.seq, found.number, &shared);
-        let thread = thread::Builder::new()
-            .name("log-committer".to_owned())
-            .spawn({
-                let shared = shared.clone();
-                move || committer::run(&shared, state)
-            })
-            .map_err(|e| OpenError::io(dir, e))?;
+        let mut state = committer::State::new(loaded.seq, found.number, &shared);
+        let committer = if shared.opts.machine.is_some() {
+            committer::prepare(&shared, &mut state)
+                .map_err(|e| OpenError::io(dir, std::io::Error::other(e)))?;
+            Committer::Turns(Box::new(state))
+        } else {
+            let thread = thread::Builder::new()
+                .name("log-committer".to_owned())
+                .spawn({
+                    let shared = shared.clone();
+                    move || committer::run(&shared, state)
+                })
+                .map_err(|e| OpenError::io(dir, e))?;
+            Committer::Thread(thread)
+        };
         Ok(LogStore {
             handle: Arc::new(Handle {
                 shared,
-                committer: Mutex::new(Some(thread)),
+                committer: Mutex::new(committer),
             }),
         })
+    }
+
+    /// One round of the committer, for a [`Machine`]: writes one group of what is queued, syncs, answers. Tells
+    /// whether more is waiting.
+    pub fn turn(&self) -> bool {
+        self.handle.turn()
     }
 
     /// Appends records that follow the last one, and one another. Into an empty log that was never purged any
@@ -298,7 +334,11 @@ impl LogStore {
     pub fn sync_stats(&self) -> SyncStats {
         let shared = self.shared();
         let queue = shared.front.lock().queue.len();
-        shared.stats.lock().snapshot(queue)
+        let mut stats = shared.stats.lock().snapshot(queue);
+        if let Some(machine) = &shared.opts.machine {
+            stats.in_progress = machine.waiting(Part::Log);
+        }
+        stats
     }
 
     /// Bytes the log takes on the disk.
@@ -315,6 +355,15 @@ impl LogStore {
             front.push(Op::Compact(tx));
             Ok(())
         });
+        if self.shared().opts.machine.is_some() {
+            while self.turn() {}
+            // On a full disk it is still in the queue.
+            return match rx.try_recv() {
+                Ok(done) => done,
+                Err(std::sync::mpsc::TryRecvError::Empty) => Ok(false),
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => Err(WriteError::Closed),
+            };
+        }
         rx.recv().map_err(|_| WriteError::Closed)?
     }
 
@@ -345,6 +394,9 @@ impl LogStore {
         };
         drop(front);
         shared.wake.notify_one();
+        if let Some(machine) = &shared.opts.machine {
+            machine.wake(Part::Log);
+        }
         if let Some((done, e)) = late {
             done(Err(e));
         }
@@ -365,13 +417,26 @@ impl Handle {
     fn close(&self) {
         self.shared.front.lock().closing = true;
         self.shared.wake.notify_all();
-        let thread = self.committer.lock().take();
-        if let Some(thread) = thread {
+        while self.turn() {}
+        let committer = std::mem::replace(&mut *self.committer.lock(), Committer::Ended);
+        if let Committer::Thread(thread) = committer {
             // The last clone may be dropped inside a callback, which runs on that very thread.
             if thread.thread().id() != thread::current().id() && thread.join().is_err() {
                 tracing::error!("the log committer panicked");
             }
         }
+    }
+
+    fn turn(&self) -> bool {
+        // Taken out meanwhile, so that a callback may drop the last clone.
+        let taken = std::mem::replace(&mut *self.committer.lock(), Committer::Ended);
+        let Committer::Turns(mut state) = taken else {
+            *self.committer.lock() = taken;
+            return false;
+        };
+        let more = committer::turn(&self.shared, &mut state);
+        *self.committer.lock() = Committer::Turns(state);
+        more
     }
 }
 

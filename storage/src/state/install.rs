@@ -14,7 +14,12 @@ use super::{
     snapshot::{IncomingSnapshot, SnapshotError, SnapshotFile},
     value::{self, DATA, META},
 };
-use crate::{engine::Engine, error::WriteError, files, log::compaction_needed};
+use crate::{
+    engine::{Batch, Engine},
+    error::WriteError,
+    files,
+    log::compaction_needed,
+};
 
 /// Pairs imported in one batch.
 const STEP: u64 = 128;
@@ -129,8 +134,8 @@ impl Inner {
         header: &Header,
         fill: impl FnOnce(&mut dyn FnMut(&[u8], &[u8]) -> Result<(), WriteError>) -> Result<(), SnapshotError>,
     ) -> Result<(Engine, u64), SnapshotError> {
-        let engine = Engine::open(dir, true, self.opts.cache, self.opts.skip_fdatasync)?;
-        let mut batch = sled::Batch::default();
+        let engine = Engine::open(dir, &self.opts.engine(true))?;
+        let mut batch = Batch::default();
         let mut seq = 0u64;
         fill(&mut |key, value| {
             seq += 1;

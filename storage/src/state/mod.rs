@@ -21,11 +21,12 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::{
     OnFatal,
-    engine::Engine,
+    engine::{Batch, Engine, EngineOptions},
     error::{Damage, OpenError, ReadError, WriteError, escaped},
     files::{self, DirLock, FreeSpace},
     generation::Generations,
     kv::{Change, Kv, KvFault, Pair},
+    machine::{Machine, Part},
 };
 pub use format::SnapshotFault;
 pub use snapshot::{IncomingSnapshot, SnapshotContents, SnapshotError, SnapshotFile};
@@ -56,6 +57,19 @@ pub struct StateOptions {
     /// Leaves out every fdatasync. Only there to show that the power-loss test can fail.
     #[doc(hidden)]
     pub skip_fdatasync: bool,
+    /// What a simulation has in place of sled and the syncing thread.
+    pub machine: Option<Arc<dyn Machine>>,
+}
+
+impl StateOptions {
+    fn engine(&self, fresh: bool) -> EngineOptions<'_> {
+        EngineOptions {
+            fresh,
+            cache: self.cache,
+            skip_fdatasync: self.skip_fdatasync,
+            machine: self.machine.as_deref(),
+        }
+    }
 }
 
 impl Default for StateOptions {
@@ -68,6 +82,7 @@ impl Default for StateOptions {
             cache: 32 << 20,
             sync_every: Duration::from_millis(500),
             skip_fdatasync: false,
+            machine: None,
         }
     }
 }
@@ -142,7 +157,7 @@ impl StateStore {
         let lock = DirLock::take(&generations.lock_path())?;
         let found = generations.find(opts.must_exist)?;
         let dir = generations.dir(found.number);
-        let engine = Engine::open(&dir, found.fresh, opts.cache, opts.skip_fdatasync)?;
+        let engine = Engine::open(&dir, &opts.engine(found.fresh))?;
         let seq = read_seq(&engine).map_err(|e| match e {
             ReadError::Damaged(d) => OpenError::from(d),
             ReadError::Failed(why) => Damage::new(&dir, "the applied marker", why).into(),
@@ -175,16 +190,19 @@ impl StateStore {
             failed: Mutex::new(None),
             _lock: lock,
         });
-        let thread = thread::Builder::new()
-            .name("state-sync".to_owned())
-            .spawn({
-                let inner = inner.clone();
-                move || inner.tick()
-            })
-            .map_err(io_err)?;
+        let thread = if inner.opts.machine.is_some() {
+            None
+        } else {
+            let ticking = inner.clone();
+            let thread = thread::Builder::new()
+                .name("state-sync".to_owned())
+                .spawn(move || ticking.tick())
+                .map_err(io_err)?;
+            Some(thread)
+        };
         let closer = Arc::new(Closer {
             inner: Arc::downgrade(&inner),
-            thread: Mutex::new(Some(thread)),
+            thread: Mutex::new(thread),
         });
         Ok(StateStore {
             inner,
@@ -229,6 +247,9 @@ impl StateStore {
                 let mut ticker = inner.ticker.lock();
                 if !std::mem::replace(&mut ticker.dirty, true) {
                     inner.wake.notify_one();
+                    if let Some(machine) = &inner.opts.machine {
+                        machine.wake(Part::State);
+                    }
                 }
                 Ok(())
             }
@@ -240,6 +261,14 @@ impl StateStore {
     pub fn applied(&self) -> Result<Markers, ReadError> {
         let live = self.inner.live.read();
         live.markers()
+    }
+
+    /// What the syncing thread does each time, for a [`Machine`].
+    pub fn turn(&self) {
+        if self.inner.ticker.lock().dirty {
+            // A failure has been told to whom it concerns.
+            let _ = self.inner.sync();
+        }
     }
 
     /// Makes everything applied so far durable.
@@ -289,7 +318,7 @@ fn write(
             }
         }
     }
-    let mut batch = sled::Batch::default();
+    let mut batch = Batch::default();
     let mut id = live.seq;
     let (parts, mut some_in_parts) = (live.parts, live.parts);
     let mut set = |space: u8, key: &[u8], new: Option<&[u8]>| {

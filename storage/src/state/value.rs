@@ -2,7 +2,7 @@
 //! Small pieces keep sled's leaves below the size at which it would put them into files it never syncs.
 
 use crate::{
-    engine::{Engine, SMALL},
+    engine::{Batch, Engine, SMALL},
     error::{Damage, ReadError, WriteError, escaped},
 };
 
@@ -80,7 +80,7 @@ fn unseal<'a>(key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], &'static str> {
 }
 
 /// Adds the writes that store `value` under a head key. `id` must be unused; it names the parts.
-pub(crate) fn put(batch: &mut sled::Batch, head: Vec<u8>, value: &[u8], id: u64) {
+pub(crate) fn put(batch: &mut Batch, head: Vec<u8>, value: &[u8], id: u64) {
     if !in_parts(value.len()) {
         let mut body = Vec::with_capacity(value.len() + 6);
         body.extend_from_slice(&[VERSION, INLINE]);
@@ -123,7 +123,7 @@ pub(crate) fn any_parts(engine: &Engine) -> Result<bool, ReadError> {
 }
 
 /// Adds the removal of the parts that the head under this key points to, if it does.
-pub(crate) fn remove_parts(engine: &Engine, batch: &mut sled::Batch, head: &[u8]) -> Result<(), ReadError> {
+pub(crate) fn remove_parts(engine: &Engine, batch: &mut Batch, head: &[u8]) -> Result<(), ReadError> {
     let Some(stored) = engine.get(head)? else {
         return Ok(());
     };

@@ -1,7 +1,7 @@
 //! One sled database, opened and synced by the recipe that survives a power cut.
 //!
 //! What sled 0.34 does not do by itself, and this file does:
-//! - `flush()` is no fsync on Linux: [`Engine::sync`] adds our own `fdatasync` on the `db` file.
+//! - `flush()` is no fsync on Linux: [`OnSled::sync`] adds our own `fdatasync` on the `db` file.
 //! - Nodes of its tree above 128 KiB go to files in `blobs/` that are never synced: we keep values so small that
 //!   it does not happen, and sync such files all the same if they appear.
 //! - `conf`, new names and its own snapshot are not synced at creation: done after each open.
@@ -28,16 +28,13 @@ use crate::{
     files,
 };
 
-/// Chunks and inline values stay below this, so that a full leaf (20 items at worst) stays below sled's blob limit.
-pub(crate) const SMALL: usize = 4096;
-
 const TIP_MAGIC: &[u8; 8] = b"PALtip01";
 const TIP_SLOT: u64 = 512;
 /// Far longer than the step of any file system's clock.
 const TICK: Duration = Duration::from_secs(2);
 
 /// A database with its synced-ness in our hands.
-pub(crate) struct Engine {
+pub(super) struct OnSled {
     dir: PathBuf,
     tree: sled::Tree,
     db: sled::Db,
@@ -61,14 +58,14 @@ struct Tip {
     seq: u64,
 }
 
-impl Engine {
+impl OnSled {
     /// Opens the database in `dir` and its one tree; only a fresh one is created, so that a missing file is noticed.
-    pub(crate) fn open(
+    pub(super) fn open(
         dir: &Path,
         fresh: bool,
         cache: u64,
         skip_fdatasync: bool,
-    ) -> Result<Engine, OpenError> {
+    ) -> Result<OnSled, OpenError> {
         let io_err = |e| OpenError::io(dir, e);
         for file in ["db", "conf"] {
             if !fresh && !dir.join(file).exists() {
@@ -96,7 +93,7 @@ impl Engine {
             .write(true)
             .open(dir.join("db"))
             .map_err(io_err)?;
-        Ok(Engine {
+        Ok(OnSled {
             dir: dir.to_path_buf(),
             tree,
             db,
@@ -107,38 +104,33 @@ impl Engine {
         })
     }
 
-    /// The directory.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// The highest sequence number known to have been durable, from the tip file.
-    pub(crate) fn tip(&self) -> u64 {
+    pub(super) fn tip(&self) -> u64 {
         self.tip.lock().seq
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, ReadError> {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, ReadError> {
         guarded(&self.dir, || self.tree.get(key)).map_err(|e| self.read_error(key, e))
     }
 
-    pub(crate) fn insert(&self, key: &[u8], value: Vec<u8>) -> Result<(), WriteError> {
+    pub(super) fn insert(&self, key: &[u8], value: Vec<u8>) -> Result<(), WriteError> {
         guarded(&self.dir, || self.tree.insert(key, value))
             .map(|_| ())
             .map_err(write_error)
     }
 
-    pub(crate) fn remove(&self, key: &[u8]) -> Result<(), WriteError> {
+    pub(super) fn remove(&self, key: &[u8]) -> Result<(), WriteError> {
         guarded(&self.dir, || self.tree.remove(key))
             .map(|_| ())
             .map_err(write_error)
     }
 
-    pub(crate) fn apply(&self, batch: sled::Batch) -> Result<(), WriteError> {
+    pub(super) fn apply(&self, batch: sled::Batch) -> Result<(), WriteError> {
         guarded(&self.dir, || self.tree.apply_batch(batch)).map_err(write_error)
     }
 
     /// Visits keys in `from..to` (unbounded if `to` is none) in order until `visit` returns false.
-    pub(crate) fn scan(
+    pub(super) fn scan(
         &self,
         from: &[u8],
         to: Option<&[u8]>,
@@ -173,7 +165,7 @@ impl Engine {
 
     /// Makes everything written so far durable: sled's flush, then our own fdatasync; then notes in the tip file
     /// that the store has got as far as `seq`. Returns how long the fdatasync took. Any error is final.
-    pub(crate) fn sync(&self, seq: u64) -> Result<Duration, WriteError> {
+    pub(super) fn sync(&self, seq: u64) -> Result<Duration, WriteError> {
         guarded(&self.dir, || self.db.flush()).map_err(write_error)?;
         self.sync_blobs().map_err(|e| failed("syncing blobs", &e))?;
         let start = Instant::now();
@@ -221,7 +213,7 @@ impl Engine {
     }
 
     /// Bytes on disk.
-    pub(crate) fn size_on_disk(&self) -> u64 {
+    pub(super) fn size_on_disk(&self) -> u64 {
         files::disk_use(&self.dir)
     }
 
