@@ -1,0 +1,1 @@
+//! Clusters of the shipped binary, with faults that the kernel makes.

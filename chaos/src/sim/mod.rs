@@ -1,0 +1,1 @@
+//! Clusters in one thread: everything that happens follows from a seed.
