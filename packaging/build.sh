@@ -74,6 +74,10 @@ for program in palisade palctl pal palisade-spawn; do
     if grep -qaF "$repo/" "$work/bin/$program" && [ "$profile" != debug ]; then
         die "$program contains the path of this checkout: two builds would differ"
     fi
+    # The deliberate faults of core/src/mutant.rs are for tests: nothing that ships can be told to have one.
+    if grep -qaF PALISADE_MUTANT "$work/bin/$program" && [ "$profile" != debug ]; then
+        die "$program can be started with a deliberate fault: it was built with debug assertions"
+    fi
 done
 say "programs: glibc $glibc_most is enough"
 
