@@ -83,6 +83,7 @@ fn people(world: &World) -> People {
         ("plain", "access"),
         ("carol", "access"),
         ("strict", "strict"),
+        ("strict-too", "strict"),
         ("copies", "access"),
         ("forwards", "access"),
     ];
@@ -125,7 +126,7 @@ fn clients(world: &World, people: People, shared: &Arc<Shared>, rng: &mut Rng) -
     threads.push(start("login", shared, rng.fork(), move |shared, rng| {
         login::run(&logs_in, shared, rng)
     }));
-    for (host, strict) in [(PLAIN, false), (AGENT, false), (PLAIN, true)] {
+    for (host, strict) in [(PLAIN, false), (AGENT, false), (PLAIN, true), (AGENT, true)] {
         let person = next();
         threads.push(start("shell", shared, rng.fork(), move |shared, rng| {
             shell::run(&person, host, strict, shared, rng);

@@ -88,12 +88,17 @@ int fdatasync(int fd) {
     return real_fdatasync(fd);
 }
 
-ssize_t pwrite64(int fd, const void *bytes, size_t size, off_t at) {
+/* Not by each other's name: another library before libc may have these as well, and would be asked twice. */
+static ssize_t put(int fd, const void *bytes, size_t size, off_t at) {
     if (control != NULL && held(control->write_delay_us, control->write_errno))
         return -1;
     return real_pwrite(fd, bytes, size, at);
 }
 
+ssize_t pwrite64(int fd, const void *bytes, size_t size, off_t at) {
+    return put(fd, bytes, size, at);
+}
+
 ssize_t pwrite(int fd, const void *bytes, size_t size, off_t at) {
-    return pwrite64(fd, bytes, size, at);
+    return put(fd, bytes, size, at);
 }

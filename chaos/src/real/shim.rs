@@ -12,7 +12,7 @@ pub const EIO: i64 = 5;
 /// What one node sees.
 #[derive(Debug)]
 pub struct Shim {
-    library: PathBuf,
+    libraries: String,
     control: PathBuf,
     file: File,
 }
@@ -44,15 +44,19 @@ pub fn build(folder: &Path) -> PathBuf {
 }
 
 impl Shim {
-    /// For one node, with nothing wrong.
-    pub fn new(library: &Path, control: PathBuf) -> Self {
+    /// For one node, with nothing wrong; other libraries may come with ours.
+    pub fn new(libraries: &[PathBuf], control: PathBuf) -> Self {
         fs::write(&control, [0; 40]).expect("the run's folder is writable");
         let file = File::options()
             .write(true)
             .open(&control)
             .expect("it was just written");
         Shim {
-            library: library.to_owned(),
+            libraries: libraries
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect::<Vec<_>>()
+                .join(":"),
             control,
             file,
         }
@@ -62,7 +66,7 @@ impl Shim {
     pub fn under(&self) -> Vec<String> {
         vec![
             "env".into(),
-            format!("LD_PRELOAD={}", self.library.display()),
+            format!("LD_PRELOAD={}", self.libraries),
             format!("PALISADE_CHAOS_CONTROL={}", self.control.display()),
         ]
     }

@@ -5,7 +5,10 @@ use super::history::History;
 use super::net::{Net, addr_of};
 use super::rng::Rng;
 use super::shim::{self, Shim};
-use palisade_testkit::{Cluster, Ran, SmallDisk, program, retry, run};
+use palisade_testkit::{
+    Cluster, Loss, Ran, SmallDisk, build_power_shim, cut_power, forget_synced, program, retry, run,
+    under_power_shim,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,14 +49,16 @@ impl World {
         let mut cluster = Cluster::unformed(NODES + 1);
         let folder = cluster.folder("chaos");
         let net = Net::lay(NODES + 1, &folder);
-        let library = shim::build(&folder);
+        let libraries = [build_power_shim(&folder), shim::build(&folder)];
         let (mut shims, mut disks) = (Vec::new(), Vec::new());
         for i in 0..=SPARE {
-            let shim = Shim::new(&library, folder.join(format!("control-{}", i + 1)));
+            let shim = Shim::new(&libraries, folder.join(format!("control-{}", i + 1)));
             let node = &mut cluster.nodes[i];
             node.ip = addr_of(i);
             node.under = Net::way_in(i);
             node.under.extend(shim.under());
+            node.under
+                .extend(under_power_shim(&node.data, &undo_log(&folder, i)));
             node.under
                 .extend(mutant.map(|name| format!("PALISADE_MUTANT={name}")));
             let disk = SmallDisk::mount(&node.data, "1g").expect("a tmpfs can be mounted: that was tried");
@@ -109,8 +114,21 @@ impl World {
     /// Starts a node that does not run.
     pub fn start(&self, i: usize) {
         if !self.cluster.nodes[i].is_running() {
+            // What was synced is safe: without this the log of writes would grow for as long as the run lasts.
+            forget_synced(&self.undo_log(i));
             self.cluster.spawn(i);
         }
+    }
+
+    /// The power of a node's machine goes: what its disk was never told to keep is gone. Answers how many writes that was.
+    pub fn power_cut(&self, i: usize, loss: Loss, rng: &mut Rng) -> usize {
+        self.kill(i);
+        let mut below = |n: u64| rng.number() % n.max(1);
+        cut_power(&self.cluster.nodes[i].data, &self.undo_log(i), loss, &mut below)
+    }
+
+    fn undo_log(&self, i: usize) -> PathBuf {
+        undo_log(&self.cluster.folder("chaos"), i)
     }
 
     /// The node runs the other of two paths from its next start on.
@@ -214,7 +232,7 @@ impl World {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-        self.cluster.spawn(i);
+        self.start(i);
         self.join(i);
     }
 
@@ -226,7 +244,7 @@ impl World {
             if self.cluster.nodes[i].is_running() {
                 self.cluster.resume(i);
             } else {
-                self.cluster.spawn(i);
+                self.start(i);
             }
         }
     }
@@ -257,7 +275,7 @@ impl World {
         for i in self.members.iter().copied() {
             if !self.cluster.nodes[i].is_running() {
                 // One that was about to end when the fault did.
-                self.cluster.spawn(i);
+                self.start(i);
             }
             let ran = self.cluster.palctl(i, &["cluster", "status", "--format", "json"]);
             if !ran.succeeded() {
@@ -309,6 +327,10 @@ impl World {
         });
         found
     }
+}
+
+fn undo_log(folder: &Path, node: usize) -> PathBuf {
+    folder.join(format!("undo-{}", node + 1))
 }
 
 fn size(folder: &Path) -> u64 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 fn enter(world: &mut World) {
     world.wipe(SPARE);
-    world.cluster.spawn(SPARE);
+    world.start(SPARE);
     world.join(SPARE);
 }
 
@@ -51,7 +51,7 @@ pub(super) fn replace(world: &mut World, step: &mut Step) {
     enter(world);
     take_place(world, one, SPARE);
     world.wipe(one);
-    world.cluster.spawn(one);
+    world.start(one);
     world.join(one);
     world.kill(SPARE);
     take_place(world, SPARE, one);
@@ -74,7 +74,7 @@ pub(super) fn snapshot(world: &mut World, step: &mut Step) {
     world.kill(one);
     world.leave(one);
     world.wipe(one);
-    world.cluster.spawn(one);
+    world.start(one);
     world.join(one);
     world.kill(leader);
     world.start(leader);

@@ -103,6 +103,18 @@ pub const ALL: &[Fault] = &[
         heal: nothing,
     },
     Fault {
+        name: "power cut of one",
+        pairs: true,
+        inject: process::power_of_one,
+        heal: nothing,
+    },
+    Fault {
+        name: "power cut of all",
+        pairs: false,
+        inject: process::power_of_all,
+        heal: nothing,
+    },
+    Fault {
         name: "pause one",
         pairs: true,
         inject: process::pause_one,

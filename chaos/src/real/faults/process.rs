@@ -1,6 +1,7 @@
 //! Processes that end, stand still, or begin again.
 
 use super::{Step, World};
+use palisade_testkit::Loss;
 use std::time::Duration;
 
 pub(super) fn kill_one(world: &mut World, step: &mut Step) {
@@ -25,6 +26,33 @@ pub(super) fn kill_all(world: &mut World, step: &mut Step) {
     step.hold = Duration::from_millis(500);
     for i in world.members.clone() {
         world.kill(i);
+    }
+}
+
+fn loss(step: &mut Step) -> Loss {
+    match step.rng.below(2) {
+        0 => Loss::All,
+        _ => Loss::Prefix,
+    }
+}
+
+/// A machine without power: what was never synced is gone, all of it or from a torn write on.
+pub(super) fn power_of_one(world: &mut World, step: &mut Step) {
+    let one = step.any(world);
+    let lost = loss(step);
+    let undone = world.power_cut(one, lost, &mut step.rng);
+    step.note = format!("{}: {undone} writes are gone ({lost:?})", world.name(one));
+}
+
+pub(super) fn power_of_all(world: &mut World, step: &mut Step) {
+    step.hold = Duration::from_millis(500);
+    for i in world.members.clone() {
+        world.kill(i);
+    }
+    for i in world.members.clone() {
+        let lost = loss(step);
+        let undone = world.power_cut(i, lost, &mut step.rng);
+        step.note += &format!(" {}: {undone} writes are gone ({lost:?})", world.name(i));
     }
 }
 
