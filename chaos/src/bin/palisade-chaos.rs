@@ -22,7 +22,7 @@ struct Cli {
     /// Also pauses of up to half a minute.
     #[arg(long)]
     long: bool,
-    /// A deliberate fault in every node (debug builds alone): the run must then fail.
+    /// A deliberate fault in every node (debug builds alone): the run succeeds if a checker finds it.
     #[arg(long)]
     mutant: Option<String>,
     /// Where the logs of the nodes are kept.
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
     let logs = cli
         .logs
         .unwrap_or_else(|| std::env::temp_dir().join(format!("palisade-chaos-{seed}")));
+    let mutant = cli.mutant.clone();
     let report = run(&Options {
         faults: cli.faults,
         seed,
@@ -65,6 +66,23 @@ fn main() -> ExitCode {
         logs,
     });
     println!("\n{report}");
+    if let Some(mutant) = mutant {
+        let caught = report.caught();
+        println!(
+            "{mutant}: {}",
+            if caught.is_empty() {
+                "NOT CAUGHT"
+            } else {
+                "caught by"
+            }
+        );
+        caught.iter().for_each(|(by, what)| println!("  {by}: {what}"));
+        return if caught.is_empty() {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        };
+    }
     if report.is_good() {
         ExitCode::SUCCESS
     } else {

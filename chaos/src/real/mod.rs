@@ -3,6 +3,7 @@
 //! [`net`] lays the network, [`world`] is the cluster in it, [`faults`] are what happens to it, [`clients`] use it all the
 //! while, [`check`] says afterwards whether it kept its promises, and [`run`] is one run of all of them.
 
+mod afterwards;
 pub mod check;
 pub mod clients;
 pub mod faults;

@@ -41,10 +41,14 @@ impl Report {
         self.checks.iter().all(|(_, said)| said.is_ok())
     }
 
-    /// The checkers that found something.
-    pub fn caught_by(&self) -> Vec<&'static str> {
-        let failed = self.checks.iter().filter(|(_, said)| said.is_err());
-        failed.map(|(name, _)| *name).collect()
+    /// The checkers that found a promise broken, each with the first thing that it found. That too little happened is no
+    /// such thing.
+    pub fn caught(&self) -> Vec<(&'static str, String)> {
+        let found = |(name, said): &(&'static str, Said)| match said {
+            Err(wrong) if *name != "enough" => wrong.first().map(|first| (*name, first.clone())),
+            _ => None,
+        };
+        self.checks.iter().filter_map(found).collect()
     }
 }
 

@@ -1,22 +1,21 @@
 //! One run: a cluster, its clients, faults in a row, and the checkers.
 
+use super::afterwards::After;
 use super::check::{self, Said};
-use super::clients::api::{Api, Reply};
+use super::clients::api::Api;
 use super::clients::records::Tokens;
-use super::clients::shell::Seen;
 use super::clients::{AGENT, PLAIN, Shared, echo, forward, login, reader, records, shell, start, transfer};
 use super::faults::{ALL, Step, plan};
 use super::history::{History, Op};
 use super::net::HERE;
 use super::report::{Kind, Report};
 use super::rng::Rng;
-use super::world::{World, walk};
-use palisade_testkit::{Agent, Person, Sshd, retry, run as run_program};
-use serde_json::Value;
+use super::world::World;
+use palisade_testkit::{Agent, Person, Sshd};
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -60,7 +59,6 @@ impl Options {
 const CALM: Duration = Duration::from_millis(1500);
 /// Writers of records: one at home at each node.
 const WRITERS: usize = 3;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everybody who uses the cluster.
 struct People {
@@ -150,7 +148,7 @@ fn clients(world: &World, people: People, shared: &Arc<Shared>, rng: &mut Rng) -
 /// Runs it.
 ///
 /// # Panics
-/// The run itself cannot go on: a node does not start again, an operator's command is refused. That is no pass.
+/// There is no cluster to begin with.
 pub fn run(options: &Options) -> Report {
     let began = Instant::now();
     let mut rng = Rng::new(options.seed);
@@ -208,16 +206,19 @@ pub fn run(options: &Options) -> Report {
         }
         shared.era.store(number + 1, Ordering::SeqCst);
         shared.pause(CALM);
-        one_step(
-            &mut world,
-            &shared,
-            kinds,
-            options,
-            &mut rng,
-            began,
-            &mut faults,
-            &mut broken,
-        );
+        let stepped = caught(|| {
+            one_step(
+                &mut world,
+                &shared,
+                kinds,
+                options,
+                &mut rng,
+                began,
+                &mut faults,
+                &mut broken,
+            );
+        });
+        broken.extend(stepped.err());
         waiting.take(&shared);
     }
     drop(stop);
@@ -244,7 +245,16 @@ pub fn run(options: &Options) -> Report {
     checks.push(("linearizability", said(std::mem::take(&mut waiting.wrong), &good)));
     let passed = shared.passed.lock().expect("all clients have ended").clone();
     checks.push(("streams and files", check::streams::check(&passed)));
-    checks.extend(afterwards(&world, &shared, &auditor, &waiting.promised, &before));
+    let mut promised = std::mem::take(&mut waiting.promised);
+    promised.certificates = shared.history.certificates();
+    let after = After {
+        world: &world,
+        shared: &shared,
+        auditor: &auditor,
+        promised: &promised,
+        before: &before,
+    };
+    checks.extend(after.checks());
     let made = faults.values().map(|kind| kind.made).sum();
     let counts = shared.history.counts();
     checks.push(("enough", check::enough::check(made, options.faults, &counts)));
@@ -259,7 +269,16 @@ pub fn run(options: &Options) -> Report {
     }
 }
 
-fn said(wrong: Vec<String>, good: &str) -> Said {
+/// What a part of the run panicked with, if it did: a finding as well, and what else was found is told beside it.
+pub(super) fn caught<T>(part: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(part)).map_err(|why| {
+        let text = why.downcast_ref::<String>().cloned();
+        text.or_else(|| why.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_else(|| "a panic without a word".into())
+    })
+}
+
+pub(super) fn said(wrong: Vec<String>, good: &str) -> Said {
     if wrong.is_empty() {
         Ok(good.to_owned())
     } else {
@@ -395,142 +414,4 @@ fn one_step(
         }
         Err(why) => broken.push(why),
     }
-}
-
-/// The checkers that ask the nodes.
-fn afterwards(
-    world: &World,
-    shared: &Shared,
-    auditor: &Api,
-    promised: &check::audit::Promised,
-    before: &[check::levels::Level],
-) -> Vec<(&'static str, Said)> {
-    let mut checks = Vec::new();
-    let sessions = shared.sessions.lock().expect("all clients have ended").clone();
-    // Playing is audited too: before the logs are read.
-    checks.push(("recordings", recordings(auditor, &sessions)));
-    world.cluster.wait_converged();
-    let mut promised = check::audit::Promised {
-        changes: promised.changes.clone(),
-        removals: promised.removals.clone(),
-        agents: promised.agents.clone(),
-        certificates: shared.history.certificates(),
-    };
-    promised.changes.dedup();
-    let logs: Result<Vec<_>, String> = world
-        .members
-        .iter()
-        .map(|i| Ok((world.name(*i).to_owned(), whole_log(auditor, *i)?)))
-        .collect();
-    let told = logs.map_err(|why| vec![why]).and_then(|logs| {
-        // What came while the first was read is in none.
-        let least = logs.iter().map(|(_, log)| log.len()).min().unwrap_or(0);
-        let cut = |(name, mut log): (String, Vec<Value>)| {
-            log.truncate(least);
-            (name, log)
-        };
-        check::audit::check(&promised, &logs.into_iter().map(cut).collect::<Vec<_>>())
-    });
-    checks.push(("events and certificates", told));
-    let mut wrong = Vec::new();
-    for i in world.members.iter().copied() {
-        let ran = world.cluster.palctl(i, &["audit", "verify"]);
-        if !ran.succeeded() || !ran.text().contains("good") {
-            wrong.push(ran.to_string());
-        }
-    }
-    checks.push(("audit proof", said(wrong, "the log proves itself at every node")));
-    let bundles = world.cluster.folder("bundles");
-    for i in world.members.iter().copied() {
-        let (bundle, into) = (
-            bundles.join(format!("{}.tar.gz", world.name(i))),
-            bundles.join(world.name(i)),
-        );
-        fs::create_dir_all(&into).expect("the run's folder is writable");
-        world
-            .cluster
-            .palctl(i, &["doctor", "--out", &bundle.display().to_string()])
-            .ok();
-        run_program(Command::new("tar").arg("-C").arg(&into).arg("-xzf").arg(&bundle)).ok();
-    }
-    let levels: Vec<_> = world
-        .members
-        .iter()
-        .zip(before)
-        .map(|(i, before)| (world.name(*i).to_owned(), *before, world.level(*i)))
-        .collect();
-    checks.push(("levels", check::levels::check(&levels)));
-    // Everything that the run has left: data, logs and bundles, but not the homes, where people keep what is theirs.
-    let mut files = world.files();
-    walk(&bundles, &mut files);
-    let read = files
-        .iter()
-        .map(|path| (path.display().to_string(), fs::read(path).unwrap_or_default()));
-    checks.push(("secrets", check::secrets::check(&shared.history.secrets(), read)));
-    checks
-}
-
-/// All of the log as one node tells it.
-fn whole_log(auditor: &Api, node: usize) -> Result<Vec<Value>, String> {
-    let mut log = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let path = format!("/v1/audit/events?oldest_first=true&limit=1000&cursor={cursor}");
-        let page = retry("a page of the log", PATIENCE, || match auditor.get(node, &path) {
-            Reply::Said(200, page) => Ok(page),
-            other => Err(format!("{other:?}")),
-        });
-        log.extend(page["items"].as_array().cloned().unwrap_or_default());
-        cursor = page["cursor"].as_str().unwrap_or_default().to_owned();
-        if cursor.is_empty() {
-            return Ok(log);
-        }
-    }
-}
-
-/// Compares what users saw with what is recorded, once every recording has ended.
-fn recordings(auditor: &Api, sessions: &[Seen]) -> Said {
-    let rows = retry("every recording to end", Duration::from_secs(120), || {
-        let mut rows = Vec::new();
-        let mut after = String::new();
-        loop {
-            let page = match auditor.get(0, &format!("/v1/recordings?limit=500&after={after}")) {
-                Reply::Said(200, page) => page,
-                other => return Err(format!("{other:?}")),
-            };
-            rows.extend(page["items"].as_array().cloned().unwrap_or_default());
-            after = page["next"].as_str().unwrap_or_default().to_owned();
-            if after.is_empty() {
-                break;
-            }
-        }
-        let live = rows.iter().find(|row| row["recording"]["completeness"] == "live");
-        live.map_or(Ok(rows.clone()), |row| Err(row.to_string()))
-    });
-    let mut casts = Vec::new();
-    for row in &rows {
-        let kind = row["recording"]["kind"].as_str().unwrap_or_default();
-        if kind == "sftp" || kind == "forward" {
-            continue;
-        }
-        let session = row["recording"]["session"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        let text = retry("a recording", PATIENCE, || {
-            auditor.text(0, &format!("/v1/recordings/{session}/asciicast"))
-        });
-        // `[time, "o", "text"]`, one line each, below a head.
-        let output = text.lines().filter_map(|line| {
-            let event: Value = serde_json::from_str(line).ok()?;
-            event.as_array().filter(|e| e.len() == 3 && e[1] == "o")?[2]
-                .as_str()
-                .map(str::to_owned)
-        });
-        casts.push(check::recordings::Cast {
-            text: output.collect(),
-            session,
-        });
-    }
-    check::recordings::check(sessions, &casts)
 }
