@@ -6,6 +6,7 @@ use crate::command::{Actor, CertPurpose, CertTerms, Command, Entry, Expect, Refu
 use crate::event::{Event, EventKind};
 use crate::kv::{Change, Kv, KvFault, Overlay};
 use crate::merkle;
+use crate::mutant::{self, Mutant};
 use crate::name::{ClusterId, Name, NodeId, RequestId};
 use crate::record::{
     AnyRecord, AuthorityType, CertAuthoritySpec, Completeness, Kind, NodeSpec, Record, RecordingSpec,
@@ -56,7 +57,9 @@ pub enum Fault {
 /// Applies the entry with these bytes at this log index.
 pub fn apply(kv: &dyn Kv, index: u64, bytes: &[u8]) -> Result<Applied, Fault> {
     let entry = Entry::from_bytes(bytes).map_err(|why| Fault::Entry { index, why })?;
-    if let Some(reply) = answers::find(kv, &entry.id)? {
+    if !mutant::active(Mutant::ForgetRequests)
+        && let Some(reply) = answers::find(kv, &entry.id)?
+    {
         return Ok(Applied {
             changes: Vec::new(),
             reply,
@@ -276,7 +279,8 @@ impl Run<'_> {
     }
 
     fn write_events(&mut self) -> Result<(), KvFault> {
-        if self.events.is_empty() {
+        if self.events.is_empty() || (mutant::active(Mutant::DropAuditEvent) && self.index.is_multiple_of(16))
+        {
             return Ok(());
         }
         let mut frontier = super::audit_frontier(&self.state)?;
