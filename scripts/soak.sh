@@ -19,7 +19,6 @@ if [ -n "${MUTANTS-}" ]; then
     done <<'MUTANTS'
 drop-audit-event:kill one,one-way cut,kill all
 forget-requests:kill one,one-way cut,kill all
-apply-twice:kill one,kill all,rolling restart
 reply-before-sync:power cut of all,power cut of one
 MUTANTS
     exit "$code"

@@ -17,7 +17,7 @@ fn inside(test: &str) -> bool {
     let words = ["--exact", test, "--nocapture", "--test-threads=1"].map(str::to_owned);
     // Who waited for one that failed is not to blame for it.
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    match net::enter(&words) {
+    match net::enter(&words, "| ") {
         Ok(None) => true,
         Ok(Some(code)) => {
             assert_eq!(code, ExitCode::SUCCESS, "see above");
@@ -60,7 +60,7 @@ fn is_caught(mutant: &str, only: &[&str], by: &str) {
             .map(|name| named(name).expect("there is such a fault"))
             .collect(),
         mutant: Some(mutant.to_owned()),
-        ..options(4, 11)
+        ..options(2, 11)
     });
     println!("{report}");
     let caught = report.caught();

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    match net::enter(&words) {
+    match net::enter(&words, "") {
         Ok(None) => {}
         Ok(Some(code)) => return code,
         Err(why) => {

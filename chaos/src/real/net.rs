@@ -9,9 +9,10 @@
 //! one that has lost the others: that is where a stale answer would be seen.
 
 use palisade_testkit::{Background, run};
+use std::io::{BufRead as _, BufReader};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 /// Set in the process that runs inside.
@@ -26,23 +27,30 @@ pub fn addr_of(node: usize) -> Ipv4Addr {
 }
 
 /// Starts this program once more with these words, in namespaces of its own, and answers how that ended; `None` in the
-/// one that was started so.
+/// one that was started so. What it prints comes behind `before`, line by line: a test sets it off, so that nobody takes
+/// its result for one of this process.
 ///
 /// # Errors
 /// Namespaces are not allowed here, or a program is missing: without them there is no run, and no pass.
-pub fn enter(words: &[String]) -> Result<Option<ExitCode>, String> {
+pub fn enter(words: &[String], before: &str) -> Result<Option<ExitCode>, String> {
     if std::env::var_os(INSIDE).is_some() {
         return Ok(None);
     }
     needs()?;
     let me = std::env::current_exe().map_err(|e| e.to_string())?;
-    let status = Command::new("unshare")
+    let mut inside = Command::new("unshare")
         .args(["--net", "--mount", "--propagation", "private"])
         .arg(me)
         .args(words)
         .env(INSIDE, "1")
-        .status()
+        .stdout(Stdio::piped())
+        .spawn()
         .map_err(|e| format!("unshare: {e}"))?;
+    let said = inside.stdout.take().ok_or("unshare has no output")?;
+    for line in BufReader::new(said).lines().map_while(Result::ok) {
+        println!("{before}{line}");
+    }
+    let status = inside.wait().map_err(|e| e.to_string())?;
     Ok(Some(match status.code() {
         Some(0) => ExitCode::SUCCESS,
         Some(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),

@@ -16,6 +16,8 @@ pub struct Kind {
     pub in_pairs: usize,
     /// The longest time without a successful write from its beginning until the cluster was well again.
     pub worst_gap: Duration,
+    /// The same where another fault came with it.
+    pub worst_in_pairs: Duration,
 }
 
 /// A whole run.
@@ -59,14 +61,19 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<28} {:>5} {:>8} {:>22}",
-            "fault", "made", "in pairs", "worst gap of writes"
+            "{:<28} {:>5} {:>8} {:>22} {:>10}",
+            "fault", "made", "in pairs", "worst gap of writes", "in pairs"
         )?;
         for (name, kind) in &self.faults {
-            let gap = kind.worst_gap.as_secs_f64();
+            let gap = |count: usize, gap: Duration| match count {
+                0 => "-".to_owned(),
+                _ => format!("{:.2} s", gap.as_secs_f64()),
+            };
+            let alone = gap(kind.made - kind.in_pairs, kind.worst_gap);
+            let paired = gap(kind.in_pairs, kind.worst_in_pairs);
             writeln!(
                 f,
-                "{name:<28} {:>5} {:>8} {gap:>20.2} s",
+                "{name:<28} {:>5} {:>8} {alone:>22} {paired:>10}",
                 kind.made, kind.in_pairs
             )?;
         }

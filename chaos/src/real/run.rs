@@ -409,7 +409,11 @@ fn one_step(
                 let row = faults.entry(ALL[*kind].name).or_default();
                 row.made += 1;
                 row.in_pairs += usize::from(kinds.len() > 1);
-                row.worst_gap = row.worst_gap.max(gap);
+                let worst = match kinds.len() {
+                    1 => &mut row.worst_gap,
+                    _ => &mut row.worst_in_pairs,
+                };
+                *worst = gap.max(*worst);
             }
         }
         Err(why) => broken.push(why),

@@ -21,7 +21,7 @@ fn ticks(text: &str, tag: &str) -> Vec<usize> {
     let begin = format!("[{tag}.");
     text.split(begin.as_str())
         .skip(1)
-        .filter_map(|rest| rest.split_once(']')?.0.parse().ok())
+        .filter_map(|rest| rest.split_once(']')?.0.split_once('@')?.0.parse().ok())
         .collect()
 }
 
@@ -92,7 +92,7 @@ mod tests {
     }
 
     fn cast(ticks: std::ops::Range<usize>) -> Cast {
-        let text = ticks.map(|n| format!("[t1.{n}]\r\n")).collect();
+        let text = ticks.map(|n| format!("[t1.{n}@0]\r\n")).collect();
         Cast {
             session: "s".into(),
             text,
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn an_interrupted_one_lacks_a_second_at_most() {
-        // The last tick was seen at 1900 ms: what was seen before 900 ms is owed.
+        // The last tick was made at 1900 ms: what was made before 900 ms is owed.
         check(&[seen(false, false)], &[cast(0..9)]).expect("a second");
         check(&[seen(false, false)], &[cast(0..8)]).expect_err("more than a second");
         check(&[seen(false, false)], &[cast(0..25)]).expect("more than was seen");
@@ -124,12 +124,12 @@ mod tests {
     fn gaps_repetitions_and_doubles_are_refused() {
         let gap = Cast {
             session: "s".into(),
-            text: "[t1.0][t1.2]".into(),
+            text: "[t1.0@0][t1.2@0]".into(),
         };
         check(&[seen(false, false)], &[gap]).expect_err("a gap");
         let again = Cast {
             session: "s".into(),
-            text: format!("{}[t1.3]", cast(0..20).text),
+            text: format!("{}[t1.3@0]", cast(0..20).text),
         };
         check(&[seen(true, false)], &[again]).expect_err("something twice");
         check(&[seen(true, false)], &[cast(0..20), cast(0..20)]).expect_err("two recordings");

@@ -3,7 +3,7 @@
 use super::{AGENT, PLAIN, Shared, Watched, at_host};
 use crate::real::rng::Rng;
 use palisade_testkit::Person;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Ticks of one session, and the time between two.
 const TICKS: u32 = 40;
@@ -22,7 +22,7 @@ pub struct Seen {
     pub strict: bool,
     /// Whether it ended by itself.
     pub whole: bool,
-    /// When each tick was seen, in milliseconds of the run; their numbers are their places.
+    /// When each tick that was seen was made, in milliseconds; their numbers are their places.
     pub ticks: Vec<u64>,
     /// The era in which it began, and the one in which it ended.
     pub eras: (usize, usize),
@@ -34,8 +34,9 @@ pub fn run(person: &Person, host: &'static str, strict: bool, shared: &Shared, r
     while shared.goes_on() {
         number += 1;
         let tag = format!("{}-{}{}", person.name, host, number);
+        // Each tick tells when it was made: when it was seen depends on how busy the machine is.
         let script = format!(
-            "i=0; while [ $i -lt {TICKS} ]; do echo \"[{tag}.$i]\"; i=$((i+1)); sleep {EVERY}; done; echo \"[{tag}.end]\""
+            "exec bash -c 'i=0; while [ $i -lt {TICKS} ]; do echo \"[{tag}.$i@$EPOCHREALTIME]\"; i=$((i+1)); sleep {EVERY}; done; echo \"[{tag}.end@0]\"'"
         );
         let target = at_host(host);
         let words = ["-tt", target.as_str(), script.as_str()];
@@ -48,8 +49,6 @@ pub fn run(person: &Person, host: &'static str, strict: bool, shared: &Shared, r
             _ => person.openssh("ssh", &words),
         };
         let begin = shared.era.load(std::sync::atomic::Ordering::SeqCst);
-        let began = Instant::now();
-        let base = shared.history.now() / 1000;
         let mut watched = Watched::start(&mut command);
         watched.finish(LONGEST);
         let mut seen = Seen {
@@ -60,12 +59,11 @@ pub fn run(person: &Person, host: &'static str, strict: bool, shared: &Shared, r
             ticks: Vec::new(),
             eras: (begin, shared.era.load(std::sync::atomic::Ordering::SeqCst)),
         };
-        for (at, line) in watched.lines() {
-            let at = base + u64::try_from((at - began).as_millis()).unwrap_or(u64::MAX);
+        for (_, line) in watched.lines() {
             match mark(&line, &tag) {
-                Some("end") => seen.whole = true,
-                Some(n) if n.parse() == Ok(seen.ticks.len()) => seen.ticks.push(at),
-                Some(n) => shared.history.violation(format!(
+                Some(("end", _)) => seen.whole = true,
+                Some((n, made)) if n.parse() == Ok(seen.ticks.len()) => seen.ticks.push(made),
+                Some((n, _)) => shared.history.violation(format!(
                     "a shell: [{tag}.{n}] was shown where tick {} should have been",
                     seen.ticks.len()
                 )),
@@ -95,10 +93,12 @@ pub fn run(person: &Person, host: &'static str, strict: bool, shared: &Shared, r
     }
 }
 
-/// What stands in `[tag.…]` of a line.
-fn mark<'a>(line: &'a str, tag: &str) -> Option<&'a str> {
+/// The number and the time, in milliseconds, of `[tag.number@seconds.fraction]` in a line.
+fn mark<'a>(line: &'a str, tag: &str) -> Option<(&'a str, u64)> {
     let (_, rest) = line.split_once(&format!("[{tag}."))?;
-    rest.split_once(']').map(|(n, _)| n)
+    let (number, made) = rest.split_once(']')?.0.split_once('@')?;
+    let micros: String = made.chars().filter(char::is_ascii_digit).collect();
+    Some((number, micros.parse::<u64>().ok()? / 1000))
 }
 
 #[cfg(test)]
@@ -107,9 +107,9 @@ mod tests {
 
     #[test]
     fn marks_are_found() {
-        assert_eq!(mark("xx[a-1.17]yy", "a-1"), Some("17"));
-        assert_eq!(mark("[a-1.end]", "a-1"), Some("end"));
-        assert_eq!(mark("[a-11.17]", "a-1"), None);
-        assert_eq!(mark("[a-1.17", "a-1"), None);
+        assert_eq!(mark("xx[a-1.17@12.345678]yy", "a-1"), Some(("17", 12_345)));
+        assert_eq!(mark("[a-1.end@0]", "a-1"), Some(("end", 0)));
+        assert_eq!(mark("[a-11.17@1.0]", "a-1"), None);
+        assert_eq!(mark("[a-1.17@1.0", "a-1"), None);
     }
 }
