@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/palisade/targe
 CARGO ?= cargo
 export CARGO
 
-.PHONY: help build demo test check fix bench packages bundle acceptance clean
+.PHONY: help build demo test check fix bench soak packages bundle acceptance clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,9 @@ fix: ## writes: formats, and applies what clippy can
 
 bench: ## measurements beside etcd and OpenSSH
 	@scripts/bench.sh $(BENCH)
+
+soak: ## 300 faults in a row against real processes, at most an hour; FAULTS=n SEED=n; MUTANTS=1 shows that checkers can fail
+	@FAULTS=$(FAULTS) SEED=$(SEED) MUTANTS=$(MUTANTS) scripts/soak.sh
 
 packages: ## deb and rpm, checksums and bill of materials, with optimisation
 	@scripts/setup.sh packages

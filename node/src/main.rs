@@ -147,7 +147,13 @@ fn main() -> ExitCode {
             Err(faults) => refuse(&faults),
         },
         Commands::Node { config } => match Config::load(&config) {
-            Ok(loaded) => node(&config, loaded),
+            Ok(loaded) => {
+                #[cfg(debug_assertions)]
+                if let Err(why) = mutant() {
+                    return refuse(&why);
+                }
+                node(&config, loaded)
+            }
             Err(faults) => {
                 refuse(&faults);
                 ExitCode::from(BAD_CONFIG)
@@ -358,6 +364,30 @@ fn begin(form: LogForm, level: &str) -> Result<Log, ExitCode> {
         return Err(refuse(&"a second TLS provider is linked in"));
     }
     Ok(log)
+}
+
+/// Switches a deliberate fault on that the environment names. What ships has neither this function nor the faults: it is
+/// for `chaos`, which shows with them that its checkers can fail.
+#[cfg(debug_assertions)]
+fn mutant() -> Result<(), String> {
+    use palisade_core::mutant::{Mutant, activate};
+    const VARIABLE: &str = "PALISADE_MUTANT";
+    let Ok(name) = std::env::var(VARIABLE) else {
+        return Ok(());
+    };
+    let Some(mutant) = Mutant::named(&name) else {
+        let names: Vec<_> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+        return Err(format!(
+            "{VARIABLE} is {name:?}, and there are {}",
+            names.join(", ")
+        ));
+    };
+    // Loud, and before any log level can hide it.
+    eprintln!(
+        "palisade: WARNING: this node has the deliberate fault {name} and BREAKS ITS PROMISES: it is for tests alone"
+    );
+    activate(mutant);
+    Ok(())
 }
 
 fn node(file: &Path, config: Config) -> ExitCode {

@@ -5,8 +5,6 @@
 #[path = "crash/plan.rs"]
 #[allow(dead_code)] // the victim uses the rest
 mod plan;
-#[path = "crash/power.rs"]
-mod power;
 
 use std::{
     collections::BTreeMap,
@@ -17,8 +15,8 @@ use std::{
 };
 
 use palisade_storage::{Kv, LogOptions, LogStore, StateOptions, StateStore};
+use palisade_testkit::{Loss, build_power_shim, cut_power};
 use plan::Plan;
-use power::Loss;
 
 /// What a victim said, in order.
 #[derive(Default)]
@@ -50,7 +48,7 @@ impl Scene {
     fn new(kind: &'static str, seed: u64, skip: bool) -> Scene {
         let seed = seed + 1_000_000 * setting("CUT_SEED", 0);
         let dir = tempfile::tempdir().expect("tempdir");
-        let shim = power::build_shim(dir.path());
+        let shim = build_power_shim(dir.path());
         Scene {
             dir,
             shim,
@@ -223,7 +221,7 @@ fn cut_log(scene: &mut Scene, mut before: LogModel, loss: Option<Loss>) -> Resul
                 (heard, before) = (again, found);
             }
         }
-        power::cut(&scene.data(), &scene.undo_log(), loss, &mut scene.r);
+        cut_power(&scene.data(), &scene.undo_log(), loss, &mut |n| scene.r.below(n));
     }
     let found = LogModel::read(&scene.data())?;
     check_log(before, &heard, &found)?;
@@ -372,7 +370,7 @@ fn state_at(version: u64) -> State {
 fn state_cut(scene: &mut Scene, start: u64, loss: Loss) -> Result<u64, String> {
     let mut heard = Heard::default();
     scene.run_and_kill(&mut heard)?;
-    power::cut(&scene.data(), &scene.undo_log(), loss, &mut scene.r);
+    cut_power(&scene.data(), &scene.undo_log(), loss, &mut |n| scene.r.below(n));
     let copy = scene.dir.path().join("copy");
     let _ = std::fs::remove_dir_all(&copy);
     copy_dir(&scene.data(), &copy);

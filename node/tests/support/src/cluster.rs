@@ -38,6 +38,10 @@ pub struct NodeHandle {
     pub web_port: u16,
     /// Its SSH port.
     pub ssh_port: u16,
+    /// What its process is always started under: the way into a network namespace of its own, a library before libc.
+    pub under: Vec<String>,
+    /// The program that it runs, if it is not the one that was built with the test.
+    pub binary: Option<PathBuf>,
     log: PathBuf,
     child: RefCell<Option<Child>>,
 }
@@ -90,8 +94,9 @@ impl NodeHandle {
         let mut words: Vec<std::ffi::OsString> = Vec::new();
         // The node dies with the thread of the test, also when the test is killed.
         words.extend(["setpriv", "--pdeathsig", "KILL"].map(Into::into));
-        words.extend(wrapper.iter().map(Into::into));
-        words.extend([program("palisade").into(), "node".into(), "--config".into()]);
+        words.extend(self.under.iter().chain(wrapper).map(Into::into));
+        let binary = self.binary.clone().unwrap_or_else(|| program("palisade"));
+        words.extend([binary.into(), "node".into(), "--config".into()]);
         words.push(self.config.clone().into());
         let child = Command::new(&words[0])
             .args(&words[1..])
@@ -190,6 +195,8 @@ impl Cluster {
             cluster_port: free_port(),
             web_port: free_port(),
             ssh_port: free_port(),
+            under: Vec::new(),
+            binary: None,
             child: RefCell::new(None),
             name,
         };

@@ -32,6 +32,11 @@ impl SmallDisk {
         while free() > left && file.write_all(&[1; 64 * 1024]).is_ok() {}
     }
 
+    /// Whether that was done, and not undone.
+    pub fn is_filled(&self) -> bool {
+        self.ballast().exists()
+    }
+
     /// Gives it back.
     pub fn empty(&self) {
         fs::remove_file(self.ballast()).expect("it is ours");

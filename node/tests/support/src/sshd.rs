@@ -5,7 +5,7 @@ use crate::ports::free_port;
 use crate::run::run;
 use crate::wait::retry;
 use std::fs;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -24,8 +24,14 @@ impl Sshd {
     /// Starts one that trusts the cluster's user authority and shows a host certificate for `name`, and enters it
     /// as the host record `name` with the label `env: test`.
     pub fn start(cluster: &Cluster, name: &str) -> Self {
-        let sshd = Sshd::start_apart(cluster, name);
-        let addr = format!("127.0.0.1:{}", sshd.port);
+        Sshd::start_at(cluster, name, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same at another address, for nodes that have a network of their own.
+    pub fn start_at(cluster: &Cluster, name: &str, ip: Ipv4Addr) -> Self {
+        let (folder, key, more) = Sshd::signed(cluster, name);
+        let sshd = Sshd::listening(&folder, &key, &more, ip);
+        let addr = format!("{ip}:{}", sshd.port);
         let on = cluster.any_running();
         cluster
             .palctl(
@@ -38,6 +44,12 @@ impl Sshd {
 
     /// The same, without a host record.
     pub fn start_apart(cluster: &Cluster, name: &str) -> Self {
+        let (folder, key, more) = Sshd::signed(cluster, name);
+        Sshd::start_with(&folder, &key, &more)
+    }
+
+    /// A folder, a host key in it, and the lines that `palctl auth sign` prints for it.
+    fn signed(cluster: &Cluster, name: &str) -> (PathBuf, PathBuf, String) {
         let folder = cluster.folder(&format!("sshd-{name}"));
         let key = folder.join("host_key");
         keygen(&key);
@@ -47,15 +59,19 @@ impl Sshd {
         let more = cluster
             .palctl(on, &["auth", "sign", "--host", name, "--key", &public])
             .ok();
-        Sshd::start_with(&folder, &key, &more)
+        (folder, key, more)
     }
 
     /// One with any configuration besides its key.
     pub fn start_with(folder: &Path, key: &Path, more: &str) -> Self {
+        Sshd::listening(folder, key, more, Ipv4Addr::LOCALHOST)
+    }
+
+    fn listening(folder: &Path, key: &Path, more: &str, ip: Ipv4Addr) -> Self {
         let port = free_port();
         let config = folder.join("sshd_config");
         let text = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nPidFile none\nAuthorizedKeysFile none\n\
+            "Port {port}\nListenAddress {ip}\nHostKey {}\nPidFile none\nAuthorizedKeysFile none\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\nUsePAM {}\n\
              PermitRootLogin prohibit-password\nMaxStartups 500\nMaxSessions 500\n\
              AllowAgentForwarding yes\nAllowTcpForwarding yes\nAcceptEnv LANG LC_*\n\
@@ -79,7 +95,7 @@ impl Sshd {
             child,
         };
         retry("sshd to listen", Duration::from_secs(20), || {
-            TcpStream::connect(("127.0.0.1", port))
+            TcpStream::connect((ip, port))
                 .map(drop)
                 .map_err(|e| format!("{e}: {}", sshd.log()))
         });

@@ -1,6 +1,6 @@
 /* A power cut for tests, without root: an LD_PRELOAD shim that notes every change of a file below UNDO_DIR in the
  * file UNDO_LOG, together with what was there before, and every fsync or fdatasync that made changes durable.
- * After the process was killed, the test takes back what was never synced (tests/crash/power.rs).
+ * After the process was killed, the test takes back what was never synced (power.rs).
  *
  * A file is known by its inode, so that it is found again after a rename. Directory entries count as durable.
  * UNDO_FAIL_SYNC=n makes the sync after n others fail with EIO.

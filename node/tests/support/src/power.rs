@@ -1,4 +1,4 @@
-//! Takes back what the shim (`powerloss/undo.c`) saw written and never saw synced.
+//! Power cuts: takes back what the shim (`undo.c`) saw written and never saw synced.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,11 +8,9 @@ use std::{
     process::Command,
 };
 
-use super::plan::Plan;
-
 /// How much of what was not synced survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loss {
+pub enum Loss {
     /// Nothing does.
     All,
     /// Of each file the first few writes do, and a part of the next one.
@@ -32,9 +30,10 @@ struct Record {
     new: Vec<u8>,
 }
 
-/// Compiles the shim; none if there is no C compiler.
-pub(crate) fn build_shim(dir: &Path) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("powerloss/undo.c");
+/// Compiles the shim into a folder.
+pub fn build_power_shim(dir: &Path) -> PathBuf {
+    let source = dir.join("undo.c");
+    fs::write(&source, include_str!("undo.c")).expect("the folder is writable");
     let out = dir.join("undo.so");
     let status = Command::new("cc")
         .args(["-shared", "-fPIC", "-O2", "-o"])
@@ -47,10 +46,19 @@ pub(crate) fn build_shim(dir: &Path) -> PathBuf {
     out
 }
 
-/// The power goes. Returns how many writes were taken back.
-pub(crate) fn cut(dir: &Path, undo_log: &Path, loss: Loss, r: &mut Plan) -> usize {
-    let log = fs::read(undo_log).unwrap_or_default();
-    let mut files: BTreeMap<u64, Vec<(u64, Record)>> = BTreeMap::new();
+/// What to start a program under so that the shim notes what it does in a folder.
+pub fn under_power_shim(dir: &Path, undo_log: &Path) -> [String; 2] {
+    [
+        format!("UNDO_DIR={}", dir.display()),
+        format!("UNDO_LOG={}", undo_log.display()),
+    ]
+}
+
+/// Writes of each file, by its inode, that were never synced, in the order of their numbers.
+type Unsynced = BTreeMap<u64, Vec<(u64, Record)>>;
+
+fn unsynced(log: &[u8]) -> Unsynced {
+    let mut files = Unsynced::new();
     let mut at = 0;
     let mut number = 0u64;
     while let Some(head) = log.get(at..at + 48) {
@@ -89,6 +97,39 @@ pub(crate) fn cut(dir: &Path, undo_log: &Path, loss: Loss, r: &mut Plan) -> usiz
         number += 1;
         at = end;
     }
+    files
+}
+
+/// Forgets what was synced: the shim's log of a program that does not run becomes as long as what a power cut would take.
+pub fn forget_synced(undo_log: &Path) {
+    let log = fs::read(undo_log).unwrap_or_default();
+    let mut all: Vec<(u64, u64, Record)> = Vec::new();
+    for (ino, records) in unsynced(&log) {
+        all.extend(records.into_iter().map(|(number, record)| (number, ino, record)));
+    }
+    all.sort_by_key(|(number, _, _)| *number);
+    let mut kept = Vec::new();
+    for (_, ino, record) in all {
+        let Record {
+            kind,
+            off,
+            old_size,
+            old,
+            new,
+        } = record;
+        for word in [kind, ino, off, new.len() as u64, old_size, old.len() as u64] {
+            kept.extend(word.to_ne_bytes());
+        }
+        kept.extend(old);
+        kept.extend(new);
+    }
+    fs::write(undo_log, kept).expect("the shim's log is writable");
+}
+
+/// The power goes, while nothing runs. Returns how many writes were taken back; `below` chooses numbers.
+pub fn cut_power(dir: &Path, undo_log: &Path, loss: Loss, below: &mut dyn FnMut(u64) -> u64) -> usize {
+    let log = fs::read(undo_log).unwrap_or_default();
+    let files = unsynced(&log);
     let mut paths = HashMap::new();
     by_inode(dir, &mut paths);
     let mut undone = 0;
@@ -101,7 +142,7 @@ pub(crate) fn cut(dir: &Path, undo_log: &Path, loss: Loss, r: &mut Plan) -> usiz
             .expect("a file of the store");
         let keep = match loss {
             Loss::All => 0,
-            Loss::Prefix => r.below(records.len() as u64 + 1) as usize,
+            Loss::Prefix => below(records.len() as u64 + 1) as usize,
         };
         for (_, record) in records[keep..].iter().rev() {
             undo(&file, record);
@@ -113,7 +154,7 @@ pub(crate) fn cut(dir: &Path, undo_log: &Path, loss: Loss, r: &mut Plan) -> usiz
             && record.kind == WRITE
         {
             let sectors = record.new.len() as u64 / 512;
-            let part = (r.below(sectors + 1) * 512).min(record.new.len() as u64) as usize;
+            let part = (below(sectors + 1) * 512).min(record.new.len() as u64) as usize;
             file.write_all_at(&record.new[..part], record.off).expect("write");
         }
     }
