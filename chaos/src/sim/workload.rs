@@ -275,7 +275,14 @@ impl Client {
             Some(made) => made,
             None => return false,
         };
-        self.attempt(node, &id, bytes, 8000).await
+        // A leader whose disk was full a moment ago still refuses.
+        for _ in 0..5 {
+            if self.attempt(node, &id, bytes.clone(), 8000).await {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        false
     }
 
     async fn read(&mut self) {
