@@ -112,6 +112,10 @@ async fn whole_run(options: Options, dir: std::path::PathBuf) -> Outcome {
             tokio::time::sleep(how_long).await;
         } else {
             nemesis.run(how_long).await;
+            // Faults that left the clients no room: more of them, for as long again.
+            if tally.answered.load(Ordering::Relaxed) < FEWEST_ANSWERS {
+                nemesis.run(how_long).await;
+            }
         }
         nemesis.end().await;
         clients.shutdown().await;
