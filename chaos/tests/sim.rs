@@ -14,10 +14,10 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
-fn forty_seeds_break_no_promise() {
-    let output = sim(&["--seeds", "1..41"]);
+fn two_hundred_seeds_break_no_promise() {
+    let output = sim(&["--seeds", "1..201"]);
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).starts_with("40 seeds"), "{}", text(&output));
+    assert!(text(&output).starts_with("200 seeds"), "{}", text(&output));
 }
 
 #[test]

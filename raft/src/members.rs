@@ -209,6 +209,17 @@ impl Members {
             return Outcome::Elsewhere(leader);
         }
         let work = async {
+            // A change of a membership that a former leader left in transition would drop the first half of it in its
+            // first step, and this leader may be in no other: openraft does not stand the second step then.
+            if request.op != TRANSFER && is_joint(raft) {
+                let ended = end_joint(raft).await;
+                if !matches!(ended, Outcome::Done) {
+                    return ended;
+                }
+            }
+            if request.op != TRANSFER && self.shared.member(self.shared.id()).is_none() {
+                return Outcome::Elsewhere(None);
+            }
             match request.op {
                 ADD => self.lead_add(raft, request).await,
                 PROMOTE => self.lead_promote(raft, request.node).await,
@@ -400,6 +411,18 @@ async fn change(raft: &Raft, changes: ChangeMembers<u64, Member>, retain: bool) 
     }
 }
 
+/// Whether a change of the membership is between its two steps.
+fn is_joint(raft: &Raft) -> bool {
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    metrics.membership_config.membership().get_joint_config().len() > 1
+}
+
+/// The second step alone.
+async fn end_joint(raft: &Raft) -> Outcome {
+    change(raft, ChangeMembers::AddVoterIds(BTreeSet::new()), false).await
+}
+
 /// Ends a joint membership that a leader left behind when it died between the two steps.
 pub(crate) async fn finish_joint(members: Arc<Members>) {
     let shared = Arc::clone(&members.shared);
@@ -410,13 +433,7 @@ pub(crate) async fn finish_joint(members: Arc<Members>) {
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
         }
         let Some(raft) = shared.raft() else { continue };
-        let joint = {
-            let metrics = raft.server_metrics();
-            let metrics = metrics.borrow_watched();
-            metrics.membership_config.membership().get_joint_config().len() > 1
-                && metrics.current_leader == Some(shared.id())
-        };
-        if !joint {
+        if !is_joint(raft) || shared.leader() != Some(shared.id()) {
             joint_since = None;
             continue;
         }
@@ -428,8 +445,7 @@ pub(crate) async fn finish_joint(members: Arc<Members>) {
             tracing::error!("the membership has been in transition for more than 30 seconds");
         }
         if let Ok(_turn) = members.one_at_a_time.try_lock() {
-            let changes = ChangeMembers::AddVoterIds(BTreeSet::new());
-            if let Outcome::Refused(why) = change(raft, changes, false).await {
+            if let Outcome::Refused(why) = end_joint(raft).await {
                 tracing::warn!(why, "the membership is still in transition");
             }
         }

@@ -75,8 +75,12 @@ mod random {
 /// What panicked, whoever caught it.
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
 
-fn note_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+fn note_panics(print: bool) {
+    std::panic::set_hook(Box::new(move |panic| {
+        if print {
+            let task = tokio::task::try_id();
+            eprintln!("{task:?} {panic}\n{}", std::backtrace::Backtrace::capture());
+        }
         if let Ok(mut first) = PANIC.lock() {
             first.get_or_insert_with(|| panic.to_string().replace('\n', " "));
         }
@@ -104,7 +108,7 @@ fn one(seed: u64, args: &Args) -> ExitCode {
         eprintln!("there is no mutant {name:?}, or this is no debug build");
         return ExitCode::from(2);
     }
-    note_panics();
+    note_panics(args.trace);
     random::seed(seed);
     let options = Options {
         seed,

@@ -305,6 +305,14 @@ impl Host {
         &self.disk
     }
 
+    /// Nothing is wrong with its disk any more.
+    pub(crate) fn heal(&self) {
+        if self.disk.heal() {
+            // The sync that its process would have ended itself for did not come.
+            *self.may_end.lock() = false;
+        }
+    }
+
     /// The process will end itself, and is right to.
     pub(crate) fn expect_end(&self) {
         *self.may_end.lock() = true;

@@ -98,6 +98,18 @@ impl Disk {
         self.faults.lock().fail_sync = true;
     }
 
+    /// From now on nothing is wrong with it. Tells whether a sync was still to fail: then none has.
+    pub(crate) fn heal(&self) -> bool {
+        let mut faults = self.faults.lock();
+        let to_fail = faults.fail_sync;
+        // A write that a dying machine is in the middle of stays torn.
+        *faults = Faults {
+            writes_left: faults.writes_left,
+            ..Faults::default()
+        };
+        to_fail
+    }
+
     /// Bytes free.
     pub(crate) fn free(&self) -> u64 {
         // Full enough that appends wait, and not so full that votes are refused.

@@ -130,9 +130,7 @@ impl Nemesis {
         self.cluster.network.heal();
         for id in self.cluster.ids() {
             if let Some(host) = self.cluster.host(id) {
-                host.disk().set_slow(Duration::ZERO);
-                host.disk().set_full(false);
-                host.disk().set_bloated(false);
+                host.heal();
             }
             if let Some(running) = self.cluster.running(id) {
                 running.life.resume();

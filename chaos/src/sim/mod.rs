@@ -68,6 +68,9 @@ const FEWEST_FAULTS: u64 = 8;
 const FEWEST_ANSWERS: u64 = 20;
 /// How long a cluster may take to be whole again when all is healed.
 const WHOLE_AGAIN: Duration = Duration::from_secs(40);
+/// How long a node may take to notice that its disk is well: a full log looks twice a second, the watchdog five times,
+/// and until then a leader refuses changes. One whose last sync failed has ended by then.
+const NOTICE: Duration = Duration::from_secs(1);
 
 /// Runs one seed. The thread must be a fresh one, so that nothing of it is left from another seed.
 pub fn run(options: Options) -> std::io::Result<Outcome> {
@@ -109,6 +112,10 @@ async fn whole_run(options: Options, dir: std::path::PathBuf) -> Outcome {
             tokio::time::sleep(how_long).await;
         } else {
             nemesis.run(how_long).await;
+            // Faults that left the clients no room: more of them, for as long again.
+            if tally.answered.load(Ordering::Relaxed) < FEWEST_ANSWERS {
+                nemesis.run(how_long).await;
+            }
         }
         nemesis.end().await;
         clients.shutdown().await;
@@ -225,6 +232,7 @@ async fn bury(cluster: Arc<Cluster>) {
 
 /// All is healed: the cluster must become whole, write and read through each node, and hold what it promised.
 async fn finish(cluster: &Arc<Cluster>, tally: &Arc<Tally>, seed: u64) {
+    tokio::time::sleep(NOTICE).await;
     let began = Instant::now();
     let mut client = Client::new(Arc::clone(cluster), Arc::clone(tally), Rng::new(seed, "end"));
     let late = |what: String| cluster.watch.broken("whole-again", what);

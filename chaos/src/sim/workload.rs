@@ -259,7 +259,20 @@ impl Client {
         let done = node.inside(|node| async move { node.propose(bytes, soon(patience)).await });
         // A client has a timeout of its own: its node may stand still.
         let done = tokio::time::timeout(Duration::from_millis(patience + 1000), done).await;
-        let Ok(Some(Ok(reply))) = done else { return false };
+        let reply = match done {
+            Ok(Some(Ok(reply))) => reply,
+            other => {
+                let why = match other {
+                    Ok(Some(Err(e))) => e.to_string(),
+                    Ok(_) => "the process ended".to_owned(),
+                    Err(_) => "nothing".to_owned(),
+                };
+                self.cluster.watch.tell(&Event::Told {
+                    what: &format!("{} has no answer to {id}: {why}", node.who),
+                });
+                return false;
+            }
+        };
         self.cluster.watch.tell(&Event::Answered {
             request: id,
             index: reply.index,
@@ -275,14 +288,7 @@ impl Client {
             Some(made) => made,
             None => return false,
         };
-        // A leader whose disk was full a moment ago still refuses.
-        for _ in 0..5 {
-            if self.attempt(node, &id, bytes.clone(), 8000).await {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        false
+        self.attempt(node, &id, bytes, 8000).await
     }
 
     async fn read(&mut self) {

@@ -142,7 +142,9 @@ pub(crate) fn turn(shared: &Shared, state: &mut State) -> bool {
         }
         take_group(&mut front)
     };
-    if group.is_empty() && !state.sweep && !shared.front.lock().committed_dirty {
+    // To a log that is known to be full nobody appends: it has to look by itself, as in `step`.
+    let full = shared.stats.lock().no_space;
+    if group.is_empty() && !state.sweep && !full && !shared.front.lock().committed_dirty {
         return false;
     }
     round(shared, state, group) && (state.sweep || !shared.front.lock().queue.is_empty())
