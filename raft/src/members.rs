@@ -444,10 +444,10 @@ pub(crate) async fn finish_joint(members: Arc<Members>) {
         if since.elapsed() > Duration::from_secs(30) {
             tracing::error!("the membership has been in transition for more than 30 seconds");
         }
-        if let Ok(_turn) = members.one_at_a_time.try_lock() {
-            if let Outcome::Refused(why) = end_joint(raft).await {
-                tracing::warn!(why, "the membership is still in transition");
-            }
+        if let Ok(_turn) = members.one_at_a_time.try_lock()
+            && let Outcome::Refused(why) = end_joint(raft).await
+        {
+            tracing::warn!(why, "the membership is still in transition");
         }
     }
 }
