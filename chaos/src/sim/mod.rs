@@ -274,6 +274,12 @@ async fn finish(cluster: &Arc<Cluster>, tally: &Arc<Tally>, seed: u64) {
             cluster.forget(id).await;
         }
     }
+    // Before anything new is applied: what a node has applied already must be enough for a read.
+    for node in cluster.all_running() {
+        if !client.read_through(&node, 5000).await {
+            return late(format!("no answer to a first read through {}", node.who));
+        }
+    }
     for id in &members {
         let Some(node) = cluster.running(*id) else {
             return late(format!("n{id} is gone again"));
