@@ -4,6 +4,9 @@
 //! Each operation comes as a function that prepares everything and returns the closure that does it once. What is
 //! prepared is the same in every run, so that counts can be compared.
 
+mod memory;
+
+use memory::Memory;
 use palisade_ca::ssh_key::{Certificate, PublicKey};
 use palisade_ca::{
     AuthorityType, ClusterKey, Principals, Signer, StandardExtension, SubjectKey, UserCertRequest,
@@ -23,7 +26,7 @@ use palisade_session::recording::{ChunkReader, ChunkWriter, DataKey, Event, Even
 use palisade_storage::{LogOptions, LogRecord, LogStore, StateOptions, StateStore};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 const NOW_SECS: u64 = 1_800_000_000;
@@ -39,6 +42,8 @@ pub struct Operation {
     pub name: &'static str,
     /// How many times a count repeats it: enough to drown what a single run adds, little enough for callgrind.
     pub repeat: u32,
+    /// Whether its instructions are counted: not where threads spin while they wait for each other and for the disk.
+    pub counted: bool,
     /// How many runs a count looks at: more where other threads or random numbers take part.
     pub runs: u32,
     /// Growth in percent that needs a reason: more where threads that wait for each other are counted, whose turns
@@ -49,10 +54,11 @@ pub struct Operation {
 }
 
 /// Every operation that is measured.
-pub const ALL: [Operation; 11] = [
+pub const ALL: [Operation; 12] = [
     Operation {
         name: "core/decide",
         repeat: 1000,
+        counted: true,
         runs: 2,
         growth: 5.0,
         prepare: decide_once,
@@ -60,6 +66,7 @@ pub const ALL: [Operation; 11] = [
     Operation {
         name: "core/parse",
         repeat: 200,
+        counted: true,
         runs: 2,
         growth: 5.0,
         prepare: parse_once,
@@ -67,6 +74,7 @@ pub const ALL: [Operation; 11] = [
     Operation {
         name: "core/apply_record",
         repeat: 400,
+        counted: true,
         runs: 2,
         growth: 5.0,
         prepare: apply_record,
@@ -74,6 +82,7 @@ pub const ALL: [Operation; 11] = [
     Operation {
         name: "core/apply_certificate",
         repeat: 400,
+        counted: true,
         runs: 2,
         growth: 5.0,
         prepare: apply_certificate,
@@ -81,6 +90,7 @@ pub const ALL: [Operation; 11] = [
     Operation {
         name: "core/read_entry",
         repeat: 400,
+        counted: true,
         runs: 2,
         growth: 5.0,
         prepare: read_entry,
@@ -88,6 +98,7 @@ pub const ALL: [Operation; 11] = [
     Operation {
         name: "ca/sign",
         repeat: 800,
+        counted: true,
         runs: 3,
         growth: 5.0,
         prepare: sign,
@@ -95,6 +106,7 @@ pub const ALL: [Operation; 11] = [
     Operation {
         name: "ca/check",
         repeat: 300,
+        counted: true,
         runs: 3,
         growth: 5.0,
         prepare: check,
@@ -102,6 +114,7 @@ pub const ALL: [Operation; 11] = [
     Operation {
         name: "session/chunk",
         repeat: 10,
+        counted: true,
         runs: 2,
         growth: 5.0,
         prepare: chunk,
@@ -109,6 +122,7 @@ pub const ALL: [Operation; 11] = [
     Operation {
         name: "session/play",
         repeat: 10,
+        counted: true,
         runs: 2,
         growth: 5.0,
         prepare: play,
@@ -116,13 +130,23 @@ pub const ALL: [Operation; 11] = [
     Operation {
         name: "storage/append",
         repeat: 500,
-        runs: 5,
-        growth: 20.0,
+        counted: true,
+        runs: 2,
+        growth: 5.0,
         prepare: append,
+    },
+    Operation {
+        name: "storage/append_durable",
+        repeat: 500,
+        counted: false,
+        runs: 1,
+        growth: 0.0,
+        prepare: append_durable,
     },
     Operation {
         name: "storage/apply",
         repeat: 400,
+        counted: true,
         runs: 3,
         growth: 10.0,
         prepare: store,
@@ -426,8 +450,33 @@ fn play() -> anyhow::Result<Once> {
     }))
 }
 
-/// One record of 400 bytes, durable before the next one.
+fn record(index: u64) -> Vec<LogRecord> {
+    let payload = vec![(index % 251) as u8; 400];
+    vec![LogRecord { index, payload }]
+}
+
+/// One record of 400 bytes through the log's own code, over a database in memory.
 fn append() -> anyhow::Result<Once> {
+    let dir = tempfile::tempdir()?;
+    let options = LogOptions {
+        machine: Some(Arc::new(Memory::default())),
+        ..LogOptions::default()
+    };
+    let log = LogStore::open(dir.path(), options)?;
+    let mut index = 0;
+    Ok(Box::new(move || {
+        let _keep = &dir;
+        index += 1;
+        let (tx, rx) = mpsc::channel();
+        log.append(record(index), Box::new(move |done| drop(tx.send(done))));
+        log.turn();
+        rx.try_recv()??;
+        Ok(())
+    }))
+}
+
+/// One record of 400 bytes, durable before the next one.
+fn append_durable() -> anyhow::Result<Once> {
     let dir = tempfile::tempdir()?;
     let log = LogStore::open(dir.path(), LogOptions::default())?;
     let mut index = 0;
@@ -435,11 +484,7 @@ fn append() -> anyhow::Result<Once> {
         let _keep = &dir;
         index += 1;
         let (tx, rx) = mpsc::channel();
-        let payload = vec![(index % 251) as u8; 400];
-        log.append(
-            vec![LogRecord { index, payload }],
-            Box::new(move |done| drop(tx.send(done))),
-        );
+        log.append(record(index), Box::new(move |done| drop(tx.send(done))));
         rx.recv()??;
         Ok(())
     }))
