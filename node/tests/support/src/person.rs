@@ -73,9 +73,12 @@ impl Person {
     /// A code that was not used before; waits for the next one if need be. Made by `oathtool`, not by our own code.
     pub fn code(&self) -> String {
         let step = until("a code that was not used", Duration::from_secs(40), || {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs() / STEP_SECS;
-            // One step early and one step late are accepted, as every server does.
-            let next = (*self.last_step.borrow() + 1).max(now - 1);
+            let secs = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+            let now = secs / STEP_SECS;
+            // One step early and one step late are accepted, as every server does; late only while this one lasts, which
+            // must be long enough for the code to get there.
+            let oldest = if secs % STEP_SECS < STEP_SECS / 2 { now - 1 } else { now };
+            let next = (*self.last_step.borrow() + 1).max(oldest);
             (next <= now + 1).then_some(next)
         });
         *self.last_step.borrow_mut() = step;
