@@ -77,7 +77,11 @@ impl Person {
             let now = secs / STEP_SECS;
             // One step early and one step late are accepted, as every server does; late only while this one lasts, which
             // must be long enough for the code to get there.
-            let oldest = if secs % STEP_SECS < STEP_SECS / 2 { now - 1 } else { now };
+            let oldest = if secs % STEP_SECS < STEP_SECS / 2 {
+                now - 1
+            } else {
+                now
+            };
             let next = (*self.last_step.borrow() + 1).max(oldest);
             (next <= now + 1).then_some(next)
         });
