@@ -24,7 +24,7 @@ pub use kv::{Change, Kv, KvFault, Pair};
 pub use log::{
     Done, LOG_RESERVE, LogOptions, LogRecord, LogStore, MAX_RECORD, OnFatal, OnFull, OnSync, SyncStats,
 };
-pub use machine::{Database, Machine, Part};
+pub use machine::{Database, Machine, Memory, Part, range_of};
 pub use segment::{
     AUDIT_PAGES, BadName, MAX_SEGMENT, SegmentError, SegmentName, SegmentOptions, SegmentStore,
 };

@@ -1,10 +1,21 @@
 //! What the stores stand on where that is not the machine: a simulation brings its own disk, and gives the stores
 //! their turns itself, in place of their threads. The product has none of it.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    ops::Bound,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-/// A key and its value.
-type Pair = (Vec<u8>, Vec<u8>);
+use parking_lot::Mutex;
+
+use crate::kv::Pair;
 
 /// Which store is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,4 +59,82 @@ pub trait Database: Send + Sync {
 
     /// Bytes that it takes on the disk.
     fn size(&self) -> u64;
+}
+
+/// Databases in memory that no crash ever hits, and turns that nobody waits for: what is left is the stores' own work.
+/// For measurements, and for tests of the turns.
+#[derive(Debug, Default)]
+pub struct Memory {
+    content: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
+    tip: AtomicU64,
+}
+
+impl Machine for Memory {
+    fn open(&self, _dir: &Path, _fresh: bool) -> io::Result<Arc<dyn Database>> {
+        Ok(Arc::new(Self::default()))
+    }
+
+    fn wake(&self, _part: Part) {}
+
+    fn waiting(&self, _part: Part) -> Option<Duration> {
+        None
+    }
+}
+
+impl Database for Memory {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.content.lock().get(key).cloned())
+    }
+
+    fn apply(&self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> io::Result<()> {
+        let mut content = self.content.lock();
+        for (key, value) in changes {
+            match value {
+                Some(value) => content.insert(key, value),
+                None => content.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, reverse: bool, limit: usize) -> io::Result<Vec<Pair>> {
+        Ok(range_of(&self.content.lock(), from, to, reverse, limit))
+    }
+
+    fn sync(&self, seq: u64) -> io::Result<Duration> {
+        self.tip.store(seq, Ordering::SeqCst);
+        Ok(Duration::ZERO)
+    }
+
+    fn tip(&self) -> u64 {
+        self.tip.load(Ordering::SeqCst)
+    }
+
+    fn size(&self) -> u64 {
+        let content = self.content.lock();
+        content
+            .iter()
+            .map(|(key, value)| (key.len() + value.len()) as u64)
+            .sum()
+    }
+}
+
+/// What [`Database::range`] finds in a map, for databases that are one.
+pub fn range_of(
+    map: &BTreeMap<Vec<u8>, Vec<u8>>,
+    from: &[u8],
+    to: Option<&[u8]>,
+    reverse: bool,
+    limit: usize,
+) -> Vec<Pair> {
+    let range = map.range::<[u8], _>((
+        Bound::Included(from),
+        to.map_or(Bound::Unbounded, Bound::Excluded),
+    ));
+    let owned = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
+    if reverse {
+        range.rev().take(limit).map(owned).collect()
+    } else {
+        range.take(limit).map(owned).collect()
+    }
 }

@@ -4,9 +4,6 @@
 //! Each operation comes as a function that prepares everything and returns the closure that does it once. What is
 //! prepared is the same in every run, so that counts can be compared.
 
-mod memory;
-
-use memory::Memory;
 use palisade_ca::ssh_key::{Certificate, PublicKey};
 use palisade_ca::{
     AuthorityType, ClusterKey, Principals, Signer, StandardExtension, SubjectKey, UserCertRequest,
@@ -23,11 +20,10 @@ use palisade_core::record::{
 use palisade_core::state::apply;
 use palisade_core::time::Timestamp;
 use palisade_session::recording::{ChunkReader, ChunkWriter, DataKey, Event, EventKind, SessionId};
-use palisade_storage::{LogOptions, LogRecord, LogStore, StateOptions, StateStore};
+use palisade_storage::{LogOptions, LogRecord, LogStore, Memory, StateOptions, StateStore};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 const NOW_SECS: u64 = 1_800_000_000;
 const NOW: Timestamp = Timestamp::from_secs(NOW_SECS);
@@ -46,9 +42,6 @@ pub struct Operation {
     pub counted: bool,
     /// How many runs a count looks at: more where other threads or random numbers take part.
     pub runs: u32,
-    /// Growth in percent that needs a reason: more where threads that wait for each other are counted, whose turns
-    /// differ from run to run.
-    pub growth: f64,
     /// Prepares it.
     pub prepare: fn() -> anyhow::Result<Once>,
 }
@@ -60,7 +53,6 @@ pub const ALL: [Operation; 12] = [
         repeat: 1000,
         counted: true,
         runs: 2,
-        growth: 5.0,
         prepare: decide_once,
     },
     Operation {
@@ -68,7 +60,6 @@ pub const ALL: [Operation; 12] = [
         repeat: 200,
         counted: true,
         runs: 2,
-        growth: 5.0,
         prepare: parse_once,
     },
     Operation {
@@ -76,7 +67,6 @@ pub const ALL: [Operation; 12] = [
         repeat: 400,
         counted: true,
         runs: 2,
-        growth: 5.0,
         prepare: apply_record,
     },
     Operation {
@@ -84,7 +74,6 @@ pub const ALL: [Operation; 12] = [
         repeat: 400,
         counted: true,
         runs: 2,
-        growth: 5.0,
         prepare: apply_certificate,
     },
     Operation {
@@ -92,7 +81,6 @@ pub const ALL: [Operation; 12] = [
         repeat: 400,
         counted: true,
         runs: 2,
-        growth: 5.0,
         prepare: read_entry,
     },
     Operation {
@@ -100,7 +88,6 @@ pub const ALL: [Operation; 12] = [
         repeat: 800,
         counted: true,
         runs: 3,
-        growth: 5.0,
         prepare: sign,
     },
     Operation {
@@ -108,7 +95,6 @@ pub const ALL: [Operation; 12] = [
         repeat: 300,
         counted: true,
         runs: 3,
-        growth: 5.0,
         prepare: check,
     },
     Operation {
@@ -116,7 +102,6 @@ pub const ALL: [Operation; 12] = [
         repeat: 10,
         counted: true,
         runs: 2,
-        growth: 5.0,
         prepare: chunk,
     },
     Operation {
@@ -124,7 +109,6 @@ pub const ALL: [Operation; 12] = [
         repeat: 10,
         counted: true,
         runs: 2,
-        growth: 5.0,
         prepare: play,
     },
     Operation {
@@ -132,7 +116,6 @@ pub const ALL: [Operation; 12] = [
         repeat: 500,
         counted: true,
         runs: 2,
-        growth: 5.0,
         prepare: append,
     },
     Operation {
@@ -140,15 +123,13 @@ pub const ALL: [Operation; 12] = [
         repeat: 500,
         counted: false,
         runs: 1,
-        growth: 0.0,
         prepare: append_durable,
     },
     Operation {
         name: "storage/apply",
         repeat: 400,
         counted: true,
-        runs: 3,
-        growth: 10.0,
+        runs: 2,
         prepare: store,
     },
 ];
@@ -490,12 +471,11 @@ fn append_durable() -> anyhow::Result<Once> {
     }))
 }
 
-/// What one entry changes, in the state on disk.
+/// What one entry changes, through the state's own code, over a database in memory.
 fn store() -> anyhow::Result<Once> {
     let dir = tempfile::tempdir()?;
-    // Synced when it is closed, not by the clock: how often would depend on how fast the machine is.
     let options = StateOptions {
-        sync_every: Duration::from_secs(3600),
+        machine: Some(Arc::new(Memory::default())),
         ..StateOptions::default()
     };
     let state = StateStore::open(dir.path(), options)?;

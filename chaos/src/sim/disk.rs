@@ -5,12 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_storage::{Database, LogStore, Machine, Part, StateStore};
+use palisade_storage::{Database, LogStore, Machine, Part, StateStore, range_of};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -240,15 +239,7 @@ impl Database for Base {
         reverse: bool,
         limit: usize,
     ) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let stored = self.content.lock();
-        let end = to.map_or(Bound::Unbounded, Bound::Excluded);
-        let range = stored.now.range::<[u8], _>((Bound::Included(from), end));
-        let owned = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
-        Ok(if reverse {
-            range.rev().take(limit).map(owned).collect()
-        } else {
-            range.take(limit).map(owned).collect()
-        })
+        Ok(range_of(&self.content.lock().now, from, to, reverse, limit))
     }
 
     fn sync(&self, seq: u64) -> io::Result<Duration> {

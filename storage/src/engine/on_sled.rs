@@ -129,7 +129,7 @@ impl OnSled {
         guarded(&self.dir, || self.tree.apply_batch(batch)).map_err(write_error)
     }
 
-    /// Visits keys in `from..to` (unbounded if `to` is none) in order until `visit` returns false.
+    /// Visits keys in `from..to` (unbounded if `to` is none), which is not empty, in order until `visit` returns false.
     pub(super) fn scan(
         &self,
         from: &[u8],
@@ -137,9 +137,6 @@ impl OnSled {
         reverse: bool,
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, ReadError>,
     ) -> Result<(), ReadError> {
-        if to.is_some_and(|to| to <= from) {
-            return Ok(());
-        }
         let mut iter = match to {
             Some(to) => self.tree.range(from..to),
             None => self.tree.range(from..),
