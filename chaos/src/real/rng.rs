@@ -1,6 +1,6 @@
-//! The choices of a run: a small generator, so that a seed means the same on every machine and in every version.
+//! The choices of a run.
 
-/// SplitMix64.
+/// A stream of choices.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 
@@ -12,11 +12,7 @@ impl Rng {
 
     /// The next number.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        crate::split_mix(&mut self.0)
     }
 
     /// A number below `n`.

@@ -277,18 +277,9 @@ impl World {
                 // One that was about to end when the fault did.
                 self.start(i);
             }
-            let ran = self.cluster.palctl(i, &["cluster", "status", "--format", "json"]);
-            if !ran.succeeded() {
-                return Err(ran.to_string());
-            }
-            let status = ran.json();
-            let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
-            let fit = nodes
-                .iter()
-                .filter(|n| n["voter"] == true && n["reachable"] == true)
-                .count();
-            if fit != self.members.len() || nodes.len() != self.members.len() || status["quorum"] != true {
-                return Err(status.to_string());
+            let nodes = self.cluster.voters(i, self.members.len())?;
+            if nodes != self.members.len() {
+                return Err(format!("n{} knows {nodes} nodes", i + 1));
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Random numbers that follow from a seed (SplitMix64).
+//! Random numbers that follow from a seed.
 
 use std::time::Duration;
 
@@ -18,11 +18,7 @@ impl Rng {
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        crate::split_mix(&mut self.0)
     }
 
     /// One of `0..below`; 0 if there is none.

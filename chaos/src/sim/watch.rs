@@ -106,6 +106,23 @@ struct Inner {
     violation: Option<Violation>,
 }
 
+impl Inner {
+    /// Asks one invariant after the other until one is broken; once one is, none is asked again.
+    fn ask(&mut self, at_ms: u64, mut holds: impl FnMut(&mut dyn Invariant) -> Result<(), String>) {
+        if self.violation.is_some() {
+            return;
+        }
+        self.violation = self.invariants.iter_mut().find_map(|invariant| {
+            let what = holds(invariant.as_mut()).err()?;
+            Some(Violation {
+                invariant: invariant.name().to_owned(),
+                what,
+                at_ms,
+            })
+        });
+    }
+}
+
 /// FNV-1a: not for anybody hostile.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     fold(0xcbf2_9ce4_8422_2325, bytes)
@@ -169,21 +186,7 @@ impl Watch {
             use std::io::Write as _;
             let _ = writeln!(std::io::stderr(), "{line}");
         }
-        if inner.violation.is_some() {
-            return;
-        }
-        let mut found = None;
-        for invariant in &mut inner.invariants {
-            if let Err(what) = invariant.on(event) {
-                found = Some(Violation {
-                    invariant: invariant.name().to_owned(),
-                    what,
-                    at_ms,
-                });
-                break;
-            }
-        }
-        inner.violation = found;
+        inner.ask(at_ms, |invariant| invariant.on(event));
     }
 
     /// Says that something is broken which no event shows.
@@ -201,21 +204,7 @@ impl Watch {
     pub(crate) fn end(&self, end: &invariants::End) {
         let at_ms = self.now_ms();
         let mut inner = self.inner.lock();
-        if inner.violation.is_some() {
-            return;
-        }
-        let mut found = None;
-        for invariant in &mut inner.invariants {
-            if let Err(what) = invariant.at_end(end) {
-                found = Some(Violation {
-                    invariant: invariant.name().to_owned(),
-                    what,
-                    at_ms,
-                });
-                break;
-            }
-        }
-        inner.violation = found;
+        inner.ask(at_ms, |invariant| invariant.at_end(end));
     }
 
     pub(crate) fn violation(&self) -> Option<Violation> {

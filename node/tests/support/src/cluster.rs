@@ -369,22 +369,27 @@ impl Cluster {
     pub fn wait_voters(&self, count: usize) {
         let on = self.any_running();
         retry(&format!("{count} voters"), PATIENCE, || {
-            let ran = self.palctl(on, &["cluster", "status", "--format", "json"]);
-            if !ran.succeeded() {
-                return Err(ran.to_string());
-            }
-            let status = ran.json();
-            let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
-            let fit = nodes
-                .iter()
-                .filter(|n| n["voter"] == true && n["reachable"] == true)
-                .count();
-            if fit == count && status["quorum"] == true {
-                Ok(())
-            } else {
-                Err(status.to_string())
-            }
+            self.voters(on, count).map(drop)
         });
+    }
+
+    /// Whether this node says that so many vote and are reachable; then how many nodes there are, and else what it says.
+    pub fn voters(&self, on: usize, count: usize) -> Result<usize, String> {
+        let ran = self.palctl(on, &["cluster", "status", "--format", "json"]);
+        if !ran.succeeded() {
+            return Err(ran.to_string());
+        }
+        let status = ran.json();
+        let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+        let fit = nodes
+            .iter()
+            .filter(|n| n["voter"] == true && n["reachable"] == true)
+            .count();
+        if fit == count && status["quorum"] == true {
+            Ok(nodes.len())
+        } else {
+            Err(status.to_string())
+        }
     }
 
     /// Waits until every running node has applied what the leader had when this was called.
