@@ -332,8 +332,7 @@ fn chart(results: &Results) -> String {
 
 /// Where a run of this commit is kept, if nothing else is said.
 pub(crate) fn default_path() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-    folder.join("latest.json")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("results/latest.json")
 }
 
 #[cfg(test)]

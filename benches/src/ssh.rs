@@ -69,6 +69,9 @@ pub(crate) fn show(when: &str, kib: &[u64]) {
     println!("{when:>28}: {} MiB", mib.join(", "));
 }
 
+/// Until the allocator has given back what starting, joining and the first login took.
+const SETTLED: Duration = Duration::from_secs(20);
+
 fn percents(parts: &[f64]) -> String {
     let words: Vec<_> = parts
         .iter()
@@ -97,6 +100,7 @@ fn cpu_of(cluster: &Cluster, over: Duration) -> anyhow::Result<Vec<f64>> {
 pub(crate) fn memory(sessions: usize, writes: u64, rest: Duration) -> anyhow::Result<()> {
     println!("\n== resident memory of three nodes; the first carries the sessions");
     let scene = Scene::start(3, false)?;
+    std::thread::sleep(SETTLED);
     let idle = residents(&scene.cluster)?;
     show("idle", &idle);
     let most = idle.iter().max().copied().unwrap_or(0) as f64 / 1024.0;
