@@ -23,14 +23,13 @@ say "built in $((SECONDS - began)) s"
 began=$SECONDS
 "$cargo" test --locked --no-fail-fast "${@:---workspace}" 2>&1 | tee "$log"
 code=${PIPESTATUS[0]}
+# Not when only some tests were asked for.
 if [ $# -eq 0 ]; then
     # What the rooms' hot operations cost, in instructions of an optimised build.
     say "counting instructions"
     "$cargo" build --locked --profile fast -p palisade-bench-rooms &&
         { "$CARGO_TARGET_DIR/fast/palisade-count" check 2>&1 | tee -a "$log"; [ "${PIPESTATUS[0]}" -eq 0 ]; } || code=1
-fi
-# Packages on whole machines, in their short form; not when only some tests were asked for.
-if [ $# -eq 0 ]; then
+    # Packages on whole machines, in their short form.
     packaging/acceptance.sh --short 2>&1 | tee -a "$log"
     [ "${PIPESTATUS[0]}" -eq 0 ] || code=1
 fi
