@@ -77,6 +77,28 @@ pub mod path {
     pub const REPLACE: &str = "/v1/cluster/replace";
     /// GET -> [`super::SupportBundle`]: only on the node's own control socket.
     pub const SUPPORT: &str = "/v1/cluster/support";
+    /// POST [`super::BrowserLogin`] -> [`super::BrowserSession`], with the cookie.
+    pub const WEB_LOGIN: &str = "/v1/web/login";
+    /// POST: ends this browser's session.
+    pub const WEB_LOGOUT: &str = "/v1/web/logout";
+    /// GET -> [`super::BrowserSession`].
+    pub const WEB_SESSION: &str = "/v1/web/session";
+    /// GET -> [`super::BrowserSessions`]: one's own.
+    pub const WEB_SESSIONS: &str = "/v1/web/sessions";
+    /// DELETE ends one of one's own.
+    pub const WEB_SESSION_OF: &str = "/v1/web/sessions/{id}";
+    /// POST [`super::Confirm`]: proves again who sits there.
+    pub const WEB_CONFIRM: &str = "/v1/web/confirm";
+    /// PUT [`super::NewPassword`].
+    pub const WEB_PASSWORD: &str = "/v1/web/password";
+    /// POST [`super::Lint`] -> [`super::LintReply`].
+    pub const LINT: &str = "/v1/lint";
+    /// POST [`super::Explain`] -> [`super::RoleExplained`].
+    pub const EXPLAIN: &str = "/v1/roles/explain";
+    /// GET -> [`super::AuditState`].
+    pub const AUDIT_STATE: &str = "/v1/audit/state";
+    /// GET with [`super::AuditSearch`] and a `format` as the query: every match, as a file.
+    pub const AUDIT_DOWNLOAD: &str = "/v1/audit/download";
     /// GET: the OpenAPI document.
     pub const OPENAPI: &str = "/v1/openapi.json";
     /// POST [`super::InitRequest`] -> [`super::InitReply`]: only on the node's own control socket.
@@ -84,6 +106,9 @@ pub mod path {
     /// POST [`super::JoinOrder`] -> [`super::ClusterStatus`]: only on the node's own control socket.
     pub const JOIN_ORDER: &str = "/v1/cluster/join";
 }
+
+/// Header by which a page shows that it is the cluster's own: see [`BrowserSession::csrf`].
+pub const CSRF_HEADER: &str = "x-palisade-csrf";
 
 /// Header that carries a client-chosen request id (a UUID): a repeated request with the same id has no second effect.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -99,6 +124,20 @@ macro_rules! wire_types {
         )*
     };
 }
+
+macro_rules! secret_debug {
+    ($($name:ident($shown:ident)),* $(,)?) => {
+        $(impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name)).field(stringify!($shown), &self.$shown).finish_non_exhaustive()
+            }
+        })*
+    };
+}
+
+mod browser;
+
+pub use browser::*;
 
 wire_types! {
     /// Every error of the API.
@@ -853,16 +892,6 @@ pub enum PlayEvent {
         /// Hex SHA-256 of all of them.
         sha256: String,
     },
-}
-
-macro_rules! secret_debug {
-    ($($name:ident($shown:ident)),* $(,)?) => {
-        $(impl std::fmt::Debug for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($name)).field(stringify!($shown), &self.$shown).finish_non_exhaustive()
-            }
-        })*
-    };
 }
 
 // These carry secrets: they show the one field that says whose they are.

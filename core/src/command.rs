@@ -130,6 +130,57 @@ pub struct CertTerms {
     pub renews: Option<u64>,
 }
 
+/// A browser's session as the node describes it that let somebody in. Of its two secrets only the hashes are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewBrowserSession {
+    /// 32 hex digits, random; no secret.
+    pub id: String,
+    /// Hex SHA-256 of what the cookie proves.
+    pub secret_sha256: String,
+    /// Hex SHA-256 of what the page proves beside the cookie, so that no other site can act with it.
+    pub page_sha256: String,
+    /// Its last moment.
+    pub expires: Timestamp,
+    /// The browser, in a few words.
+    pub agent: String,
+}
+
+/// What proved who logs in, as the proposer checked it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LoginProof {
+    /// The password, and a code where one is asked for.
+    Password {
+        /// The time step of the code; must be later than the last one used.
+        totp_step: Option<u64>,
+    },
+    /// A passkey (Web Authentication).
+    Passkey {
+        /// Its id among the user's.
+        id: String,
+        /// When the challenge was made that it signed; must be later than that of the last login with it.
+        issued: Timestamp,
+        /// The credential with its new counter.
+        credential: Vec<u8>,
+    },
+}
+
+impl std::fmt::Debug for LoginProof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.method())
+    }
+}
+
+impl LoginProof {
+    /// What the audit log calls it.
+    pub fn method(&self) -> &'static str {
+        match self {
+            LoginProof::Password { totp_step: Some(_) } => "password+totp",
+            LoginProof::Password { totp_step: None } => "password",
+            LoginProof::Passkey { .. } => "passkey",
+        }
+    }
+}
+
 /// A page of audit events as whoever sealed it describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedPage {
@@ -212,6 +263,54 @@ pub enum Command {
         generation: u64,
         /// What the certificates will say.
         terms: CertTerms,
+    },
+    /// A login in a browser: the same checks, and instead of certificates a session. The index of this entry is what
+    /// a reset of the credentials makes void, as it does a certificate's serial.
+    BrowserLogin {
+        /// Who.
+        user: Name,
+        /// What proved it.
+        proof: LoginProof,
+        /// The generation of the credentials that were checked.
+        generation: u64,
+        /// The session.
+        session: NewBrowserSession,
+    },
+    /// Whoever sits at a browser proved again who they are: for a few minutes they may change credentials.
+    BrowserConfirm {
+        /// Whose session.
+        user: Name,
+        /// Which.
+        session: String,
+        /// What proved it.
+        proof: LoginProof,
+        /// The generation of the credentials that were checked.
+        generation: u64,
+    },
+    /// A browser's session was used: it does not count as idle.
+    BrowserSeen {
+        /// Whose.
+        user: Name,
+        /// Which.
+        session: String,
+    },
+    /// A browser's session ends.
+    BrowserLogout {
+        /// Whose.
+        user: Name,
+        /// Which.
+        session: String,
+    },
+    /// A user sets a new password. Their certificates and other sessions are void.
+    SetPassword {
+        /// Who.
+        user: Name,
+        /// The session in which it was confirmed; it goes on.
+        session: String,
+        /// The password's argon2id hash in PHC form.
+        password_hash: String,
+        /// The generation of the credentials that are replaced.
+        generation: u64,
     },
     /// A login that failed. Counts towards the lock-out of `user` if there is such a user.
     LoginFailed {
@@ -330,6 +429,11 @@ impl Command {
             Command::CreateInvite { .. } => "create_invite",
             Command::AcceptInvite { .. } => "accept_invite",
             Command::Login { .. } => "login",
+            Command::BrowserLogin { .. } => "browser_login",
+            Command::BrowserConfirm { .. } => "browser_confirm",
+            Command::BrowserSeen { .. } => "browser_seen",
+            Command::BrowserLogout { .. } => "browser_logout",
+            Command::SetPassword { .. } => "set_password",
             Command::LoginFailed { .. } => "login_failed",
             Command::IssueCert { .. } => "issue_cert",
             Command::StartSession { .. } => "start_session",
@@ -414,6 +518,12 @@ pub enum RefusedCommand {
     /// Wrong credentials, a used code, or a reset in between; which one is in the audit log alone.
     #[error("wrong user name, password or code")]
     BadLogin,
+    /// There is no such session of a browser, or not any more.
+    #[error("this session has ended: log in again")]
+    NoSession,
+    /// Credentials are changed only a short time after whoever sits there proved who they are.
+    #[error("confirm who you are first")]
+    NotConfirmed,
     /// Locked out for a while.
     #[error("too many failures: try again after {until}")]
     LockedOut {

@@ -51,6 +51,10 @@ event_kinds! {
     LoginLockout = "user.lockout", "PL102W";
     /// Somebody logged out.
     Logout = "user.logout", "PL103I";
+    /// Somebody at a browser proved again who they are.
+    LoginConfirm = "user.login.confirm", "PL104I";
+    /// A user set a new password.
+    PasswordChange = "user.password", "PL105I";
     /// An invite or a reset was made.
     InviteCreate = "user.invite", "PL110I";
     /// An invite or a reset was used: password and second factor set.

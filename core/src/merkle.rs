@@ -101,6 +101,23 @@ impl Frontier {
         index
     }
 
+    /// Adds a complete subtree of `1 << level` leaves by its root. Refused, with nothing changed, where no such subtree can
+    /// begin: the size must be a multiple of its leaves.
+    pub fn append_subtree(&mut self, level: u32, root: Hash) -> bool {
+        let leaves = 1u64 << level.min(62);
+        if !self.size.is_multiple_of(leaves) {
+            return false;
+        }
+        let mut hash = root;
+        for _ in 0..(self.size >> level).trailing_ones() {
+            let Some(left) = self.peaks.pop() else { break };
+            hash = node_hash(&left, &hash);
+        }
+        self.peaks.push(hash);
+        self.size += leaves;
+        true
+    }
+
     /// The root of the tree.
     pub fn root(&self) -> Hash {
         let mut peaks = self.peaks.iter().rev();
@@ -613,6 +630,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whole_subtrees_add_what_their_leaves_would(before in 0usize..64, level in 0u32..6, after in 0usize..40) {
+            let whole = 1usize << level;
+            let all = leaves(before + whole + after);
+            let mut tree = Frontier::default();
+            for leaf in &all[..before] {
+                tree.append(*leaf);
+            }
+            let root = naive_root(&all[before..before + whole]);
+            let added = tree.append_subtree(level, root);
+            prop_assert_eq!(added, before.is_multiple_of(whole), "one begins only where one can");
+            if added {
+                for leaf in &all[before + whole..] {
+                    tree.append(*leaf);
+                }
+                prop_assert_eq!(tree.root(), naive_root(&all));
+            } else {
+                prop_assert_eq!(tree.root(), naive_root(&all[..before]), "nothing changed");
+            }
+        }
+
         #[test]
         fn a_frontier_stored_and_read_goes_on_as_before(n in 0usize..200, more in 0usize..50) {
             let all = leaves(n + more);

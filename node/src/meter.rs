@@ -251,7 +251,7 @@ impl Meter {
     /// What a command means, before it is given away.
     pub(crate) fn mark(command: &Command) -> Mark {
         match command {
-            Command::Login { .. } => Mark::Login,
+            Command::Login { .. } | Command::BrowserLogin { .. } => Mark::Login,
             Command::LoginFailed { .. } => Mark::LoginFailed,
             Command::IssueCert { terms } => Mark::Certificate(match terms.purpose {
                 CertPurpose::Login => "login",
@@ -269,6 +269,10 @@ impl Meter {
             | Command::DeleteRecord { .. }
             | Command::CreateInvite { .. }
             | Command::AcceptInvite { .. }
+            | Command::BrowserConfirm { .. }
+            | Command::BrowserSeen { .. }
+            | Command::BrowserLogout { .. }
+            | Command::SetPassword { .. }
             | Command::EndSession { .. }
             | Command::SignHead { .. }
             | Command::JoinNode { .. }

@@ -22,6 +22,8 @@ pub struct Config {
     pub refusal_rate: Rate,
     /// A failed login answers no sooner than this, whatever was wrong with it.
     pub failed_login_floor: Duration,
+    /// A browser's session that was not used for so long has ended.
+    pub browser_idle: Duration,
     /// What one password hash costs in memory, in KiB.
     pub hash_kib: u32,
     /// Password hashes computed at the same time.
@@ -46,6 +48,7 @@ impl Default for Config {
                 per_second: 2.0,
             },
             failed_login_floor: Duration::from_millis(250),
+            browser_idle: Duration::from_secs(3600),
             // OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
             hash_kib: 19 * 1024,
             hash_workers: std::thread::available_parallelism().map_or(2, |n| n.get()),

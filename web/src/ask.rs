@@ -2,6 +2,7 @@
 //! touches a record without the permit that [`Ask::permit`] gives.
 
 use crate::api::App;
+use crate::browser::{self, Shown};
 use crate::caller::{Caller, Certified, Peer};
 use crate::error::Failure;
 use crate::issued::{self, Issued};
@@ -19,6 +20,7 @@ use palisade_core::event::{Event, EventKind};
 use palisade_core::kv::Kv;
 use palisade_core::name::RequestId;
 use palisade_core::record::{Conditions, Grant, Labels, RoleSpec, Rule, Verb};
+use palisade_core::state::BrowserSession;
 use palisade_core::time::Timestamp;
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
@@ -31,6 +33,10 @@ const ISSUED_MAX: usize = 20_000;
 pub(crate) struct Ask {
     pub(crate) app: App,
     pub(crate) peer: Peer,
+    /// What a browser shows, where no certificate is.
+    pub(crate) browser: Option<Shown>,
+    /// The program at the other end, in a few words and by its own account.
+    pub(crate) agent: String,
     client_id: Option<RequestId>,
 }
 
@@ -73,15 +79,14 @@ impl Who {
     ) -> Result<RulePermit, Refusal> {
         match self {
             Who::Operator => Ok(local_operator(verb, resource)),
-            Who::User(view, _) => decide_rule(
-                &RuleAsk {
+            Who::User(view, _) => {
+                let ask = RuleAsk {
                     verb,
                     resource,
                     record,
-                },
-                view,
-                now,
-            ),
+                };
+                decide_rule(&ask, view, now)
+            }
         }
     }
 
@@ -148,6 +153,8 @@ impl FromRequestParts<App> for Ask {
             app: app.clone(),
             // A listener that says nothing about the other end has accepted nobody we know.
             peer: peer.unwrap_or(Peer::nobody(None)),
+            browser: Shown::of(&parts.method, &parts.headers),
+            agent: browser::browser_words(&parts.headers),
             client_id,
         })
     }
@@ -182,9 +189,20 @@ impl Ask {
     pub(crate) async fn who(&self, fresh: Fresh) -> Result<Who, Failure> {
         let certified = match &self.peer.caller {
             Caller::Nobody => {
-                return Err(Failure::unauthenticated(
-                    "this needs a credential: run `pal login`",
-                ));
+                let Some(shown) = &self.browser else {
+                    return Err(Failure::unauthenticated(
+                        "this needs a credential: run `pal login`, or log in with a browser",
+                    ));
+                };
+                self.fresh(fresh).await?;
+                let session = browser::open(self, shown).await?;
+                let certified = Certified {
+                    name: session.user.clone(),
+                    serial: session.serial,
+                    not_before: session.created,
+                    not_after: session.session.expires,
+                };
+                return self.user(certified, Some(session)).await;
             }
             Caller::LocalOperator => {
                 if fresh != Fresh::Change {
@@ -204,7 +222,12 @@ impl Ask {
             return Err(Refusal::CertExpired.into());
         }
         self.fresh(fresh).await?;
-        let name = &certified.name;
+        self.user(certified.clone(), None).await
+    }
+
+    /// The user that a credential names, if it is still good here and now.
+    async fn user(&self, certified: Certified, session: Option<BrowserSession>) -> Result<Who, Failure> {
+        let (now, name) = (self.now(), &certified.name);
         let Some(view) = View::load(self.kv().as_ref(), name)?.filter(|view| !view.user.expired(now)) else {
             return Err(Refusal::NoUser(name.to_string()).into());
         };
@@ -216,14 +239,26 @@ impl Ask {
             return Err(self.audited(name.as_str(), "api", why).await);
         }
         if view.options(now).pin_source_ip {
-            let pinned = self.pinned(certified).await?;
+            let pinned = match &session {
+                // Where the login came from, which fails closed where it is not known.
+                Some(session) => session
+                    .addr
+                    .parse()
+                    .map_err(|_| Failure::from(Refusal::CertExpired))?,
+                None => self.pinned(&certified).await?,
+            };
             if self.peer.addr.map(|a| a.to_canonical()) != Some(pinned) {
                 return Err(self
                     .audited(name.as_str(), "api", Refusal::OtherAddress(pinned))
                     .await);
             }
         }
-        Ok(Who::User(Box::new(view), certified.clone()))
+        Ok(Who::User(Box::new(view), certified))
+    }
+
+    /// Whether it is a browser's session that asks, and no certificate.
+    pub(crate) fn is_browser(&self) -> bool {
+        self.peer.caller == Caller::Nobody && self.browser.is_some()
     }
 
     /// The permit to use a verb on a resource. A refusal is audited.
@@ -370,6 +405,16 @@ impl Ask {
                 )
             })
     }
+}
+
+/// Why a user may not use a verb on a resource, whatever the record; `None` if they may.
+pub(crate) fn why_not(view: &View, verb: Verb, resource: Grant, now: Timestamp) -> Option<String> {
+    let ask = RuleAsk {
+        verb,
+        resource,
+        record: None,
+    };
+    decide_rule(&ask, view, now).err().map(|why| why.to_string())
 }
 
 /// A command that writes one event.

@@ -48,7 +48,7 @@ pub(crate) async fn search(
     Ok(axum::Json(page.await?))
 }
 
-fn moment(field: &str, text: &str) -> Result<Option<Timestamp>, Failure> {
+pub(crate) fn moment(field: &str, text: &str) -> Result<Option<Timestamp>, Failure> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -79,7 +79,7 @@ fn scan(
 }
 
 /// A rule's condition on events is asked for each: its name and what it speaks of.
-fn shows(who: &Who, permit: &RulePermit, event: &Event, now: Timestamp) -> bool {
+pub(crate) fn shows(who: &Who, permit: &RulePermit, event: &Event, now: Timestamp) -> bool {
     let about = [
         ("user", &event.user),
         ("host", &event.host),

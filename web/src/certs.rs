@@ -261,6 +261,13 @@ pub(crate) async fn renew(
     Json(request): Json<RenewRequest>,
 ) -> Result<axum::Json<Certificates>, Failure> {
     let keys = ClientKeys::parse(&request.ssh_public_key, &request.tls_public_key)?;
+    if ask.is_browser() {
+        // A page that somebody tampered with must not carry away what outlives it.
+        ask.who(Fresh::Decision).await?;
+        return Err(Failure::refused(
+            "a browser's session gives no certificates: run `pal login`",
+        ));
+    }
     let (view, certified) = match ask.who(Fresh::Linear).await? {
         Who::User(view, certified) => (*view, certified),
         Who::Operator => {

@@ -120,6 +120,11 @@ impl Failure {
         )
     }
 
+    /// What failed, for people.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
@@ -248,6 +253,8 @@ impl From<RefusedCommand> for Failure {
             // A lock-out is not told apart from a wrong password: the difference would tell who exists.
             RefusedCommand::BadLogin | RefusedCommand::LockedOut { .. } => Failure::bad_login(),
             RefusedCommand::Locked(_) => Failure::new(StatusCode::FORBIDDEN, "locked", text),
+            RefusedCommand::NoSession => Failure::unauthenticated(text),
+            RefusedCommand::NotConfirmed => Failure::new(StatusCode::FORBIDDEN, "confirm", text),
             RefusedCommand::TooManySessions { .. } => Failure::refused(text),
             RefusedCommand::Invalid(_) => Failure::invalid(text),
         }

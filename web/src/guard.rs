@@ -96,7 +96,8 @@ async fn headers(State(app): State<App>, request: Request, next: Next) -> Respon
             "same-origin",
         ),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        // The pages say for themselves what they may load, and what may be kept.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }

@@ -89,7 +89,7 @@ pub(crate) async fn create(
     Ok(axum::Json(InviteLink {
         user: name.to_string(),
         // What follows the # is not sent to anybody: it tells the client whom to trust at first contact.
-        url: format!("https://{addr}/v1/invites/{}#ca_pin={ca_pin}", *token),
+        url: format!("https://{addr}/invite/{}#ca_pin={ca_pin}", *token),
         token: token.to_string(),
         ca_pin,
         expires,

@@ -21,10 +21,10 @@ use std::time::Instant;
 use zeroize::Zeroizing;
 
 /// What was found out about a login before it is proposed.
-struct Checked {
-    view: View,
-    totp_step: Option<u64>,
-    generation: u64,
+pub(crate) struct Checked {
+    pub(crate) view: View,
+    pub(crate) totp_step: Option<u64>,
+    pub(crate) generation: u64,
 }
 
 /// `POST /v1/login`.
@@ -42,14 +42,7 @@ pub(crate) async fn login(
         ttl_secs,
     } = request;
     let (password, code) = (Zeroizing::new(password), Zeroizing::new(code));
-    if !ask.app.logins.take(ask.source()) {
-        return Err(Failure::rate_limited());
-    }
-    if password.len() > PASSWORD_MAX {
-        return Err(Failure::too_large(format!(
-            "the password is longer than {PASSWORD_MAX} bytes"
-        )));
-    }
+    admit(&ask, &password)?;
     let keys = ClientKeys::parse(&ssh_public_key, &tls_public_key)?;
     let answer = match check(&ask, &user, password, &code).await {
         Ok(checked) => {
@@ -78,20 +71,44 @@ pub(crate) async fn login(
         }
         Err(failure) => Err(failure),
     };
-    match answer {
-        Ok(certificates) => Ok(axum::Json(certificates)),
-        Err(failure) => {
-            if failure.status() == StatusCode::UNAUTHORIZED {
-                let floor = ask.app.api.config.failed_login_floor;
-                tokio::time::sleep(floor.saturating_sub(began.elapsed())).await;
-            }
-            Err(failure)
-        }
+    no_sooner(&ask, began, answer).await.map(axum::Json)
+}
+
+/// Bounds how often passwords are tried, and how long they are.
+pub(crate) fn admit(ask: &Ask, password: &str) -> Result<(), Failure> {
+    if !ask.app.logins.take(ask.source()) {
+        return Err(Failure::rate_limited());
     }
+    if password.len() > PASSWORD_MAX {
+        return Err(Failure::too_large(format!(
+            "the password is longer than {PASSWORD_MAX} bytes"
+        )));
+    }
+    Ok(())
+}
+
+/// The answer to a login; a refusal no sooner than any other.
+pub(crate) async fn no_sooner<T>(
+    ask: &Ask,
+    began: Instant,
+    answer: Result<T, Failure>,
+) -> Result<T, Failure> {
+    if let Err(failure) = &answer
+        && failure.status() == StatusCode::UNAUTHORIZED
+    {
+        let floor = ask.app.api.config.failed_login_floor;
+        tokio::time::sleep(floor.saturating_sub(began.elapsed())).await;
+    }
+    answer
 }
 
 /// Checks password and code. What is wrong goes to the audit log alone.
-async fn check(ask: &Ask, user: &str, password: Zeroizing<String>, code: &str) -> Result<Checked, Failure> {
+pub(crate) async fn check(
+    ask: &Ask,
+    user: &str,
+    password: Zeroizing<String>,
+    code: &str,
+) -> Result<Checked, Failure> {
     // A code that another node has just taken must be seen here.
     ask.fresh(Fresh::Linear).await?;
     let kv = ask.kv();

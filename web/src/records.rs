@@ -288,16 +288,10 @@ fn one(text: &str, kind: Kind) -> Result<AnyRecord, Failure> {
     Ok(record)
 }
 
-/// What every record must keep, and what its kind allows this person to write.
+/// What every record must keep, and what this person may write.
 async fn check(ask: &Ask, who: &Who, record: &AnyRecord, before: Option<&AnyRecord>) -> Result<(), Failure> {
     let now = ask.now();
-    check_metadata(record.metadata(), now)?;
-    if record.to_json().to_string().len() > RECORD_MAX {
-        return Err(Failure::too_large(format!(
-            "the record is larger than {} KiB",
-            RECORD_MAX / 1024
-        )));
-    }
+    check_form(record, now)?;
     match record {
         AnyRecord::Role(role) => check_role(ask, who, role, now).await,
         AnyRecord::User(user) => {
@@ -306,14 +300,34 @@ async fn check(ask: &Ask, who: &Who, record: &AnyRecord, before: Option<&AnyReco
                 .and_then(<UserSpec as palisade_core::record::Spec>::from_any);
             check_user(ask, who, user, before.as_ref(), now).await
         }
+        AnyRecord::Lock(_) | AnyRecord::Host(_) | AnyRecord::AuthPreference(_) => Ok(()),
+        AnyRecord::RecordingConfig(_) | AnyRecord::MaintenanceConfig(_) => Ok(()),
+        AnyRecord::Token(_) | AnyRecord::CertAuthority(_) | AnyRecord::Recording(_) | AnyRecord::Node(_) => {
+            Ok(())
+        }
+    }
+}
+
+/// What every record must keep, whoever writes it.
+pub(crate) fn check_form(record: &AnyRecord, now: Timestamp) -> Result<(), Failure> {
+    check_metadata(record.metadata(), now)?;
+    if record.to_json().to_string().len() > RECORD_MAX {
+        return Err(Failure::too_large(format!(
+            "the record is larger than {} KiB",
+            RECORD_MAX / 1024
+        )));
+    }
+    match record {
         AnyRecord::Lock(lock) if lock.spec.message.len() > TEXT_MAX => Err(Failure::invalid(format!(
             "spec.message: longer than {TEXT_MAX} bytes"
         ))),
         AnyRecord::Token(_) => Err(Failure::invalid(
             "a join token is made with `palctl tokens add`, which shows its secret once",
         )),
-        AnyRecord::Lock(_) | AnyRecord::Host(_) | AnyRecord::AuthPreference(_) => Ok(()),
-        AnyRecord::RecordingConfig(_) | AnyRecord::MaintenanceConfig(_) => Ok(()),
+        AnyRecord::Role(_) | AnyRecord::User(_) | AnyRecord::Lock(_) | AnyRecord::Host(_) => Ok(()),
+        AnyRecord::AuthPreference(_) | AnyRecord::RecordingConfig(_) | AnyRecord::MaintenanceConfig(_) => {
+            Ok(())
+        }
         AnyRecord::CertAuthority(_) | AnyRecord::Recording(_) | AnyRecord::Node(_) => Err(Failure::invalid(
             format!("a {} is made by the cluster itself", record.kind()),
         )),

@@ -5,7 +5,10 @@ use crate::api::{Api, App, Shared};
 use crate::ask::{Ask, Fresh};
 use crate::caller::Caller;
 use crate::error::Failure;
-use crate::{agents, audit, bundle, certs, cluster, guard, health, hosts, invites, login, records, sessions};
+use crate::{
+    agents, audit, audit_state, browser, bundle, certs, cluster, explain, guard, health, hosts, invites,
+    lint, login, records, sessions, ui,
+};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, RawQuery};
 use axum::handler::Handler;
@@ -32,7 +35,7 @@ pub fn router(api: Api) -> Router {
     let app = Shared::new(api);
     let router = table()
         .router
-        .fallback(fallback)
+        .fallback(ui::serve)
         .method_not_allowed_fallback(wrong_method);
     guard::layers(router.layer(DefaultBodyLimit::disable()), &app).with_state(app)
 }
@@ -40,10 +43,6 @@ pub fn router(api: Api) -> Router {
 /// The OpenAPI document.
 pub fn openapi() -> Value {
     table().document()
-}
-
-async fn fallback() -> Failure {
-    Failure::not_found("there is nothing at this path: /v1/openapi.json lists what there is")
 }
 
 async fn wrong_method() -> Failure {
@@ -141,6 +140,76 @@ fn table() -> Table {
     t.post(path::INVITES, "invite", "An invite, or a reset", invites::create)
         .body::<api::NewInvite>()
         .reply::<api::InviteLink>();
+    // Browsers.
+    t.post(
+        path::WEB_LOGIN,
+        "web_login",
+        "A browser's session for a password and a code: the answer sets its cookie",
+        browser::login,
+    )
+    .open()
+    .body::<api::BrowserLogin>()
+    .reply::<api::BrowserSession>();
+    t.get(
+        path::WEB_SESSION,
+        "web_session",
+        "The session of the browser that asks",
+        browser::session,
+    )
+    .reply::<api::BrowserSession>();
+    t.post(
+        path::WEB_LOGOUT,
+        "web_logout",
+        "Ends the session of the browser that asks",
+        browser::logout,
+    )
+    .none();
+    t.get(
+        path::WEB_SESSIONS,
+        "web_sessions",
+        "The caller's sessions in browsers",
+        browser::list,
+    )
+    .reply::<api::BrowserSessions>();
+    t.delete(
+        path::WEB_SESSION_OF,
+        "end_web_session",
+        "Ends one of the caller's sessions in browsers",
+        browser::revoke,
+    )
+    .none();
+    t.post(
+        path::WEB_CONFIRM,
+        "web_confirm",
+        "Proves again who sits there: for five minutes credentials may be changed",
+        browser::confirm,
+    )
+    .body::<api::Confirm>()
+    .none();
+    t.put(
+        path::WEB_PASSWORD,
+        "set_password",
+        "Sets the caller's password; certificates and other sessions are void",
+        browser::set_password,
+    )
+    .body::<api::NewPassword>()
+    .none();
+    t.post(
+        path::LINT,
+        "lint",
+        "What is wrong with a record's text; changes nothing",
+        lint::lint,
+    )
+    .body::<api::Lint>()
+    .reply::<api::LintReply>();
+    t.post(
+        path::EXPLAIN,
+        "explain_role",
+        "Who reaches what with a role, and what saving it would change; changes nothing",
+        explain::role,
+    )
+    .body::<api::Explain>()
+    .reply::<api::RoleExplained>();
     t.get(path::WHOAMI, "whoami", "Who the caller is", hosts::whoami)
         .reply::<api::WhoAmI>();
     // Records.
@@ -232,6 +301,30 @@ fn table() -> Table {
         audit::export,
     )
     .lines::<api::AuditExportLine>();
+    t.get(
+        path::AUDIT_STATE,
+        "audit_state",
+        "Whether the audit log is whole",
+        audit_state::state,
+    )
+    .reply::<api::AuditState>();
+    t.get(
+        path::AUDIT_DOWNLOAD,
+        "download_audit",
+        "Every event that a search finds, as JSON lines or CSV",
+        audit_state::download,
+    )
+    .query(&[
+        "format",
+        "from",
+        "to",
+        "user",
+        "host",
+        "event",
+        "text",
+        "oldest_first",
+    ])
+    .text("application/octet-stream");
     // The cluster.
     t.get(
         path::AUTHORITY,
@@ -437,7 +530,7 @@ impl Table {
             "operationId": id,
             "summary": summary,
             "parameters": parameters,
-            "security": [{"clientCertificate": []}],
+            "security": [{"clientCertificate": []}, {"browser": []}],
             "responses": {"default": {
                 "description": "Not done, and why",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ApiError"}}},
@@ -463,10 +556,18 @@ impl Table {
             "paths": self.paths,
             "components": {
                 "schemas": self.schemas,
-                "securitySchemes": {"clientCertificate": {
-                    "type": "mutualTLS",
-                    "description": "The certificate that a login gave. Or no credential at all, at the node's own control socket.",
-                }},
+                "securitySchemes": {
+                    "clientCertificate": {
+                        "type": "mutualTLS",
+                        "description": "The certificate that a login gave. Or no credential at all, at the node's own control socket.",
+                    },
+                    "browser": {
+                        "type": "apiKey",
+                        "in": "cookie",
+                        "name": "__Host-palisade",
+                        "description": "The cookie that /v1/web/login sets. What is not a GET needs the header x-palisade-csrf beside it.",
+                    },
+                },
             },
         })
     }

@@ -209,6 +209,25 @@ pub enum Grant {
     Event,
 }
 
+impl Grant {
+    /// Each of them but [`Grant::All`].
+    pub const EACH: [Grant; 13] = [
+        Grant::User,
+        Grant::Role,
+        Grant::Token,
+        Grant::Host,
+        Grant::Lock,
+        Grant::CertAuthority,
+        Grant::AuthPreference,
+        Grant::RecordingConfig,
+        Grant::Recording,
+        Grant::Node,
+        Grant::MaintenanceConfig,
+        Grant::Session,
+        Grant::Event,
+    ];
+}
+
 impl From<Kind> for Grant {
     fn from(kind: Kind) -> Grant {
         match kind {

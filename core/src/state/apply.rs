@@ -2,7 +2,9 @@
 
 use super::{Cluster, Invite, LocalAuth, STATE_VERSION, SignedHead, answers, keys, pages};
 use crate::access::{View, lock_text};
-use crate::command::{Actor, CertPurpose, CertTerms, Command, Entry, Expect, RefusedCommand, Reply};
+use crate::command::{
+    Actor, CertPurpose, CertTerms, Command, Entry, Expect, LoginProof, RefusedCommand, Reply,
+};
 use crate::event::{Event, EventKind};
 use crate::kv::{Change, Kv, KvFault, Overlay};
 use crate::merkle;
@@ -163,6 +165,26 @@ impl Run<'_> {
                 generation,
                 terms,
             } => self.login(&user, totp_step, generation, &terms),
+            Command::BrowserLogin {
+                user,
+                proof,
+                generation,
+                session,
+            } => self.browser_login(&user, &proof, generation, session),
+            Command::BrowserConfirm {
+                user,
+                session,
+                proof,
+                generation,
+            } => self.browser_confirm(&user, &session, &proof, generation),
+            Command::BrowserSeen { user, session } => self.browser_seen(&user, &session),
+            Command::BrowserLogout { user, session } => self.browser_logout(&user, &session),
+            Command::SetPassword {
+                user,
+                session,
+                password_hash,
+                generation,
+            } => self.set_password(&user, &session, password_hash, generation),
             Command::LoginFailed { user, reason } => self.login_failed(&user, &reason).map(Ok),
             Command::IssueCert { terms } => {
                 let verdict = self.check_terms(&terms)?;
@@ -251,7 +273,7 @@ impl Run<'_> {
 
     // What several commands need.
 
-    fn put<T: Serialize>(&mut self, key: Vec<u8>, value: &T) {
+    pub(super) fn put<T: Serialize>(&mut self, key: Vec<u8>, value: &T) {
         self.state.put(key, wire::encode(STATE_VERSION, value));
     }
 
@@ -259,6 +281,11 @@ impl Run<'_> {
         record.metadata_mut().revision = self.index;
         let key = keys::record_key(record.kind(), record.metadata().name.as_str());
         self.put(key, &record);
+    }
+
+    /// Where whoever asks comes from.
+    pub(super) fn actor_addr(&self) -> &str {
+        &self.actor.addr
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -433,6 +460,7 @@ impl Run<'_> {
             }
             Kind::User => {
                 self.void_invite(name)?;
+                self.end_browsers(name, None)?;
                 self.state.delete(keys::auth(name));
                 self.state.delete(keys::void_until(name));
             }
@@ -448,7 +476,7 @@ impl Run<'_> {
     // People.
 
     /// No certificate that was issued to this user before this entry is good any more.
-    fn void_certs(&mut self, user: &Name) {
+    pub(super) fn void_certs(&mut self, user: &Name) {
         let index = self.index;
         self.put(keys::void_until(user), &index);
     }
@@ -498,6 +526,7 @@ impl Run<'_> {
         self.put(keys::auth(&invite.user), &auth);
         // Whoever held the old credentials may hold certificates too; sessions under them are decided again.
         self.void_certs(&invite.user);
+        self.end_browsers(&invite.user, None)?;
         self.notify |= NOTIFY_POLICY;
         self.event(
             Event::new(EventKind::InviteAccept)
@@ -514,63 +543,86 @@ impl Run<'_> {
         generation: u64,
         terms: &CertTerms,
     ) -> Result<Verdict, KvFault> {
-        let refused = |run: &mut Self, why: &str, verdict| {
-            run.event(
-                Event::new(EventKind::LoginRefused)
-                    .user(user.as_str())
-                    .message(why),
-            );
-            Ok(Err(verdict))
+        let proof = LoginProof::Password { totp_step };
+        let auth = match self.check_login(user, &proof, generation)? {
+            Ok(auth) => auth,
+            Err(why) => return Ok(Err(why)),
         };
-        let Some(mut auth) = super::local_auth(&self.state, user)? else {
-            return refused(self, "there is no such user", RefusedCommand::BadLogin);
-        };
-        if auth.locked_until > self.now {
-            return refused(
-                self,
-                "locked out after too many failures",
-                RefusedCommand::LockedOut {
-                    until: auth.locked_until,
-                },
-            );
-        }
-        if auth.generation != generation {
-            return refused(
-                self,
-                "the credentials were reset meanwhile",
-                RefusedCommand::BadLogin,
-            );
-        }
-        if totp_step.is_some_and(|step| step <= auth.last_totp_step) {
-            self.login_failed(user.as_str(), "the code was used before")?;
-            return Ok(Err(RefusedCommand::BadLogin));
-        }
         if terms.subject != *user || terms.purpose != CertPurpose::Login {
-            return refused(
-                self,
-                "the certificate is for somebody else",
-                RefusedCommand::BadLogin,
-            );
+            let why = "the certificate is for somebody else";
+            return Ok(Err(self.login_refused(user, why, RefusedCommand::BadLogin)));
         }
         if let Err(why) = self.check_terms(terms)? {
-            return refused(self, &why.to_string(), why);
+            return Ok(Err(self.login_refused(user, &why.to_string(), why.clone())));
         }
-        auth.failures.clear();
-        auth.last_totp_step = totp_step.unwrap_or(auth.last_totp_step);
-        self.put(keys::auth(user), &auth);
-        self.event(Event::new(EventKind::Login).user(user.as_str()).with(
-            "method",
-            if totp_step.is_some() {
-                "password+totp"
-            } else {
-                "password"
-            },
-        ));
+        self.logged_in(user, &auth, &proof);
         self.issued(terms);
         Ok(Ok(()))
     }
 
-    fn login_failed(&mut self, user: &str, reason: &str) -> Result<(), KvFault> {
+    /// Writes why a login was refused, and gives the answer.
+    pub(super) fn login_refused(
+        &mut self,
+        user: &Name,
+        why: &str,
+        verdict: RefusedCommand,
+    ) -> RefusedCommand {
+        let event = Event::new(EventKind::LoginRefused);
+        self.event(event.user(user.as_str()).message(why));
+        verdict
+    }
+
+    /// Whether a login still holds at this place in the log; gives the credentials as they are once it is used up.
+    pub(super) fn check_login(
+        &mut self,
+        user: &Name,
+        proof: &LoginProof,
+        generation: u64,
+    ) -> Result<Result<LocalAuth, RefusedCommand>, KvFault> {
+        let Some(mut auth) = super::local_auth(&self.state, user)? else {
+            return Ok(Err(self.login_refused(
+                user,
+                "there is no such user",
+                RefusedCommand::BadLogin,
+            )));
+        };
+        if auth.locked_until > self.now {
+            let until = auth.locked_until;
+            return Ok(Err(self.login_refused(
+                user,
+                "locked out after too many failures",
+                RefusedCommand::LockedOut { until },
+            )));
+        }
+        if auth.generation != generation {
+            return Ok(Err(self.login_refused(
+                user,
+                "the credentials were reset meanwhile",
+                RefusedCommand::BadLogin,
+            )));
+        }
+        if let LoginProof::Password {
+            totp_step: Some(step),
+        } = proof
+        {
+            if *step <= auth.last_totp_step {
+                self.login_failed(user.as_str(), "the code was used before")?;
+                return Ok(Err(RefusedCommand::BadLogin));
+            }
+            auth.last_totp_step = *step;
+        }
+        auth.failures.clear();
+        Ok(Ok(auth))
+    }
+
+    /// Writes a login that is done.
+    pub(super) fn logged_in(&mut self, user: &Name, auth: &LocalAuth, proof: &LoginProof) {
+        self.put(keys::auth(user), auth);
+        let event = Event::new(EventKind::Login).user(user.as_str());
+        self.event(event.with("method", proof.method()));
+    }
+
+    pub(super) fn login_failed(&mut self, user: &str, reason: &str) -> Result<(), KvFault> {
         self.event(Event::new(EventKind::LoginRefused).user(user).message(reason));
         let Ok(name) = Name::parse(user) else {
             return Ok(());

@@ -41,6 +41,27 @@ pub(super) fn auth(user: &Name) -> Vec<u8> {
     format!("s/auth/{user}").into_bytes()
 }
 
+pub(super) fn browser(id: &str) -> Vec<u8> {
+    format!("s/web/{id}").into_bytes()
+}
+
+/// Whose sessions in browsers there are: the ids of one user's.
+pub(super) fn browsers(user: &Name) -> Vec<u8> {
+    format!("w/{user}/").into_bytes()
+}
+
+pub(super) fn browser_of(user: &Name, id: &str) -> Vec<u8> {
+    [browsers(user), id.as_bytes().to_vec()].concat()
+}
+
+pub(super) fn browser_id(key: &[u8]) -> Result<String, KvFault> {
+    let text = std::str::from_utf8(key).ok();
+    let id = text
+        .and_then(|text| text.rsplit_once('/'))
+        .map(|(_, id)| id.to_owned());
+    id.ok_or_else(|| odd(key))
+}
+
 pub(super) fn void_until(user: &Name) -> Vec<u8> {
     format!("v/{user}").into_bytes()
 }

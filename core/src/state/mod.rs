@@ -7,6 +7,7 @@
 //! | `s/ca/<type>` | sealed private keys of the authorities |
 //! | `s/auth/<user>` | password hash, sealed TOTP secret, failures: never shown by any API |
 //! | `s/invite/<sha256>`, `s/invited/<user>` | open invites and resets |
+//! | `s/web/<id>`, `w/<user>/<id>` | sessions of browsers, and whose they are |
 //! | `v/<user>` | up to which serial the user's certificates are void |
 //! | `a/<seq>` | recent audit events, in order: those that are on no page yet |
 //! | `p/<first seq>` | manifests of audit pages |
@@ -20,6 +21,7 @@ mod agents;
 mod answers;
 mod apply;
 mod auth;
+mod browser;
 mod keys;
 mod pages;
 
@@ -27,6 +29,7 @@ pub use apply::{
     Applied, ENTRY_BYTES_MAX, FIRST_NODE, Fault, NOTIFY_MEMBERS, NOTIFY_POLICY, NOTIFY_SESSIONS, apply,
 };
 pub use auth::{Invite, LocalAuth};
+pub use browser::{BROWSER_SESSIONS_MAX, BrowserSession, CONFIRMED_MS, browser_session, browser_sessions};
 pub use keys::{audit_key, audit_range, record_key};
 pub use pages::{last_page, next_page, pages_before, pages_from, sealed_until};
 

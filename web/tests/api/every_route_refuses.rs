@@ -18,6 +18,7 @@ const OPEN: &[(&str, &str)] = &[
     ("get", path::BUNDLE),
     // The password, the invite's token and the join token are the credential.
     ("post", path::LOGIN),
+    ("post", path::WEB_LOGIN),
     ("get", path::INVITE),
     ("post", path::INVITE),
     ("post", path::JOIN),
@@ -30,6 +31,14 @@ const OWN: &[(&str, &str)] = &[
     ("get", path::HOSTS),
     ("post", path::LOGOUT),
     ("post", path::CERTS),
+    ("post", path::LINT),
+    // Of one's own browsers. What needs the cookie refuses a certificate.
+    ("get", path::WEB_SESSION),
+    ("get", path::WEB_SESSIONS),
+    ("delete", path::WEB_SESSION_OF),
+    ("post", path::WEB_LOGOUT),
+    ("post", path::WEB_CONFIRM),
+    ("put", path::WEB_PASSWORD),
 ];
 
 fn example(method: &str, route: &str) -> Option<Value> {
@@ -44,6 +53,10 @@ fn example(method: &str, route: &str) -> Option<Value> {
             Some(json!({"kind": "host", "metadata": {"name": "web1"}, "spec": {"addr": "10.0.0.7:22"}}))
         }
         ("post", path::SIGN_HOST) => Some(json!({"names": ["web1"], "public_key": keys()["ssh_public_key"]})),
+        ("post", path::WEB_CONFIRM) => Some(json!({"password": "x", "code": ""})),
+        ("put", path::WEB_PASSWORD) => Some(json!({"password": "a long password"})),
+        ("post", path::LINT) => Some(json!({"text": "kind: role"})),
+        ("post", path::EXPLAIN) => Some(json!({"text": "kind: role\nmetadata: {name: r}\nspec: {}\n"})),
         ("post", path::REPLACE) => Some(json!({"old": "n1", "with": "n2"})),
         ("post", path::INIT) => Some(json!({"cluster": "x"})),
         ("post", path::JOIN_ORDER) => Some(json!({"token": "x", "addr": "x"})),
@@ -156,6 +169,17 @@ async fn every_path_of_the_contract_is_served() {
         path::NODE,
         path::TRANSFER,
         path::REPLACE,
+        path::WEB_LOGIN,
+        path::WEB_LOGOUT,
+        path::WEB_SESSION,
+        path::WEB_SESSIONS,
+        path::WEB_SESSION_OF,
+        path::WEB_CONFIRM,
+        path::WEB_PASSWORD,
+        path::LINT,
+        path::EXPLAIN,
+        path::AUDIT_STATE,
+        path::AUDIT_DOWNLOAD,
         path::OPENAPI,
         path::INIT,
         path::JOIN_ORDER,

@@ -1,5 +1,6 @@
 //! What the API promises, through the real router over the real state machine in memory.
 
+mod browser;
 mod certificates;
 mod every_route_refuses;
 mod listeners;
