@@ -91,6 +91,18 @@ pub mod path {
     pub const WEB_CONFIRM: &str = "/v1/web/confirm";
     /// PUT [`super::NewPassword`].
     pub const WEB_PASSWORD: &str = "/v1/web/password";
+    /// POST -> [`super::PasskeyChallenge`]: begins to keep a passkey.
+    pub const PASSKEY_BEGIN: &str = "/v1/web/passkeys/begin";
+    /// POST [`super::NewPasskey`].
+    pub const PASSKEY_FINISH: &str = "/v1/web/passkeys/finish";
+    /// GET -> [`super::Passkeys`].
+    pub const PASSKEYS: &str = "/v1/web/passkeys";
+    /// DELETE forgets one.
+    pub const PASSKEY: &str = "/v1/web/passkeys/{id}";
+    /// POST -> [`super::PasskeyChallenge`]: begins to log in.
+    pub const PASSKEY_LOGIN_BEGIN: &str = "/v1/web/passkeys/login/begin";
+    /// POST [`super::PasskeyLogin`] -> [`super::BrowserSession`], with the cookie.
+    pub const PASSKEY_LOGIN_FINISH: &str = "/v1/web/passkeys/login/finish";
     /// POST [`super::Lint`] -> [`super::LintReply`].
     pub const LINT: &str = "/v1/lint";
     /// POST [`super::Explain`] -> [`super::RoleExplained`].

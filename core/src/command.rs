@@ -312,6 +312,30 @@ pub enum Command {
         /// The generation of the credentials that are replaced.
         generation: u64,
     },
+    /// A user keeps a passkey. Its credential must be nobody's yet.
+    AddPasskey {
+        /// Whose.
+        user: Name,
+        /// The session in which it was confirmed.
+        session: String,
+        /// The user's handle in their passkeys: 32 hex digits. An earlier one stays.
+        handle: String,
+        /// Hex SHA-256 of the credential's id.
+        id: String,
+        /// What the user calls it.
+        name: String,
+        /// The credential's public half.
+        credential: Vec<u8>,
+    },
+    /// A user's passkey is forgotten.
+    RemovePasskey {
+        /// Whose.
+        user: Name,
+        /// The session in which it was confirmed.
+        session: String,
+        /// Hex SHA-256 of the credential's id.
+        id: String,
+    },
     /// A login that failed. Counts towards the lock-out of `user` if there is such a user.
     LoginFailed {
         /// The name that was tried, as it was typed.
@@ -434,6 +458,8 @@ impl Command {
             Command::BrowserSeen { .. } => "browser_seen",
             Command::BrowserLogout { .. } => "browser_logout",
             Command::SetPassword { .. } => "set_password",
+            Command::AddPasskey { .. } => "add_passkey",
+            Command::RemovePasskey { .. } => "remove_passkey",
             Command::LoginFailed { .. } => "login_failed",
             Command::IssueCert { .. } => "issue_cert",
             Command::StartSession { .. } => "start_session",

@@ -55,6 +55,10 @@ event_kinds! {
     LoginConfirm = "user.login.confirm", "PL104I";
     /// A user set a new password.
     PasswordChange = "user.password", "PL105I";
+    /// A user keeps a passkey.
+    PasskeyAdd = "user.passkey.add", "PL106I";
+    /// A user's passkey was removed.
+    PasskeyRemove = "user.passkey.remove", "PL107I";
     /// An invite or a reset was made.
     InviteCreate = "user.invite", "PL110I";
     /// An invite or a reset was used: password and second factor set.

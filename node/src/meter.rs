@@ -273,6 +273,8 @@ impl Meter {
             | Command::BrowserSeen { .. }
             | Command::BrowserLogout { .. }
             | Command::SetPassword { .. }
+            | Command::AddPasskey { .. }
+            | Command::RemovePasskey { .. }
             | Command::EndSession { .. }
             | Command::SignHead { .. }
             | Command::JoinNode { .. }

@@ -8,6 +8,7 @@ use crate::error::Failure;
 use crate::issued::{self, Issued};
 use crate::limits::source;
 use axum::extract::FromRequestParts;
+use axum::http::header;
 use axum::http::request::Parts;
 use palisade_core::access::{
     LOCAL_OPERATOR, Refusal, RuleAsk, RulePermit, View, check_grant, decide_rule, grant_word, local_operator,
@@ -35,6 +36,8 @@ pub(crate) struct Ask {
     pub(crate) peer: Peer,
     /// What a browser shows, where no certificate is.
     pub(crate) browser: Option<Shown>,
+    /// The name, and the port, under which this node was asked.
+    pub(crate) host: Option<String>,
     /// The program at the other end, in a few words and by its own account.
     pub(crate) agent: String,
     client_id: Option<RequestId>,
@@ -154,10 +157,23 @@ impl FromRequestParts<App> for Ask {
             // A listener that says nothing about the other end has accepted nobody we know.
             peer: peer.unwrap_or(Peer::nobody(None)),
             browser: Shown::of(&parts.method, &parts.headers),
+            host: asked_host(parts),
             agent: browser::browser_words(&parts.headers),
             client_id,
         })
     }
+}
+
+/// HTTP/2 carries it in the request line, HTTP/1.1 in a header.
+fn asked_host(parts: &Parts) -> Option<String> {
+    let authority = parts.uri.authority().map(|authority| authority.as_str());
+    let header = || {
+        parts
+            .headers
+            .get(header::HOST)
+            .and_then(|value| value.to_str().ok())
+    };
+    authority.or_else(header).map(str::to_owned)
 }
 
 impl Ask {

@@ -175,7 +175,7 @@ fn seen(ask: &Ask, session: &BrowserSession) {
 }
 
 /// The session that asks, and who that is.
-async fn own(ask: &Ask, fresh: Fresh) -> Result<(Box<View>, BrowserSession), Failure> {
+pub(crate) async fn own(ask: &Ask, fresh: Fresh) -> Result<(Box<View>, BrowserSession), Failure> {
     let who = ask.who(fresh).await?;
     let (Who::User(view, _), Some(shown), true) = (who, &ask.browser, ask.is_browser()) else {
         return Err(Failure::refused("this is for a browser's session alone"));
@@ -203,7 +203,12 @@ pub(crate) async fn login(ask: Ask, Json(request): Json<BrowserLogin>) -> Result
 }
 
 /// Begins a session for somebody who was found to be who they say.
-async fn begin(ask: &Ask, view: &View, proof: LoginProof, generation: u64) -> Result<Response, Failure> {
+pub(crate) async fn begin(
+    ask: &Ask,
+    view: &View,
+    proof: LoginProof,
+    generation: u64,
+) -> Result<Response, Failure> {
     let now = ask.now();
     let lasts = view
         .auth
@@ -287,6 +292,7 @@ fn page_of(
         created,
         expires,
         second_factor: view.auth.second_factor == SecondFactor::Totp,
+        passkeys: view.auth.passkeys,
         web_addrs: web_addrs.iter().map(|addr| format!("https://{addr}")).collect(),
         may: abilities(view, now),
     })

@@ -29,6 +29,8 @@ mod issued;
 mod limits;
 mod lint;
 mod login;
+mod passkeys;
+mod passkeys;
 mod passwords;
 mod records;
 mod routes;

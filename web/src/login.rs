@@ -152,7 +152,7 @@ pub(crate) async fn check(
 }
 
 /// Counts and audits a failure, and gives the one answer that every failure gets.
-async fn failed(ask: &Ask, user: &str, reason: &str) -> Failure {
+pub(crate) async fn failed(ask: &Ask, user: &str, reason: &str) -> Failure {
     let command = Command::LoginFailed {
         // Whoever types a password into the field for the name does not find it in the log.
         user: Name::parse(user).map_or_else(|_| String::from("(not a name)"), |name| name.to_string()),

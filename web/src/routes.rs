@@ -195,6 +195,52 @@ fn table() -> Table {
     .body::<api::NewPassword>()
     .none();
     t.post(
+        path::PASSKEY_BEGIN,
+        "begin_passkey",
+        "Begins to keep a passkey",
+        passkeys::begin,
+    )
+    .reply::<api::PasskeyChallenge>();
+    t.post(
+        path::PASSKEY_FINISH,
+        "finish_passkey",
+        "Keeps a passkey",
+        passkeys::finish,
+    )
+    .body::<api::NewPasskey>()
+    .none();
+    t.get(
+        path::PASSKEYS,
+        "passkeys",
+        "The caller's passkeys",
+        passkeys::list,
+    )
+    .reply::<api::Passkeys>();
+    t.delete(
+        path::PASSKEY,
+        "remove_passkey",
+        "Forgets a passkey",
+        passkeys::remove,
+    )
+    .none();
+    t.post(
+        path::PASSKEY_LOGIN_BEGIN,
+        "begin_passkey_login",
+        "Begins a login with a passkey",
+        passkeys::login_begin,
+    )
+    .open()
+    .reply::<api::PasskeyChallenge>();
+    t.post(
+        path::PASSKEY_LOGIN_FINISH,
+        "finish_passkey_login",
+        "A browser's session for a passkey: the answer sets its cookie",
+        passkeys::login_finish,
+    )
+    .open()
+    .body::<api::PasskeyLogin>()
+    .reply::<api::BrowserSession>();
+    t.post(
         path::LINT,
         "lint",
         "What is wrong with a record's text; changes nothing",

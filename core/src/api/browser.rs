@@ -58,6 +58,8 @@ wire_types! {
         pub expires: Timestamp,
         /// Whether the cluster asks for a code beside the password.
         pub second_factor: bool,
+        /// Whether the cluster takes passkeys.
+        pub passkeys: bool,
         /// HTTPS addresses of all nodes, as `https://host:port`.
         pub web_addrs: Vec<String>,
         /// What this user may do: for each resource and verb an empty text, or why not. Conditions of rules may allow less.
@@ -91,6 +93,58 @@ wire_types! {
     pub struct BrowserSessions {
         /// They.
         pub items: Vec<BrowserSessionRow>,
+    }
+
+    /// What a browser is to ask an authenticator for.
+    pub struct PasskeyChallenge {
+        /// Given back with the authenticator's answer, within five minutes.
+        pub id: String,
+        /// For `PublicKeyCredential.parseCreationOptionsFromJSON` or `parseRequestOptionsFromJSON` (Web Authentication,
+        /// Level 3, 5.1.8 and 5.1.9).
+        #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+        pub options: serde_json::Value,
+    }
+
+    /// A new passkey.
+    pub struct NewPasskey {
+        /// Of the challenge.
+        pub id: String,
+        /// What the user calls it.
+        pub name: String,
+        /// The new credential, as its `toJSON` gives it.
+        #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+        pub credential: serde_json::Value,
+    }
+
+    /// A login with a passkey.
+    pub struct PasskeyLogin {
+        /// Of the challenge.
+        pub id: String,
+        /// The assertion, as its `toJSON` gives it.
+        #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+        pub credential: serde_json::Value,
+    }
+
+    /// A user's passkey.
+    #[derive(Debug)]
+    pub struct PasskeyRow {
+        /// Its id.
+        pub id: String,
+        /// What the user calls it.
+        pub name: String,
+        /// Since when.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub created: Timestamp,
+        /// When it last opened a session.
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+        pub used: Option<Timestamp>,
+    }
+
+    /// A user's passkeys, oldest first.
+    #[derive(Debug)]
+    pub struct Passkeys {
+        /// They.
+        pub items: Vec<PasskeyRow>,
     }
 
     /// A record to be looked at.
@@ -187,7 +241,19 @@ wire_types! {
 }
 
 // These carry secrets: they show the one field that says whose they are.
-secret_debug!(BrowserLogin(user), BrowserSession(user));
+secret_debug!(BrowserLogin(user), BrowserSession(user), NewPasskey(name));
+
+impl std::fmt::Debug for PasskeyChallenge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasskeyChallenge { .. }")
+    }
+}
+
+impl std::fmt::Debug for PasskeyLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasskeyLogin { .. }")
+    }
+}
 
 impl std::fmt::Debug for Confirm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

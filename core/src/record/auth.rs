@@ -100,8 +100,18 @@ pub struct AuthPreferenceSpec {
     #[serde(default = "default_ttl")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub default_session_ttl: Ttl,
+    /// Whether people may log in to the web pages with a passkey (Web Authentication) instead of password and code.
+    #[serde(default = "default_passkeys")]
+    pub passkeys: bool,
+    /// The domain that passkeys are for, such as `example.com`, where the nodes have names below it; empty: each name that
+    /// the pages are opened under has its own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rp_id: String,
 }
 
+fn default_passkeys() -> bool {
+    true
+}
 fn default_failures() -> u32 {
     5
 }
@@ -119,6 +129,8 @@ impl Default for AuthPreferenceSpec {
             max_failures: default_failures(),
             lockout_window: default_window(),
             default_session_ttl: default_ttl(),
+            passkeys: default_passkeys(),
+            rp_id: String::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One log entry, applied.
 
-use super::{Cluster, Invite, LocalAuth, STATE_VERSION, SignedHead, answers, keys, pages};
+use super::{Cluster, Invite, LocalAuth, Passkey, Passkeys, STATE_VERSION, SignedHead, answers, keys, pages};
 use crate::access::{View, lock_text};
 use crate::command::{
     Actor, CertPurpose, CertTerms, Command, Entry, Expect, LoginProof, RefusedCommand, Reply,
@@ -106,6 +106,12 @@ pub fn apply(kv: &dyn Kv, index: u64, bytes: &[u8]) -> Result<Applied, Fault> {
     })
 }
 
+/// What a user has to prove themselves with, once a login has used it.
+pub(super) struct Proven {
+    auth: LocalAuth,
+    passkeys: Option<Passkeys>,
+}
+
 /// A command's own verdict: done, or refused with nothing changed but the audit log.
 pub(super) type Verdict = Result<(), RefusedCommand>;
 
@@ -185,6 +191,25 @@ impl Run<'_> {
                 password_hash,
                 generation,
             } => self.set_password(&user, &session, password_hash, generation),
+            Command::AddPasskey {
+                user,
+                session,
+                handle,
+                id,
+                name,
+                credential,
+            } => {
+                let passkey = Passkey {
+                    id,
+                    name,
+                    created: self.now,
+                    used: None,
+                    last_issued: Timestamp::ZERO,
+                    credential,
+                };
+                self.add_passkey(&user, &session, handle, passkey)
+            }
+            Command::RemovePasskey { user, session, id } => self.remove_passkey(&user, &session, &id),
             Command::LoginFailed { user, reason } => self.login_failed(&user, &reason).map(Ok),
             Command::IssueCert { terms } => {
                 let verdict = self.check_terms(&terms)?;
@@ -461,6 +486,7 @@ impl Run<'_> {
             Kind::User => {
                 self.void_invite(name)?;
                 self.end_browsers(name, None)?;
+                self.forget_passkeys(name)?;
                 self.state.delete(keys::auth(name));
                 self.state.delete(keys::void_until(name));
             }
@@ -527,6 +553,7 @@ impl Run<'_> {
         // Whoever held the old credentials may hold certificates too; sessions under them are decided again.
         self.void_certs(&invite.user);
         self.end_browsers(&invite.user, None)?;
+        self.forget_passkeys(&invite.user)?;
         self.notify |= NOTIFY_POLICY;
         self.event(
             Event::new(EventKind::InviteAccept)
@@ -544,8 +571,8 @@ impl Run<'_> {
         terms: &CertTerms,
     ) -> Result<Verdict, KvFault> {
         let proof = LoginProof::Password { totp_step };
-        let auth = match self.check_login(user, &proof, generation)? {
-            Ok(auth) => auth,
+        let proven = match self.check_login(user, &proof, generation)? {
+            Ok(proven) => proven,
             Err(why) => return Ok(Err(why)),
         };
         if terms.subject != *user || terms.purpose != CertPurpose::Login {
@@ -555,7 +582,7 @@ impl Run<'_> {
         if let Err(why) = self.check_terms(terms)? {
             return Ok(Err(self.login_refused(user, &why.to_string(), why.clone())));
         }
-        self.logged_in(user, &auth, &proof);
+        self.logged_in(user, &proven, &proof);
         self.issued(terms);
         Ok(Ok(()))
     }
@@ -578,7 +605,7 @@ impl Run<'_> {
         user: &Name,
         proof: &LoginProof,
         generation: u64,
-    ) -> Result<Result<LocalAuth, RefusedCommand>, KvFault> {
+    ) -> Result<Result<Proven, RefusedCommand>, KvFault> {
         let Some(mut auth) = super::local_auth(&self.state, user)? else {
             return Ok(Err(self.login_refused(
                 user,
@@ -611,13 +638,25 @@ impl Run<'_> {
             }
             auth.last_totp_step = *step;
         }
+        let passkeys = match self.use_passkey(user, proof)? {
+            Ok(passkeys) => passkeys,
+            Err(why) => return Ok(Err(self.login_refused(user, why, RefusedCommand::BadLogin))),
+        };
         auth.failures.clear();
-        Ok(Ok(auth))
+        Ok(Ok(Proven { auth, passkeys }))
+    }
+
+    /// Writes that what proved a login is used up.
+    pub(super) fn used_up(&mut self, user: &Name, proven: &Proven) {
+        self.put(keys::auth(user), &proven.auth);
+        if let Some(passkeys) = &proven.passkeys {
+            self.put(keys::passkeys(user), passkeys);
+        }
     }
 
     /// Writes a login that is done.
-    pub(super) fn logged_in(&mut self, user: &Name, auth: &LocalAuth, proof: &LoginProof) {
-        self.put(keys::auth(user), auth);
+    pub(super) fn logged_in(&mut self, user: &Name, proven: &Proven, proof: &LoginProof) {
+        self.used_up(user, proven);
         let event = Event::new(EventKind::Login).user(user.as_str());
         self.event(event.with("method", proof.method()));
     }

@@ -59,8 +59,8 @@ impl Run<'_> {
         generation: u64,
         session: NewBrowserSession,
     ) -> Result<Verdict, KvFault> {
-        let auth = match self.check_login(user, proof, generation)? {
-            Ok(auth) => auth,
+        let proven = match self.check_login(user, proof, generation)? {
+            Ok(proven) => proven,
             Err(why) => return Ok(Err(why)),
         };
         if let Err(why) = self.may_sit(user, session.expires)? {
@@ -94,7 +94,7 @@ impl Run<'_> {
         let id = kept.session.id.clone();
         self.put(keys::browser(&id), &kept);
         self.put(keys::browser_of(user, &id), &());
-        self.logged_in(user, &auth, proof);
+        self.logged_in(user, &proven, proof);
         Ok(Ok(()))
     }
 
@@ -121,6 +121,23 @@ impl Run<'_> {
         Ok(found.ok_or(RefusedCommand::NoSession))
     }
 
+    /// The same, if whoever sits there proved a short time ago who they are.
+    pub(super) fn confirmed(
+        &self,
+        user: &Name,
+        id: &str,
+    ) -> Result<Result<BrowserSession, RefusedCommand>, KvFault> {
+        let found = self.browser(user, id)?;
+        Ok(found.and_then(|session| {
+            let late = self.now.since_ms(session.confirmed) > CONFIRMED_MS;
+            if late {
+                Err(RefusedCommand::NotConfirmed)
+            } else {
+                Ok(session)
+            }
+        }))
+    }
+
     pub(super) fn browser_confirm(
         &mut self,
         user: &Name,
@@ -132,11 +149,11 @@ impl Run<'_> {
             Ok(session) => session,
             Err(why) => return Ok(Err(why)),
         };
-        let auth = match self.check_login(user, proof, generation)? {
-            Ok(auth) => auth,
+        let proven = match self.check_login(user, proof, generation)? {
+            Ok(proven) => proven,
             Err(why) => return Ok(Err(why)),
         };
-        self.put(keys::auth(user), &auth);
+        self.used_up(user, &proven);
         (session.confirmed, session.seen) = (self.now, self.now);
         self.put(keys::browser(id), &session);
         let event = Event::new(EventKind::LoginConfirm).user(user.as_str());
@@ -178,13 +195,10 @@ impl Run<'_> {
         password_hash: String,
         generation: u64,
     ) -> Result<Verdict, KvFault> {
-        let mut session = match self.browser(user, id)? {
+        let mut session = match self.confirmed(user, id)? {
             Ok(session) => session,
             Err(why) => return Ok(Err(why)),
         };
-        if self.now.since_ms(session.confirmed) > CONFIRMED_MS {
-            return Ok(Err(RefusedCommand::NotConfirmed));
-        }
         let Some(mut auth) =
             super::local_auth(&self.state, user)?.filter(|auth| auth.generation == generation)
         else {

@@ -45,6 +45,20 @@ pub(super) fn browser(id: &str) -> Vec<u8> {
     format!("s/web/{id}").into_bytes()
 }
 
+pub(super) fn passkeys(user: &Name) -> Vec<u8> {
+    format!("s/passkeys/{user}").into_bytes()
+}
+
+/// Whose passkeys carry this handle.
+pub(super) fn passkey_handle(handle: &str) -> Vec<u8> {
+    format!("s/handle/{handle}").into_bytes()
+}
+
+/// Whose a passkey's credential is.
+pub(super) fn passkey_credential(id: &str) -> Vec<u8> {
+    format!("s/credential/{id}").into_bytes()
+}
+
 /// Whose sessions in browsers there are: the ids of one user's.
 pub(super) fn browsers(user: &Name) -> Vec<u8> {
     format!("w/{user}/").into_bytes()

@@ -8,6 +8,7 @@
 //! | `s/auth/<user>` | password hash, sealed TOTP secret, failures: never shown by any API |
 //! | `s/invite/<sha256>`, `s/invited/<user>` | open invites and resets |
 //! | `s/web/<id>`, `w/<user>/<id>` | sessions of browsers, and whose they are |
+//! | `s/passkeys/<user>`, `s/handle/<handle>`, `s/credential/<sha256>` | passkeys, and whose handles and credentials are |
 //! | `v/<user>` | up to which serial the user's certificates are void |
 //! | `a/<seq>` | recent audit events, in order: those that are on no page yet |
 //! | `p/<first seq>` | manifests of audit pages |
@@ -24,6 +25,7 @@ mod auth;
 mod browser;
 mod keys;
 mod pages;
+mod passkeys;
 
 pub use apply::{
     Applied, ENTRY_BYTES_MAX, FIRST_NODE, Fault, NOTIFY_MEMBERS, NOTIFY_POLICY, NOTIFY_SESSIONS, apply,
@@ -32,6 +34,7 @@ pub use auth::{Invite, LocalAuth};
 pub use browser::{BROWSER_SESSIONS_MAX, BrowserSession, CONFIRMED_MS, browser_session, browser_sessions};
 pub use keys::{audit_key, audit_range, record_key};
 pub use pages::{last_page, next_page, pages_before, pages_from, sealed_until};
+pub use passkeys::{PASSKEY_CHALLENGE_MS, PASSKEYS_MAX, Passkey, Passkeys, handle_owner, passkeys};
 
 use crate::command::Sealed;
 use crate::event::Event;
