@@ -120,6 +120,14 @@ impl Failure {
         )
     }
 
+    /// What is said of it.
+    pub(crate) fn into_error(self) -> ApiError {
+        ApiError {
+            code: self.code.to_owned(),
+            message: self.message,
+        }
+    }
+
     /// The status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status

@@ -30,6 +30,7 @@ mod records;
 mod routes;
 mod serve;
 mod sessions;
+mod terminal;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod totp;

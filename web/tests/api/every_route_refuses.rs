@@ -22,6 +22,8 @@ const OPEN: &[(&str, &str)] = &[
     ("post", path::INVITE),
     ("post", path::JOIN),
     ("post", path::HOST_JOIN),
+    // So is the first frame of the socket, and the page that it comes from: see `terminals.rs`.
+    ("get", path::TERMINAL),
 ];
 
 /// Routes that everybody with a valid certificate may use: they show and change nothing but their own.
@@ -31,6 +33,9 @@ const OWN: &[(&str, &str)] = &[
     ("post", path::LOGOUT),
     ("post", path::CERTS),
 ];
+
+/// Routes to hosts: what somebody may do there is decided, and a refusal audited, by the way to the host.
+const AT_A_HOST: &[(&str, &str)] = &[("get", path::FILE), ("put", path::FILE)];
 
 fn example(method: &str, route: &str) -> Option<Value> {
     let keys = || {
@@ -59,6 +64,7 @@ fn filled(route: &str) -> String {
         .replace("{type}", "user")
         .replace("{token}", "x")
         .replace("{file}", "SHA256SUMS")
+        .replace("{host}/file", "web1/file?login=root&path=x")
 }
 
 #[tokio::test]
@@ -105,7 +111,7 @@ async fn every_route_refuses_who_may_not() {
                 let events = world.events("api.refused").len();
                 let answer = world.call(&weak, &method, &uri, body).await;
                 answer.refused(403, "refused");
-                let local = [path::INIT, path::JOIN_ORDER, path::SUPPORT].contains(&key.1);
+                let local = AT_A_HOST.contains(&key) || [path::INIT, path::JOIN_ORDER, path::SUPPORT].contains(&key.1);
                 assert!(
                     local || world.events("api.refused").len() == events + 1,
                     "{key:?} is not audited"
@@ -142,6 +148,8 @@ async fn every_path_of_the_contract_is_served() {
         path::HOST_JOIN,
         path::HOST_RENEW,
         path::HOSTS,
+        path::TERMINAL,
+        path::FILE,
         path::SESSIONS,
         path::SESSION,
         path::RECORDINGS,

@@ -8,3 +8,4 @@ mod openapi;
 mod records;
 mod streams;
 mod support;
+mod terminals;
