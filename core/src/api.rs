@@ -47,6 +47,10 @@ pub mod path {
     pub const HOST_RENEW: &str = "/v1/hosts/renew";
     /// GET -> hosts that the caller may reach, with logins.
     pub const HOSTS: &str = "/v1/hosts";
+    /// WebSocket: a terminal at a host. [`crate::terminal::Asks`] from the browser, [`crate::terminal::Says`] from the node.
+    pub const TERMINAL: &str = "/v1/terminal";
+    /// GET, PUT: a file of a host.
+    pub const FILE: &str = "/v1/hosts/{host}/file";
     /// GET -> [`super::LiveSession`]s.
     pub const SESSIONS: &str = "/v1/sessions";
     /// DELETE ends one.

@@ -27,6 +27,7 @@ pub mod record;
 pub mod search;
 pub mod shown;
 pub mod state;
+pub mod terminal;
 pub mod text;
 pub mod time;
 pub mod tunnel;

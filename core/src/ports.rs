@@ -1,17 +1,19 @@
 //! What the rooms above need from a node, as small traits: `node` plugs in the real ones, tests plug in memory ones.
 //!
 //! `proxy` and `web` see neither Raft nor the disk: they see [`Consensus`], [`Recordings`], [`AuditPages`],
-//! [`Sessions`] and [`Operations`].
+//! [`Sessions`], [`Terminals`] and [`Operations`].
 
 use crate::api::{ClusterStatus, JoinRequest, LiveSession, SupportBundle};
 use crate::command::{Actor, Command, Reply};
 use crate::hosts::Hosts;
 use crate::kv::{Kv, KvFault};
-use crate::name::{Name, NodeId, RequestId, SessionId};
+use crate::name::{Login, Name, NodeId, RequestId, SessionId};
 use crate::page::{PageEvents, PageManifest};
+use crate::pass::Joining;
 use crate::time::Timestamp;
 use crate::tunnel::AgentPresence;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -120,6 +122,177 @@ pub trait Sessions: Send + Sync + 'static {
     fn list(&self) -> Pending<'_, Vec<LiveSession>>;
     /// Ends one, wherever it runs; false if it does not run.
     fn end<'a>(&'a self, session: &'a SessionId, why: &'a str) -> Pending<'a, Result<bool, Unavailable>>;
+}
+
+/// Somebody for whom a terminal or a file is opened at a host: what their SSH client would show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TerminalUser {
+    /// The user.
+    pub user: Name,
+    /// Where they are: what is decided and audited goes by this.
+    pub addr: SocketAddr,
+    /// Their SSH certificate for the key of [`Terminals::key`], one OpenSSH line.
+    pub certificate: String,
+}
+
+/// Where a terminal is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TerminalTarget {
+    /// A new shell.
+    Host {
+        /// The host's name, or its address.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// The account there.
+        login: Login,
+    },
+    /// A session of their own that lost its connection.
+    Again {
+        /// Which.
+        session: SessionId,
+        /// The host that it runs on.
+        host: Name,
+        /// As which account.
+        login: Login,
+    },
+    /// A live session that they join.
+    Join(Joining),
+}
+
+/// A terminal that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TerminalWanted {
+    /// Where.
+    pub target: TerminalTarget,
+    /// Its width, in characters.
+    pub columns: u32,
+    /// Its height.
+    pub rows: u32,
+}
+
+/// Why there is no terminal, or no file. The texts are for the person who asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TerminalFault {
+    /// They may not.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no such file.
+    #[error("{0}")]
+    NotFound(String),
+    /// The host cannot do it: it has no space left, or it is a folder.
+    #[error("{0}")]
+    Failed(String),
+    /// Not now: the host or the cluster cannot be reached.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// What comes from a terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TerminalEvent {
+    /// Output.
+    Output(Vec<u8>),
+    /// A line about the terminal rather than from it.
+    Notice(String),
+    /// It is over.
+    Closed {
+        /// What the program returned, if it ended by itself.
+        status: Option<u32>,
+        /// Why it ended, if not by itself.
+        reason: String,
+    },
+    /// The node is stopping: the terminal can be taken up again at another one.
+    Moves,
+}
+
+/// The end of a terminal that hears.
+pub trait TerminalOutput: Send {
+    /// What comes next; output in pieces of at most `most` bytes, which is not 0. The host sends no more than a bounded
+    /// amount ahead of this. May be given up at any time: nothing is lost.
+    fn next(&mut self, most: usize) -> Pending<'_, TerminalEvent>;
+}
+
+/// The end of a terminal that speaks.
+pub trait TerminalInput: Send + Sync {
+    /// Types; ready when the host has room for it. False when the terminal is over.
+    fn typed(&self, bytes: Vec<u8>) -> Pending<'_, bool>;
+    /// It has another size now.
+    fn resize(&self, columns: u32, rows: u32) -> Pending<'_, ()>;
+    /// Closes it, which ends its session. A terminal that is dropped without this has lost its user: they may come back.
+    fn close(&self) -> Pending<'_, ()>;
+}
+
+/// A terminal that was opened.
+pub struct Terminal {
+    /// Its session.
+    pub session: SessionId,
+    /// The host.
+    pub host: String,
+    /// What it says.
+    pub output: Box<dyn TerminalOutput>,
+    /// To type into it.
+    pub input: Arc<dyn TerminalInput>,
+}
+
+/// A file of a host that is being read.
+pub struct FileReading {
+    /// Its length, where that is known.
+    pub size: Option<u64>,
+    /// Its bytes.
+    pub bytes: Box<dyn ByteSource>,
+}
+
+/// A file of a host that is being written.
+pub trait FileWriting: Send {
+    /// Writes what comes next; ready when there is room for more.
+    fn write(&mut self, bytes: Vec<u8>) -> Pending<'_, Result<(), TerminalFault>>;
+    /// Ends it; ready when the host has all of it.
+    fn finish(self: Box<Self>) -> Pending<'static, Result<(), TerminalFault>>;
+}
+
+/// A file of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileWanted {
+    /// The host's name, or its address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The account there.
+    pub login: Login,
+    /// The file, from the account's home.
+    pub path: String,
+}
+
+/// A fresh key for one connection to a host. Its private half does not leave the node, and goes with the connection.
+pub trait TerminalKey: Send {
+    /// The public half, one OpenSSH line: what the certificate is made for.
+    fn public_key(&self) -> &str;
+    /// Opens a terminal.
+    fn terminal(
+        self: Box<Self>,
+        user: TerminalUser,
+        wanted: TerminalWanted,
+    ) -> Pending<'static, Result<Terminal, TerminalFault>>;
+    /// Opens a file to read.
+    fn read(
+        self: Box<Self>,
+        user: TerminalUser,
+        wanted: FileWanted,
+    ) -> Pending<'static, Result<FileReading, TerminalFault>>;
+    /// Makes a file, or empties it, and opens it to write.
+    fn write(
+        self: Box<Self>,
+        user: TerminalUser,
+        wanted: FileWanted,
+    ) -> Pending<'static, Result<Box<dyn FileWriting>, TerminalFault>>;
+}
+
+/// Terminals and files at hosts for people who have no SSH client: the node is theirs. Nothing is decided here: what they
+/// may do is what it would be if they came by SSH, and is decided, recorded and audited where that is.
+pub trait Terminals: Send + Sync + 'static {
+    /// A fresh key.
+    fn key(&self) -> Result<Box<dyn TerminalKey>, Unavailable>;
 }
 
 /// Agents that are online, on any node, as far as this one knows.

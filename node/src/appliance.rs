@@ -21,6 +21,7 @@ use crate::recordings::NodeRecordings;
 use crate::segments::{LocalSegments, Segments};
 use crate::sessions::NodeSessions;
 use crate::supervisor;
+use crate::terminals::{NodeTerminals, Ways};
 use crate::tombstones::Tombstones;
 use crate::tunnels::{self, PeerHops};
 use palisade_ca::{Authorities, AuthorityFault, ClusterKey};
@@ -515,10 +516,19 @@ impl Appliance {
         });
         fitness::listen(&running);
         housekeeping::start(&running, &self.stop);
+        let ways = Arc::new(Ways {
+            consensus: group.consensus.clone(),
+            pages: pages.clone(),
+            tunnels: agents.clone(),
+            proxy: proxy.clone(),
+            name: self.config.name.to_string(),
+            stop: self.stop.clone(),
+        });
         self.front.set_api(Api {
             consensus: group.consensus.clone(),
             recordings,
             pages,
+            terminals: Arc::new(NodeTerminals(ways)),
             sessions,
             operations,
             agents: agents.clone(),

@@ -35,6 +35,7 @@ pub mod setup;
 mod status;
 pub mod supervisor;
 mod support;
+mod terminals;
 mod tombstones;
 mod tunnels;
 pub mod web_tls;

@@ -3,8 +3,10 @@
 use crate::issued::Issued;
 use crate::limits::{Buckets, Rate};
 use crate::passwords::Hasher;
+use crate::terminal::{self, Places};
 use palisade_ca::Authorities;
-use palisade_core::ports::{Agents, AuditPages, Consensus, Operations, Recordings, Sessions};
+use palisade_core::name::Name;
+use palisade_core::ports::{Agents, AuditPages, Consensus, Operations, Recordings, Sessions, Terminals};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -68,6 +70,8 @@ pub struct Api {
     pub pages: Arc<dyn AuditPages>,
     /// Sessions that run now.
     pub sessions: Arc<dyn Sessions>,
+    /// Terminals and files at hosts.
+    pub terminals: Arc<dyn Terminals>,
     /// The cluster itself.
     pub operations: Arc<dyn Operations>,
     /// Agents that are online.
@@ -86,6 +90,10 @@ pub(crate) struct Shared {
     pub(crate) logins: Buckets<IpAddr>,
     pub(crate) tokens: Buckets<IpAddr>,
     pub(crate) refusals: Buckets<String>,
+    /// Open terminals, by user.
+    pub(crate) terminals: Arc<Places<Name>>,
+    /// Sockets whose other end has not said who it is, by source.
+    pub(crate) terminals_waiting: Arc<Places<IpAddr>>,
     /// What certificates were issued to say, by serial: it never changes.
     pub(crate) issued: Mutex<HashMap<u64, Arc<Issued>>>,
 }
@@ -102,6 +110,8 @@ impl Shared {
             logins: Buckets::new(config.login_rate),
             tokens: Buckets::new(config.token_rate),
             refusals: Buckets::new(config.refusal_rate),
+            terminals: Places::new(terminal::MOST, terminal::MOST_EACH),
+            terminals_waiting: Places::new(terminal::WAITING, terminal::WAITING_EACH),
             issued: Mutex::new(HashMap::new()),
             api,
         })

@@ -272,6 +272,18 @@ impl Ask {
         Ok(Who::User(Box::new(view), certified))
     }
 
+    /// The same request, with what a browser shows in another place than its headers.
+    pub(crate) fn showing(&self, shown: Shown) -> Ask {
+        Ask {
+            app: self.app.clone(),
+            peer: self.peer.clone(),
+            browser: Some(shown),
+            host: self.host.clone(),
+            agent: self.agent.clone(),
+            client_id: None,
+        }
+    }
+
     /// Whether it is a browser's session that asks, and no certificate.
     pub(crate) fn is_browser(&self) -> bool {
         self.peer.caller == Caller::Nobody && self.browser.is_some()

@@ -33,12 +33,14 @@ const SEEN_EVERY_MS: u64 = 5 * 60_000;
 const AGENT_MAX: usize = 60;
 
 /// What a browser shows for itself.
+#[derive(Clone)]
 pub(crate) struct Shown {
     id: String,
     proof: Proof,
 }
 
 /// What comes with the id of a session.
+#[derive(Clone)]
 enum Proof {
     /// The cookie; `page` is what the page adds to it.
     Cookie {
@@ -52,6 +54,11 @@ enum Proof {
 }
 
 impl Shown {
+    /// The id of the session; no secret.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// What a request's headers show.
     pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Option<Shown> {
         let cookies = headers.get_all(header::COOKIE).iter();

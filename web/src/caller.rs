@@ -40,6 +40,11 @@ pub struct Peer {
     pub addr: Option<IpAddr>,
 }
 
+/// The port that the other end of a connection has: listeners put it into the extensions of each request that came over
+/// a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FromPort(pub(crate) u16);
+
 impl Peer {
     /// Somebody without a credential.
     pub fn nobody(addr: Option<IpAddr>) -> Self {

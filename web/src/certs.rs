@@ -2,6 +2,7 @@
 
 use crate::ask::{Ask, Fresh, Who};
 use crate::body::Json;
+use crate::caller::Certified;
 use crate::error::Failure;
 use crate::issued::{self, BACKDATED_MS, Issued};
 use palisade_ca as ca;
@@ -9,6 +10,7 @@ use palisade_core::access::{Options, View};
 use palisade_core::api::{Certificates, RenewRequest};
 use palisade_core::command::{CertPurpose, CertTerms, Command};
 use palisade_core::kv::Kv;
+use palisade_core::name::Login;
 use palisade_core::record::{AuthorityType, NodeSpec};
 use palisade_core::state;
 use palisade_core::time::Timestamp;
@@ -75,6 +77,17 @@ pub(crate) fn terms(
     client: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<CertTerms, Failure> {
+    terms_for(view, purpose, keys.fingerprint(), ttl_secs, client, now)
+}
+
+fn terms_for(
+    view: &View,
+    purpose: CertPurpose,
+    key_fingerprint: String,
+    ttl_secs: u64,
+    client: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<CertTerms, Failure> {
     let options = view.options(now);
     let most = options.max_session_ttl.ms();
     let asked = if ttl_secs == 0 {
@@ -97,7 +110,7 @@ pub(crate) fn terms(
         principals: view.cert_principals(now),
         valid_after: now.minus_ms(BACKDATED_MS),
         valid_before: now.plus_ms(asked.min(most)),
-        key_fingerprint: keys.fingerprint(),
+        key_fingerprint,
         source_address,
         renews: None,
     })
@@ -144,7 +157,7 @@ impl Ask {
         }
         self.remember(serial, Issued::of(&terms));
         let options = order.view.options(self.now());
-        let ssh_certificate = sign_ssh(&ssh, &terms, &order.keys, &options, serial)?;
+        let ssh_certificate = sign_ssh(&ssh, &terms, &order.keys.ssh, extensions(&options), serial)?;
         let tls_certificate = sign_tls(&tls, &terms, &order.keys, serial)?;
         let kv = self.kv();
         let (web_addrs, ssh_addrs) = addresses(kv.as_ref())?;
@@ -178,6 +191,35 @@ impl Ask {
     }
 }
 
+impl Ask {
+    /// The SSH certificate of a key that this node made for one connection of its user: until their login ends, for the one
+    /// account where their roles allow it, and void with the login that it is issued on. Signed once the entry that allows
+    /// it has committed. Where the roles do not allow the account it names the others, and whoever decides says so.
+    pub(crate) async fn issue_for_connection(
+        &self,
+        view: &View,
+        login: &Certified,
+        key: &str,
+        account: Option<&Login>,
+    ) -> Result<String, Failure> {
+        let key = ca::SubjectKey::parse(key).map_err(|e| Failure::internal("a key of our own", &e))?;
+        let signer = self.app.authorities.signer(self.kv().as_ref(), AuthorityType::User)?;
+        let (fingerprint, now) = (key.fingerprint().to_string(), self.now());
+        let left = login.not_after.since_ms(now).div_ceil(1000).max(1);
+        let mut terms = terms_for(view, CertPurpose::Renew, fingerprint, left, self.peer.addr, now)?;
+        terms.renews = Some(login.serial);
+        terms.valid_before = terms.valid_before.min(login.not_after);
+        if let Some(account) = account.filter(|account| terms.principals.contains(account)) {
+            terms.principals = vec![account.clone()];
+        }
+        let actor = self.actor(terms.subject.as_str());
+        let command = Command::IssueCert { terms: terms.clone() };
+        let serial = self.propose(actor, self.new_id(), command).await?;
+        let extensions = BTreeSet::from([ca::StandardExtension::Pty]);
+        sign_ssh(&signer, &terms, &key, extensions, serial)
+    }
+}
+
 fn repeated(mut terms: CertTerms, found: Option<Issued>) -> Result<CertTerms, Failure> {
     let found = found.filter(|issued| issued.key_fingerprint == terms.key_fingerprint);
     let Some(issued) = found else {
@@ -195,13 +237,8 @@ fn window_secs(terms: &CertTerms) -> u64 {
     terms.valid_before.since_ms(terms.valid_after).div_ceil(1000) + 1
 }
 
-fn sign_ssh(
-    signer: &ca::Signer,
-    terms: &CertTerms,
-    keys: &ClientKeys,
-    options: &Options,
-    serial: u64,
-) -> Result<String, Failure> {
+/// What a person's certificate lets them ask of hosts.
+fn extensions(options: &Options) -> BTreeSet<ca::StandardExtension> {
     use ca::StandardExtension as Ext;
     let mut extensions = BTreeSet::from([Ext::Pty]);
     if options.port_forwarding {
@@ -213,12 +250,22 @@ fn sign_ssh(
     if options.x11_forwarding {
         extensions.insert(Ext::X11Forwarding);
     }
+    extensions
+}
+
+fn sign_ssh(
+    signer: &ca::Signer,
+    terms: &CertTerms,
+    key: &ca::SubjectKey,
+    extensions: BTreeSet<ca::StandardExtension>,
+    serial: u64,
+) -> Result<String, Failure> {
     let source = terms.source_address.as_deref().map(|text| text.parse::<IpAddr>());
     let source = source
         .transpose()
         .map_err(|e| Failure::internal("pinned address", &e))?;
     let request = ca::UserCertRequest {
-        public_key: keys.ssh.clone(),
+        public_key: key.clone(),
         key_id: terms.subject.to_string(),
         principals: ca::Principals::new(terms.principals.iter().map(|login| login.as_str()))
             .map_err(|e| Failure::invalid(format!("the certificate's logins: {e}")))?,

@@ -30,12 +30,12 @@ mod limits;
 mod lint;
 mod login;
 mod passkeys;
-mod passkeys;
 mod passwords;
 mod records;
 mod routes;
 mod serve;
 mod sessions;
+mod terminal;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod totp;

@@ -6,8 +6,8 @@ use crate::ask::{Ask, Fresh};
 use crate::caller::Caller;
 use crate::error::Failure;
 use crate::{
-    agents, audit, audit_state, browser, bundle, certs, cluster, explain, guard, health, hosts, invites,
-    lint, login, records, sessions, ui,
+    agents, audit, audit_state, browser, bundle, certs, cluster, explain, guard, health, hosts, invites, lint,
+    login, passkeys, records, sessions, terminal, ui,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, RawQuery};
@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 use palisade_core::api::{self, path};
 use palisade_core::record::{Grant, Verb};
-use palisade_core::{event, record};
+use palisade_core::{event, record, terminal as frames};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
@@ -283,6 +283,31 @@ fn table() -> Table {
     )
     .query(&["after", "limit", "search", "query"])
     .reply::<api::HostPage>();
+    t.get(
+        path::TERMINAL,
+        "terminal",
+        "A terminal at a host: a WebSocket, whose first frame is the credential",
+        terminal::open,
+    )
+    .open()
+    .socket::<frames::Asks, frames::Says>();
+    t.get(
+        path::FILE,
+        "read_file",
+        "A file of a host",
+        terminal::get_file,
+    )
+    .query(&["login", "path"])
+    .text("application/octet-stream");
+    t.put(
+        path::FILE,
+        "write_file",
+        "Writes a file of a host",
+        terminal::put_file,
+    )
+    .query(&["login", "path"])
+    .bytes_body()
+    .none();
     t.get(
         path::SESSIONS,
         "sessions",
@@ -670,6 +695,20 @@ impl Entry<'_> {
     fn lines<T: ToSchema>(self) {
         let schema = schema_of::<T>(self.schemas);
         self.answers(StatusCode::OK, "application/x-ndjson", schema);
+    }
+
+    /// A WebSocket, with the text frames of either side.
+    fn socket<In: ToSchema, Out: ToSchema>(self) {
+        let (asks, says) = (schema_of::<In>(self.schemas), schema_of::<Out>(self.schemas));
+        self.operation["responses"]["101"] = json!({"description": "The socket is open"});
+        self.operation["x-websocket"] = json!({"receives": asks, "sends": says});
+    }
+
+    fn bytes_body(self) -> Self {
+        self.operation["requestBody"] = json!({"required": true, "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        }});
+        self
     }
 
     fn record_body(self) -> Self {

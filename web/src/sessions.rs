@@ -139,7 +139,7 @@ pub(crate) async fn end(ask: Ask, Path(id): Path<String>) -> Result<StatusCode, 
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn row(ask: &Ask, id: &SessionId) -> Result<Option<Record<RecordingSpec>>, Failure> {
+pub(crate) fn row(ask: &Ask, id: &SessionId) -> Result<Option<Record<RecordingSpec>>, Failure> {
     let any = state::any_record(ask.kv().as_ref(), RecordingSpec::KIND, id.as_str())?;
     Ok(any.and_then(RecordingSpec::from_any))
 }

@@ -14,8 +14,10 @@ use palisade_core::kv::{Kv, KvFault, MemoryKv, Pair};
 use palisade_core::name::{ClusterId, Name, NodeId, RequestId, SessionId};
 use palisade_core::page::{PageEvents, PageManifest};
 use palisade_core::ports::{
-    Agents, AuditPages, Bootstrap, ByteSource, Consensus, OperationFailed, Operations, PageLost, Pending,
-    PlayFormat, Recordings, Sessions, Unavailable,
+    Agents, AuditPages, Bootstrap, ByteSource, Consensus, FileReading, FileWanted, FileWriting,
+    OperationFailed, Operations, PageLost, Pending, PlayFormat, Recordings, Sessions, Terminal,
+    TerminalEvent, TerminalFault, TerminalInput, TerminalKey, TerminalOutput, TerminalUser, TerminalWanted,
+    Terminals, Unavailable,
 };
 use palisade_core::record::{AnyRecord, AuthorityType, CertAuthoritySpec, NodeSpec, Record, parse_records};
 use palisade_core::state;
@@ -24,7 +26,7 @@ use palisade_core::tunnel::AgentPresence;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// When tests begin, unless they say otherwise: 2026-11-22T12:00:00Z.
@@ -230,6 +232,187 @@ pub struct MemoryPorts {
     pub unready: Mutex<Option<String>>,
     /// Sealed audit pages, by the hash of their file.
     pub pages: Mutex<BTreeMap<String, Arc<PageEvents>>>,
+    /// The hosts there are to be reached: none, unless a test says so.
+    pub hosts: Arc<MemoryHosts>,
+}
+
+/// Hosts of which every user may reach any, as anybody, once a test says so.
+#[derive(Default)]
+pub struct MemoryHosts {
+    /// Whether they can be reached.
+    pub open: AtomicBool,
+    /// Terminals that were opened, and by whom.
+    pub opened: Mutex<Vec<(TerminalUser, TerminalWanted)>>,
+    /// How many of them were closed on purpose.
+    pub closed: AtomicU64,
+    /// Bytes of output that terminals gave out.
+    pub shown: AtomicU64,
+    /// Files, by path.
+    pub files: Mutex<BTreeMap<String, Vec<u8>>>,
+}
+
+/// The session of every terminal in memory.
+pub const MEMORY_SESSION: &str = "0c9a4c9e-5c5c-4f6e-9c7a-1f2e3d4c5b6a";
+
+impl Terminals for MemoryPorts {
+    fn key(&self) -> Result<Box<dyn TerminalKey>, Unavailable> {
+        let key = ca::generate_ssh_key().expect("randomness");
+        Ok(Box::new(MemoryKey {
+            public: key.public_key().to_openssh().expect("a line"),
+            hosts: Arc::clone(&self.hosts),
+        }))
+    }
+}
+
+struct MemoryKey {
+    public: String,
+    hosts: Arc<MemoryHosts>,
+}
+
+impl MemoryKey {
+    fn reached(&self) -> Result<Arc<MemoryHosts>, TerminalFault> {
+        if self.hosts.open.load(Ordering::SeqCst) {
+            return Ok(Arc::clone(&self.hosts));
+        }
+        Err(TerminalFault::Refused("you have no access to that host".into()))
+    }
+}
+
+impl TerminalKey for MemoryKey {
+    fn public_key(&self) -> &str {
+        &self.public
+    }
+
+    fn terminal(
+        self: Box<Self>,
+        user: TerminalUser,
+        wanted: TerminalWanted,
+    ) -> Pending<'static, Result<Terminal, TerminalFault>> {
+        Box::pin(async move {
+            let hosts = self.reached()?;
+            hosts.opened.lock().push((user, wanted));
+            let (say, said) = tokio::sync::mpsc::unbounded_channel();
+            Ok(Terminal {
+                session: SessionId::parse(MEMORY_SESSION).expect("a UUID"),
+                host: "web1".into(),
+                output: Box::new(MemoryScreen {
+                    said,
+                    flood: 0,
+                    hosts: Arc::clone(&hosts),
+                }),
+                input: Arc::new(MemoryKeys { say, hosts }),
+            })
+        })
+    }
+
+    fn read(
+        self: Box<Self>,
+        _: TerminalUser,
+        wanted: FileWanted,
+    ) -> Pending<'static, Result<FileReading, TerminalFault>> {
+        Box::pin(async move {
+            let hosts = self.reached()?;
+            let found = hosts.files.lock().get(&wanted.path).cloned();
+            let bytes = found.ok_or_else(|| TerminalFault::NotFound(format!("there is no {}", wanted.path)))?;
+            let pieces: Vec<_> = bytes.chunks(1000).map(<[u8]>::to_vec).collect();
+            Ok(FileReading {
+                size: Some(bytes.len() as u64),
+                bytes: Box::new(Pieces(pieces.into_iter())),
+            })
+        })
+    }
+
+    fn write(
+        self: Box<Self>,
+        _: TerminalUser,
+        wanted: FileWanted,
+    ) -> Pending<'static, Result<Box<dyn FileWriting>, TerminalFault>> {
+        Box::pin(async move {
+            let (hosts, path, bytes) = (self.reached()?, wanted.path, Vec::new());
+            Ok(Box::new(MemoryFile { hosts, path, bytes }) as Box<dyn FileWriting>)
+        })
+    }
+}
+
+struct MemoryFile {
+    hosts: Arc<MemoryHosts>,
+    path: String,
+    bytes: Vec<u8>,
+}
+
+impl FileWriting for MemoryFile {
+    fn write(&mut self, bytes: Vec<u8>) -> Pending<'_, Result<(), TerminalFault>> {
+        self.bytes.extend(bytes);
+        let full = self.path == "full";
+        Box::pin(async move {
+            match full {
+                true => Err(TerminalFault::Failed("there is no space left on the host".into())),
+                false => Ok(()),
+            }
+        })
+    }
+
+    fn finish(self: Box<Self>) -> Pending<'static, Result<(), TerminalFault>> {
+        self.hosts.files.lock().insert(self.path, self.bytes);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// A terminal that shows what is typed. `exit` ends it, `flood` has it say without end, `stuck` has it read no more.
+struct MemoryScreen {
+    said: tokio::sync::mpsc::UnboundedReceiver<TerminalEvent>,
+    flood: usize,
+    hosts: Arc<MemoryHosts>,
+}
+
+struct MemoryKeys {
+    say: tokio::sync::mpsc::UnboundedSender<TerminalEvent>,
+    hosts: Arc<MemoryHosts>,
+}
+
+impl TerminalOutput for MemoryScreen {
+    fn next(&mut self, most: usize) -> Pending<'_, TerminalEvent> {
+        Box::pin(async move {
+            if self.flood == 0 {
+                match self.said.recv().await {
+                    Some(TerminalEvent::Output(bytes)) if bytes == b"flood" => self.flood = usize::MAX,
+                    Some(event) => return event,
+                    None => std::future::pending().await,
+                }
+            }
+            self.hosts.shown.fetch_add(most as u64, Ordering::SeqCst);
+            TerminalEvent::Output(vec![b'x'; most])
+        })
+    }
+}
+
+impl TerminalInput for MemoryKeys {
+    fn typed(&self, bytes: Vec<u8>) -> Pending<'_, bool> {
+        let stuck = bytes == b"stuck";
+        let event = match &bytes[..] {
+            b"exit" => TerminalEvent::Closed {
+                status: Some(3),
+                reason: String::new(),
+            },
+            _ => TerminalEvent::Output(bytes),
+        };
+        Box::pin(async move {
+            if stuck {
+                std::future::pending::<()>().await;
+            }
+            self.say.send(event).is_ok()
+        })
+    }
+
+    fn resize(&self, columns: u32, rows: u32) -> Pending<'_, ()> {
+        let _ = self.say.send(TerminalEvent::Notice(format!("{columns}x{rows}")));
+        Box::pin(async {})
+    }
+
+    fn close(&self) -> Pending<'_, ()> {
+        self.hosts.closed.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async {})
+    }
 }
 
 impl AuditPages for MemoryPorts {
@@ -440,6 +623,7 @@ impl MemoryCluster {
             recordings: self.ports.clone(),
             pages: self.ports.clone(),
             sessions: self.ports.clone(),
+            terminals: self.ports.clone(),
             operations: self.ports.clone(),
             agents: self.ports.clone(),
             seal: self.key.clone(),

@@ -16,10 +16,14 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
+
+/// What everybody reads whose connection ends with the node.
+const STOPPING: &str = "this node is stopping: connect again, another node will take you";
 
 /// How long sessions get to read why they end when the node stops.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -74,6 +78,30 @@ impl Proxy {
         &self.node.live
     }
 
+    /// Serves one connection of somebody at `peer` that did not come through the port, as [`Proxy::serve`] does, until it
+    /// ends or `shutdown` is ready. The stream must belong to no runtime: it is served on a thread of the proxy's own.
+    pub async fn serve_one<S>(&self, stream: S, peer: SocketAddr, shutdown: impl Future<Output = ()> + Send)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Some(place) = self.node.limits.connection() else {
+            return;
+        };
+        let stop = Stop::default();
+        let (lane, busy) = self.node.lanes.pick();
+        let serve = connection(Arc::clone(&self.node), stream, peer, stop.clone());
+        let mut serving = JoinSet::new();
+        serving.spawn_on(serve, &lane);
+        tokio::select! {
+            _ = serving.join_next() => {}
+            () = shutdown => {
+                stop.stop(STOPPING);
+                let _ = tokio::time::timeout(FAREWELL, serving.join_next()).await;
+            }
+        }
+        drop((place, busy));
+    }
+
     /// Serves until `shutdown` is ready; then tells every session why it ends, and ends it.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
         tokio::pin!(shutdown);
@@ -89,7 +117,10 @@ impl Proxy {
                         let (lane, busy) = self.node.lanes.pick();
                         let (node, stop) = (Arc::clone(&self.node), stop.clone());
                         let serve = async move {
-                            connection(node, stream, peer, stop).await;
+                            match here(stream) {
+                                Ok(stream) => connection(node, stream, peer, stop).await,
+                                Err(error) => tracing::debug!(client.addr = %peer, error = %error, "connection lost before it began"),
+                            }
                             drop((place, busy));
                         };
                         connections.spawn_on(serve, &lane);
@@ -103,7 +134,7 @@ impl Proxy {
             }
         }
         drop(listener);
-        stop.stop("this node is stopping: connect again, another node will take you");
+        stop.stop(STOPPING);
         let ended = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(FAREWELL, ended).await.is_err() {
             connections.shutdown().await;
@@ -123,17 +154,13 @@ impl Proxy {
     }
 }
 
-async fn connection(node: Arc<Node>, stream: TcpStream, peer: SocketAddr, stop: Stop) {
+async fn connection<S>(node: Arc<Node>, stream: S, peer: SocketAddr, stop: Stop)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let Some(waiting) = node.limits.unauthenticated(peer.ip()) else {
         tracing::debug!(client.addr = %peer, "too many unauthenticated connections");
         return;
-    };
-    let stream = match here(stream) {
-        Ok(stream) => stream,
-        Err(error) => {
-            tracing::debug!(client.addr = %peer, error = %error, "connection lost before it began");
-            return;
-        }
     };
     let identity = node.host_identity(&node.config.names).await;
     let (key, certificate) = match identity {
@@ -186,7 +213,7 @@ pub(crate) async fn run<S, H>(
     grace: Duration,
     stop: &Stop,
 ) where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: russh::server::Handler<Error = russh::Error> + Send + 'static,
 {
     let kill = KillOnDrop(egress);

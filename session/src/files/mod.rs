@@ -3,6 +3,7 @@
 //! A watch looks on. It changes nothing, holds nothing back, and what it does not understand it ignores: the bytes come
 //! from both sides and may be anything. Its memory is bounded.
 
+pub mod client;
 mod command;
 mod scp;
 mod sftp;

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The most that one write takes: several packets, so that a busy session is not woken for each of them.
-const WRITE: usize = 128 << 10;
+pub(super) const WRITE: usize = 128 << 10;
 
 /// A channel as a byte stream.
 pub struct ChannelIo<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> {

@@ -287,6 +287,7 @@ pub struct Connection<I: Incoming> {
     egress: Arc<Egress>,
     farewell: Arc<Mutex<Option<String>>>,
     shown: String,
+    window: u32,
 }
 
 impl<I: Incoming> Connection<I> {
@@ -349,6 +350,19 @@ impl<I: Incoming> Connection<I> {
         &self.handle
     }
 
+    /// What a channel may hold that its reader has not taken.
+    pub(super) fn window(&self) -> u32 {
+        self.window
+    }
+
+    /// The last words of the other end, once it has ended the connection.
+    pub fn farewell(&self) -> Option<String> {
+        self.farewell
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// The gate for bulk data.
     pub fn egress(&self) -> Arc<Egress> {
         Arc::clone(&self.egress)
@@ -407,6 +421,21 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     I: Incoming,
 {
+    handshake_within(transport, shown, check, incoming, config::WINDOW).await
+}
+
+/// As [`handshake_on`], where a channel may hold no more than `window` that its reader has not taken.
+pub async fn handshake_within<S, I>(
+    transport: Transport<S>,
+    shown: &str,
+    check: Arc<dyn CheckHostKey>,
+    incoming: I,
+    window: u32,
+) -> Result<Connection<I>, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I: Incoming,
+{
     let egress = transport.egress();
     let (complaint, farewell) = (Arc::default(), Arc::default());
     let handler = ClientHandler {
@@ -415,7 +444,7 @@ where
         farewell: Arc::clone(&farewell),
         incoming,
     };
-    let config = Arc::new(config::client(true));
+    let config = Arc::new(config::client_within(true, window));
     let failed = |source| match complaint.lock().unwrap_or_else(PoisonError::into_inner).take() {
         Some(reason) => ConnectError::Untrusted {
             addr: shown.to_owned(),
@@ -434,6 +463,7 @@ where
         egress,
         farewell,
         shown: shown.to_owned(),
+        window,
     })
 }
 

@@ -110,13 +110,18 @@ pub fn server(host_key: PrivateKey, certificate: Certificate) -> server::Config 
 
 /// A connection that we make. With `host_certificates` the other end may prove itself by a certificate.
 pub fn client(host_certificates: bool) -> client::Config {
+    client_within(host_certificates, WINDOW)
+}
+
+/// As [`client`], where a channel may hold no more than `window` that its reader has not taken.
+pub fn client_within(host_certificates: bool, window: u32) -> client::Config {
     let mut preferred = preferred(CLIENT_KEX);
     if host_certificates {
         preferred.host_key_certificates = Cow::Borrowed(KEYS);
     }
     client::Config {
         client_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Palisade")),
-        window_size: WINDOW,
+        window_size: window,
         maximum_packet_size: MAX_PACKET,
         channel_buffer_size: 64,
         preferred,

@@ -9,6 +9,7 @@ pub mod queue;
 pub mod relay;
 pub mod serve;
 pub mod stream;
+pub mod user;
 
 pub use russh;
 pub use russh::keys;

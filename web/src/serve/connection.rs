@@ -2,7 +2,7 @@
 
 use super::front::{Front, Side};
 use super::idle::Idle;
-use crate::caller::Peer;
+use crate::caller::{FromPort, Peer};
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -28,7 +28,7 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 pub(crate) async fn serve<T>(
     io: T,
     http2: bool,
-    peer: Peer,
+    (peer, port): (Peer, Option<u16>),
     side: Side,
     front: Arc<Front>,
     stop: CancellationToken,
@@ -40,6 +40,9 @@ pub(crate) async fn serve<T>(
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer);
+            if let Some(port) = port {
+                request.extensions_mut().insert(FromPort(port));
+            }
             Ok::<_, Infallible>(front.answer(side, request).await)
         }
     });
@@ -69,7 +72,8 @@ pub(crate) async fn serve<T>(
             .header_read_timeout(HEADERS)
             .max_headers(64)
             .max_buf_size(HEADER_BYTES_MAX);
-        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+        // A terminal goes on after its request, and ends by itself when the node stops.
+        let mut connection = std::pin::pin!(builder.serve_connection(io, service).with_upgrades());
         tokio::select! {
             ended = connection.as_mut() => ended,
             () = stop.cancelled() => {

@@ -88,7 +88,7 @@ pub async fn serve_control(listener: UnixListener, front: Arc<Front>, stop: Canc
         tracker.spawn(async move {
             tokio::select! {
                 () = abort.cancelled() => {}
-                () = connection::serve(stream, false, peer, Side::Control, front, stop) => {}
+                () = connection::serve(stream, false, (peer, None), Side::Control, front, stop) => {}
             }
         });
     }

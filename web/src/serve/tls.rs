@@ -173,7 +173,7 @@ async fn one(
         caller,
         addr: Some(from.ip().to_canonical()),
     };
-    connection::serve(tls, http2, peer, Side::Tls, front, stop).await;
+    connection::serve(tls, http2, (peer, Some(from.port())), Side::Tls, front, stop).await;
 }
 
 /// What a client certificate says. TLS has verified it.

@@ -19,10 +19,14 @@ const OPEN: &[(&str, &str)] = &[
     // The password, the invite's token and the join token are the credential.
     ("post", path::LOGIN),
     ("post", path::WEB_LOGIN),
+    ("post", path::PASSKEY_LOGIN_BEGIN),
+    ("post", path::PASSKEY_LOGIN_FINISH),
     ("get", path::INVITE),
     ("post", path::INVITE),
     ("post", path::JOIN),
     ("post", path::HOST_JOIN),
+    // So is the first frame of the socket, and the page that it comes from: see `terminals.rs`.
+    ("get", path::TERMINAL),
 ];
 
 /// Routes that everybody with a valid certificate may use: they show and change nothing but their own.
@@ -39,7 +43,14 @@ const OWN: &[(&str, &str)] = &[
     ("post", path::WEB_LOGOUT),
     ("post", path::WEB_CONFIRM),
     ("put", path::WEB_PASSWORD),
+    ("post", path::PASSKEY_BEGIN),
+    ("post", path::PASSKEY_FINISH),
+    ("get", path::PASSKEYS),
+    ("delete", path::PASSKEY),
 ];
+
+/// Routes to hosts: what somebody may do there is decided, and a refusal audited, by the way to the host.
+const AT_A_HOST: &[(&str, &str)] = &[("get", path::FILE), ("put", path::FILE)];
 
 fn example(method: &str, route: &str) -> Option<Value> {
     let keys = || {
@@ -54,6 +65,8 @@ fn example(method: &str, route: &str) -> Option<Value> {
         }
         ("post", path::SIGN_HOST) => Some(json!({"names": ["web1"], "public_key": keys()["ssh_public_key"]})),
         ("post", path::WEB_CONFIRM) => Some(json!({"password": "x", "code": ""})),
+        ("post", path::PASSKEY_FINISH) => Some(json!({"id": "x", "name": "x", "credential": {}})),
+        ("post", path::PASSKEY_LOGIN_FINISH) => Some(json!({"id": "x", "credential": {}})),
         ("put", path::WEB_PASSWORD) => Some(json!({"password": "a long password"})),
         ("post", path::LINT) => Some(json!({"text": "kind: role"})),
         ("post", path::EXPLAIN) => Some(json!({"text": "kind: role\nmetadata: {name: r}\nspec: {}\n"})),
@@ -72,6 +85,7 @@ fn filled(route: &str) -> String {
         .replace("{type}", "user")
         .replace("{token}", "x")
         .replace("{file}", "SHA256SUMS")
+        .replace("{host}/file", "web1/file?login=root&path=x")
 }
 
 #[tokio::test]
@@ -118,7 +132,7 @@ async fn every_route_refuses_who_may_not() {
                 let events = world.events("api.refused").len();
                 let answer = world.call(&weak, &method, &uri, body).await;
                 answer.refused(403, "refused");
-                let local = [path::INIT, path::JOIN_ORDER, path::SUPPORT].contains(&key.1);
+                let local = AT_A_HOST.contains(&key) || [path::INIT, path::JOIN_ORDER, path::SUPPORT].contains(&key.1);
                 assert!(
                     local || world.events("api.refused").len() == events + 1,
                     "{key:?} is not audited"
@@ -155,6 +169,8 @@ async fn every_path_of_the_contract_is_served() {
         path::HOST_JOIN,
         path::HOST_RENEW,
         path::HOSTS,
+        path::TERMINAL,
+        path::FILE,
         path::SESSIONS,
         path::SESSION,
         path::RECORDINGS,
@@ -176,6 +192,12 @@ async fn every_path_of_the_contract_is_served() {
         path::WEB_SESSION_OF,
         path::WEB_CONFIRM,
         path::WEB_PASSWORD,
+        path::PASSKEY_BEGIN,
+        path::PASSKEY_FINISH,
+        path::PASSKEYS,
+        path::PASSKEY,
+        path::PASSKEY_LOGIN_BEGIN,
+        path::PASSKEY_LOGIN_FINISH,
         path::LINT,
         path::EXPLAIN,
         path::AUDIT_STATE,

@@ -24,10 +24,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-struct Served {
-    world: World,
+pub(crate) struct Served {
+    pub(crate) world: World,
     front: Arc<Front>,
-    addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -51,7 +51,7 @@ fn window() -> ca::Window {
     }
 }
 
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+pub(crate) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 fn server_identity(cluster: &MemoryCluster) -> Identity {
     let key = ca::generate_tls_key().expect("a key");
@@ -69,7 +69,7 @@ fn server_identity(cluster: &MemoryCluster) -> Identity {
     )
 }
 
-fn client_identity(cluster: &MemoryCluster, user: &str) -> Identity {
+pub(crate) fn client_identity(cluster: &MemoryCluster, user: &str) -> Identity {
     let key = ca::generate_tls_key().expect("a key");
     let request = ca::ClientCertRequest {
         public_key: ca::SubjectSpki::from_der(&key.spki_der).expect("a key"),
@@ -84,7 +84,7 @@ fn client_identity(cluster: &MemoryCluster, user: &str) -> Identity {
     )
 }
 
-async fn served(with_api: bool) -> Served {
+pub(crate) async fn served(with_api: bool) -> Served {
     let cluster = MemoryCluster::new();
     cluster
         .node
@@ -117,7 +117,7 @@ async fn served(with_api: bool) -> Served {
 }
 
 impl Served {
-    async fn tls(
+    pub(crate) async fn tls(
         &self,
         identity: Option<Identity>,
         alpn: &[&[u8]],

@@ -9,3 +9,4 @@ mod openapi;
 mod records;
 mod streams;
 mod support;
+mod terminals;

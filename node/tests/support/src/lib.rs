@@ -4,6 +4,7 @@
 //! owner is dropped, and the logs of all nodes are printed when a test fails. Nothing listens beyond loopback.
 
 mod agent;
+mod browser;
 mod cluster;
 mod disk;
 mod outlive;
@@ -15,6 +16,7 @@ mod sshd;
 mod wait;
 
 pub use agent::Agent;
+pub use browser::{Terminal, download, upload};
 pub use cluster::{Cluster, NodeHandle};
 pub use disk::SmallDisk;
 pub use outlive::{Pauses, outlive};
