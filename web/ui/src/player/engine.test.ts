@@ -89,7 +89,7 @@ describe('seeking', () => {
       }),
       { numRuns: Number(process.env.RUNS ?? 150) },
     );
-  }, 60_000);
+  }, 60_000 * Number(process.env.RUNS ?? 150));
 
   it('shows the beginning when nothing has happened yet', async () => {
     const engine = new Engine(make, new Store(plain));
