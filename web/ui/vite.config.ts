@@ -2,9 +2,12 @@ import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vitest/config';
 import { compress } from './build/compress';
 import { devServer } from './build/dev';
+import { help } from './build/help';
+import { licences } from './build/licences';
+import { schemas } from './build/schemas';
 
 export default defineConfig(({ command, mode }) => ({
-  plugins: [react(), compress()],
+  plugins: [react(), schemas(), help(), licences(), compress()],
   server: command === 'serve' && mode !== 'test' ? devServer(process.env.NODE ?? 'https://localhost:3080') : {},
   build: {
     target: 'es2022',
