@@ -53,6 +53,7 @@ export type Options = {
   body?: unknown;
   type?: string;
   accept?: string;
+  headers?: Record<string, string>;
   signal?: AbortSignal;
 };
 
@@ -67,7 +68,7 @@ export function urlOf(path: string, query: Query = {}): string {
 
 /** A call by hand: for routes that are not in the document, for YAML and for streams. Throws an ApiError. */
 export async function request(method: string, path: string, options: Options = {}): Promise<Response> {
-  const headers = new Headers({ accept: options.accept ?? 'application/json' });
+  const headers = new Headers({ ...options.headers, accept: options.accept ?? 'application/json' });
   let body: string | undefined;
   if (options.body !== undefined) {
     headers.set('content-type', options.type ?? 'application/json');

@@ -46,3 +46,6 @@ export type RoleExplain = {
   pairs: number;
   cut: boolean;
 };
+
+/** What the answer to a ping says besides what the document has, where the node offers it. */
+export type PingMore = { passkeys?: boolean; providers?: { id: string; name: string; url: string }[] };

@@ -28,11 +28,11 @@ export function Page({ children, wide }: { children: ReactNode; wide?: boolean }
 }
 
 /** A framed part of a page, with a heading. */
-export function Panel({ title, actions, children, about, flush }: { title?: ReactNode; actions?: ReactNode; about?: ReactNode; children: ReactNode; flush?: boolean }) {
+export function Panel({ title, actions, children, about, flush }: { title?: ReactNode; actions?: ReactNode; about?: ReactNode; children?: ReactNode; flush?: boolean }) {
   return (
     <section className="panel">
       {(title || actions) && (
-        <div className="panel-head">
+        <div className={`panel-head${children ? '' : ' panel-head-only'}`}>
           <div className="grow">
             {title && <h2 className="panel-title">{title}</h2>}
             {about && <p className="small soft">{about}</p>}
@@ -40,7 +40,7 @@ export function Panel({ title, actions, children, about, flush }: { title?: Reac
           {actions}
         </div>
       )}
-      <div className={flush ? 'panel-flush' : 'panel-body'}>{children}</div>
+      {children && <div className={flush ? 'panel-flush' : 'panel-body'}>{children}</div>}
     </section>
   );
 }
