@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { sentences } from '../strings/audit';
-import { bounds, canBeLive, everything, query, readFilter, writeFilter, type Filter } from './filter';
+import { bounds, canBeLive, everything, forField, linkTo, query, readFilter, writeFilter, type Filter } from './filter';
 import { grouped, isWarning, kinds } from './kinds';
 import { actor, isKnown, sentence, sentenceText, type AuditEvent, type AuditItem } from './sentence';
 import { askFrom, merge } from './tail';
@@ -76,6 +76,12 @@ describe('the filter', () => {
   });
   it('is sent without what is empty', () => {
     expect(query({ ...everything, range: 'all', user: ' alice ', type: 'user.login' }, now)).toEqual({ user: 'alice', event: 'user.login' });
+  });
+  it('of a link holds the event in every time zone', () => {
+    const filter = readFilter(new URLSearchParams(linkTo({ time: '2026-03-01T10:00:12.345Z' }, 7)));
+    expect(bounds(filter, now)).toEqual({ from: '2026-03-01T09:59:42.345Z', to: '2026-03-01T10:00:42.345Z' });
+    expect(new Date(forField(filter.from)).getTime()).toBe(new Date('2026-03-01T09:59Z').getTime());
+    expect(forField('2026-03-01T10:00')).toBe('2026-03-01T10:00');
   });
   it('cannot be live in the past', () => {
     expect(canBeLive({ ...everything, range: 'custom', to: '2026-03-01' }, now)).toBe(false);

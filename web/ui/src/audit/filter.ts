@@ -4,7 +4,7 @@ export type Range = (typeof RANGES)[number];
 /** What the page shows, as its address says it. */
 export interface Filter {
   range: Range;
-  /** Of a range of one's own: local times as the browser's field writes them, `2026-03-01T10:00`. */
+  /** Of a range of one's own: local times as the browser's field writes them, `2026-03-01T10:00`, or with a zone in links. */
   from: string;
   to: string;
   text: string;
@@ -15,7 +15,7 @@ export interface Filter {
 
 export const everything: Filter = { range: '7d', from: '', to: '', text: '', type: '', user: '', host: '' };
 
-const LOCAL = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?)?$/;
+const LOCAL = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?Z?)?$/;
 
 export function readFilter(params: URLSearchParams): Filter {
   const get = (name: string) => params.get(name) ?? '';
@@ -80,6 +80,19 @@ export function query(filter: Filter, now: Date): Record<string, string> {
 export function canBeLive(filter: Filter, now: Date): boolean {
   const { to } = bounds(filter, now);
   return to === '' || new Date(to) > now;
+}
+
+/** A time of the address as the browser's field takes it. */
+export function forField(time: string): string {
+  if (!time.endsWith('Z')) return time;
+  const at = new Date(time);
+  return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+
+/** The parameters of a link to one event, good in every time zone: the minute around it, and its number. */
+export function linkTo(event: { time: string }, seq: number): string {
+  const at = new Date(event.time).getTime();
+  return new URLSearchParams({ range: 'custom', from: iso(new Date(at - 30_000)), to: iso(new Date(at + 30_000)), e: String(seq) }).toString();
 }
 
 export const isNarrowed = (filter: Filter): boolean => Object.keys(writeFilter(filter)).some((name) => writeFilter(filter)[name] !== undefined);

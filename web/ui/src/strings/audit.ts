@@ -89,6 +89,8 @@ export const audit = {
   details: (seq: number) => `Details of event ${seq}`,
   link: 'Copy a link to this event',
   copyJson: 'Copy as JSON',
+  linkCopied: 'The link is on the clipboard',
+  thisSession: 'this session',
   session: 'Play the recording',
   only: (what: string) => `Only ${what}`,
   seq: (n: number) => `Event ${n}`,
@@ -106,4 +108,8 @@ export const chain = {
   rest: (n: string) => `${n} newer events wait for the next signature.`,
   checked: (when: string) => `Checked by this node ${when}.`,
   help: 'For a proof that does not rest on this node: palctl audit verify.',
+};
+
+export const detailNames = {
+  time: 'Time', event: 'Event', user: 'Who', addr: 'From', login: 'Login', host: 'Host', target: 'About', message: 'Message', session: 'Session', node: 'Proposed by node',
 };
