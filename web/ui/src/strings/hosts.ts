@@ -4,7 +4,7 @@ export const hosts = {
   search: 'Search by name, address or label',
   expression: 'Expression',
   expressionLabel: 'Expression about the host',
-  expressionHint: 'As in a role: equals(resource.labels["env"], "prod") && hasPrefix(resource.name, "web")',
+  expressionHint: 'As in a role: equals(resource.labels["env"], "prod") && has_prefix(resource.name, "web")',
   useText: 'Search by text',
   useExpression: 'Search by expression',
   run: 'Search',

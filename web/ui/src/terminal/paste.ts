@@ -10,6 +10,6 @@ export function safePaste(text: string): string {
     before = clean;
     clean = clean.replace(/(?:\u001b\[|\u009b)20[01]~/g, '');
   } while (clean !== before);
-  // eslint-disable-next-line no-control-regex -- control bytes are what this is about
+   
   return clean.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '');
 }

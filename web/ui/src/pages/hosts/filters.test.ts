@@ -4,8 +4,8 @@ import { hostQuery, labelsOf, withLabel } from './filters';
 test('a chip means exactly that label', () => {
   expect(hostQuery(' web ', [], '')).toEqual({ search: 'web', query: undefined });
   expect(hostQuery('', ['env=prod'], '')).toEqual({ search: undefined, query: 'equals(resource.labels["env"], "prod")' });
-  expect(hostQuery('', ['a=b=c', 'x=y"\\'], 'hasPrefix(resource.name, "w") || true').query).toBe(
-    'equals(resource.labels["a"], "b=c") && equals(resource.labels["x"], "y\\"\\\\") && (hasPrefix(resource.name, "w") || true)',
+  expect(hostQuery('', ['a=b=c', 'x=y"\\'], 'has_prefix(resource.name, "w") || true').query).toBe(
+    'equals(resource.labels["a"], "b=c") && equals(resource.labels["x"], "y\\"\\\\") && (has_prefix(resource.name, "w") || true)',
   );
 });
 

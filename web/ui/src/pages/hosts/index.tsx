@@ -60,7 +60,7 @@ function Pinned({ names, columns }: { names: string[]; columns: ReturnType<typeo
   const list = useQuery(
     ['pinned', names],
     async (signal) => {
-      const query = names.map((name) => `equals(resource.name, ${JSON.stringify(name)})`).join(' || ');
+      const query = `contains(${JSON.stringify(names)}, resource.name)`;
       const page = await call(api.GET('/v1/hosts', { params: { query: { query } }, signal }));
       return names.flatMap((name) => page.items.filter((host) => host.name === name));
     },
