@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { helpPage, helpPages, resolver, usePart } from './help';
+import { helpPage, helpPages, resolver, partForUse } from './help';
 import { licensed } from './licences';
 import { slug, textOf, toTree } from './markdown';
 
@@ -46,7 +46,7 @@ describe('help', () => {
     }
   });
   it('takes of the README what is for use', () => {
-    expect(usePart('# P\n\nintro\n\n## See it\n\nx\n\n## Use it\n\ny\n\n## Map\n\nz\n')).toBe('# P\n\nintro\n\n## Use it\n\ny\n\n');
+    expect(partForUse('# P\n\nintro\n\n## See it\n\nx\n\n## Use it\n\ny\n\n## Map\n\nz\n')).toBe('# P\n\nintro\n\n## Use it\n\ny\n\n');
     expect(helpPage('x', '# T\n\n## S\n\nwords', []).sections).toEqual([
       { id: 't', title: 'T', level: 1, text: '' },
       { id: 's', title: 'S', level: 2, text: 'words  ' },

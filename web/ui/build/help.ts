@@ -49,7 +49,7 @@ export function helpPage(slug: string, source: string, known: readonly string[])
 }
 
 /** What of the README is for those who use it: what it is, and how it is used. */
-export function usePart(readme: string): string {
+export function partForUse(readme: string): string {
   const parts = readme.split(/^(?=## )/m);
   return parts.filter((part, i) => i === 0 || /^## Use it/.test(part)).join('');
 }
@@ -58,7 +58,7 @@ export function helpPages(root: string): HelpPage[] {
   const docs = join(root, 'docs');
   const names = readdirSync(docs).filter((file) => file.endsWith('.md')).map((file) => file.slice(0, -3));
   const sources: [string, string][] = [
-    ['start', usePart(readFileSync(join(root, 'README.md'), 'utf8'))],
+    ['start', partForUse(readFileSync(join(root, 'README.md'), 'utf8'))],
     ...names.map((name): [string, string] => [name, readFileSync(join(docs, `${name}.md`), 'utf8')]),
   ];
   const place = (slug: string) => (ORDER.indexOf(slug) + ORDER.length + 1) % (ORDER.length + 1);

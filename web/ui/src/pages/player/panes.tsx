@@ -10,7 +10,7 @@ type Texts = Awaited<ReturnType<Playback['engine']['texts']>>;
 
 /** Control characters as pictures: a command's output is text here, and does nothing. */
 export function visible(text: string): string {
-  // eslint-disable-next-line no-control-regex -- they are what is looked for
+   
   return text.replace(/\r\n/g, '\n').replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, (c) => {
     const code = c.charCodeAt(0);
     return code < 0x20 ? String.fromCharCode(0x2400 + code) : code === 0x7f ? '\u2421' : '\ufffd';

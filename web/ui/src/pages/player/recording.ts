@@ -1,6 +1,7 @@
 import { useEffect, useState, useSyncExternalStore } from 'react';
 import { Terminal } from '@xterm/xterm';
-import { ApiError, asApiError, isAbort } from '../../api';
+import type { ApiError} from '../../api';
+import { asApiError, isAbort } from '../../api';
 import { Engine } from '../../player/engine';
 import { isLive, Loader } from '../../player/load';
 import { Playback, type View } from '../../player/playback';
