@@ -40,7 +40,7 @@ const SPECS = {
 } as const;
 
 // What stands in brackets and backquotes for readers of the code is for them alone.
-const clean = (text: string | undefined) => (text ?? '').replace(/\[`?([^\]`]+)`?\]/g, '$1').replace(/\s+/g, ' ').trim();
+const clean = (text: string | undefined) => (text ?? '').replace(/\[`?([^\]`]+)`?\]/g, '$1').replace(/`/g, '').replace(/\s+/g, ' ').trim();
 
 function field(schema: Schema, all: Schemas, required: boolean): FieldSchema {
   const other = schema.oneOf?.find((one) => one.type !== 'null');

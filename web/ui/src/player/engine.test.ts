@@ -169,6 +169,11 @@ describe('search', () => {
     expect(hits.map((hit) => hit.at)).toEqual([0, 9000]);
   });
 
+  it('takes a line that is typed for one hit', async () => {
+    const hits = await search([...'echo hello world'].map((c, i) => out(i * 200, c)).concat(out(3400, '\r\n')), 'hello');
+    expect(hits).toMatchObject([{ at: 9 * 200, text: 'echo hello world' }]);
+  });
+
   it('minds case only where the query does', async () => {
     expect(await search([out(0, 'Error: no\n')], 'error')).toHaveLength(1);
     expect(await search([out(0, 'error: no\n')], 'Error')).toHaveLength(0);

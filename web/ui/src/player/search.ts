@@ -80,6 +80,8 @@ export class PlainText {
 const QUIET_MS = 100;
 const SAMPLE_BYTES = 32 * 1024;
 const LONGEST_LINE = 8192;
+/** A line that was seen longer ago is another one. */
+const GROWING_MS = 3000;
 
 /**
  * Looks for a text in what was written, line by line, and in what stood on the screen, since programs that move the
@@ -93,6 +95,7 @@ export class Search {
   #lineAt = 0;
   #shown = new Set<string>();
   #sinceSample = 0;
+  readonly #recent: { hit: Hit; seen: number }[] = [];
 
   /** @param screen a terminal that nobody sees; without one, only lines are looked at. */
   constructor(query: string, private readonly screen?: Term) {
@@ -154,10 +157,18 @@ export class Search {
     const match = this.#find(text);
     if (match === undefined || this.full) return;
     const shown = around(text, match);
-    // The same line is seen as it is written and again on the screen.
-    const again = this.hits.findLast((hit) => hit.text === shown.text);
-    if (again !== undefined && at - again.at < 1000) return;
-    this.hits.push({ after, at, ...shown });
+    // The same line is seen as it is written and again on the screen, and a line that is typed grows: that is one hit,
+    // of the moment at which the text was there.
+    const again = this.#recent.findLast(({ hit, seen }) => at - seen < GROWING_MS && (shown.text.startsWith(hit.text) || hit.text.startsWith(shown.text)));
+    if (again !== undefined) {
+      if (shown.text.length > again.hit.text.length) again.hit.text = shown.text;
+      again.seen = at;
+      return;
+    }
+    const hit = { after, at, ...shown };
+    this.hits.push(hit);
+    this.#recent.push({ hit, seen: at });
+    if (this.#recent.length > 64) this.#recent.shift();
   }
 
   /** The last line, which nothing ended. */

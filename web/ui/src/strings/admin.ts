@@ -70,7 +70,7 @@ export const admin = {
   editor: {
     new: (one: string) => `New ${one}`, form: 'Form', yaml: 'YAML', view: 'How to edit', save: 'Save', create: 'Create', review: 'Review and save', discard: 'Discard changes', saved: (name: string) => `${name} was saved`, created: (name: string) => `${name} was created`,
     unchanged: 'Nothing was changed.', faulty: 'The text has faults: see below it.', broken: 'The YAML cannot be read. The form is back once it can.', yamlLabel: (name: string) => `YAML of ${name}`,
-    yamlHelp: 'Ctrl Space completes. Escape, then Tab, leaves the text.', noFaults: 'No faults', faults: (n: number) => (n === 1 ? '1 fault' : `${n} faults`), fault: (line: number, column: number) => `Line ${line}, column ${column}`, use: (name: string) => `Use ${name}`, checking: 'Checking',
+    yamlHelp: 'Ctrl Space completes, Ctrl Z undoes', noFaults: 'No faults', faults: (n: number) => (n === 1 ? '1 fault' : `${n} faults`), fault: (line: number, column: number) => `Line ${line}, column ${column}`, use: (name: string) => `Use ${name}`, checking: 'Checking',
     unchecked: 'The text could not be checked.', missing: 'This record does not exist', default: 'There is no such record yet: what you see is the default. Saving makes it.', helpNone: 'Put the cursor on a field to read what it is for.', required: 'required', oneOf: (values: string) => `One of: ${values}`, type: { text: 'text', number: 'number', flag: 'true or false', choice: 'word', list: 'list', map: 'names and values', group: 'group' } as Record<string, string>,
     mayNot: 'You may look, but not change.', agentOwned: 'The agent part is written by the cluster.',
   },

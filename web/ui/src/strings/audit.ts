@@ -54,7 +54,7 @@ export const unknownKind = (name: string) => `An event of the kind ${name}, whic
 
 export const audit = {
   title: 'Audit log',
-  lead: 'Everything that was done, allowed or refused, in the order in which the cluster agreed on it.',
+  lead: 'Everything that was done or refused, in the order the cluster agreed on.',
   range: 'Time',
   ranges: { today: 'Today', '7d': 'Last 7 days', '30d': 'Last 30 days', custom: 'From … to …', all: 'All time' },
   from: 'From',
@@ -84,7 +84,6 @@ export const audit = {
   older: 'Older events',
   time: 'Time',
   what: 'What happened',
-  from_: 'From',
   code: 'Code',
   details: (seq: number) => `Details of event ${seq}`,
   link: 'Copy a link to this event',

@@ -3,7 +3,7 @@
 export const help = {
   title: 'Help',
   about: 'The whole documentation of this version. It is part of the node: nothing is loaded from elsewhere.',
-  search: 'Search the documentation',
+  search: 'Search the help',
   pages: 'Pages',
   onPage: 'On this page',
   results: (n: number) => (n === 0 ? 'Nothing found' : n === 1 ? '1 place' : `${n} places`),

@@ -2,7 +2,7 @@
 
 export const sessions = {
   title: 'Sessions',
-  about: 'What runs now, and what was recorded. A session is played from its first second, also while it still runs.',
+  about: 'What runs now, and what was recorded.',
   live: 'Live now',
   ended: 'Recordings',
   who: 'Session',

@@ -8,6 +8,14 @@ import { TextField } from './Field';
 import { IconClose } from './icons';
 import { Note } from './Note';
 
+/** The keyboard begins at the first thing to fill in, else at the dialog itself: not at the cross, whose tooltip would open. */
+function begin(event: Event): void {
+  const dialog = event.currentTarget as HTMLElement;
+  const first = dialog.querySelector<HTMLElement>('[autofocus], :is(.dialog-body, .drawer-body) :is(input, select, textarea):not([disabled])');
+  event.preventDefault();
+  (first ?? dialog).focus({ preventScroll: true });
+}
+
 type DialogProps = {
   open: boolean;
   onClose: () => void;
@@ -26,7 +34,7 @@ export function Dialog({ open, onClose, title, about, children, foot, wide }: Di
     <Radix.Root open={open} onOpenChange={(next) => !next && onClose()}>
       <Radix.Portal>
         <Radix.Overlay className="scrim" />
-        <Radix.Content className={`dialog${wide ? ' dialog-wide' : ''}`} {...(about ? {} : { 'aria-describedby': undefined })}>
+        <Radix.Content onOpenAutoFocus={begin} className={`dialog${wide ? ' dialog-wide' : ''}`} {...(about ? {} : { 'aria-describedby': undefined })}>
           <div className="dialog-head">
             <Radix.Title className="dialog-title">{title}</Radix.Title>
             <IconButton size="small" icon={<IconClose />} label={ui.close} onClick={onClose} />
@@ -83,7 +91,7 @@ export function Drawer({ open, onClose, title, children, side = 'right' }: { ope
     <Radix.Root open={open} onOpenChange={(next) => !next && onClose()}>
       <Radix.Portal>
         <Radix.Overlay className="scrim" />
-        <Radix.Content className={`drawer drawer-${side}`} aria-describedby={undefined}>
+        <Radix.Content onOpenAutoFocus={begin} className={`drawer drawer-${side}`} aria-describedby={undefined}>
           <div className="dialog-head">
             <Radix.Title className="dialog-title">{title}</Radix.Title>
             <IconButton size="small" icon={<IconClose />} label={ui.close} onClick={onClose} />

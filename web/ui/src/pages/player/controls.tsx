@@ -6,8 +6,11 @@ import { Badge, Button, Checkbox, IconButton, IconHelp, IconPause, IconPlay, Pop
 import { IconAhead, IconBack, IconNextFrame, IconPreviousFrame } from '../../ui/icons-more';
 import { useView } from './recording';
 
+/** So near to the newest, it follows. */
+const FOLLOWING_MS = 10_000;
+
 export function Controls({ playback, live }: { playback: Playback; live: boolean }) {
-  const { playing, speed, skip, waiting } = useView(playback);
+  const { at, playing, speed, skip, waiting } = useView(playback);
   return (
     <div className="player-controls">
       <div className="row">
@@ -17,9 +20,8 @@ export function Controls({ playback, live }: { playback: Playback; live: boolean
         <IconButton icon={<IconPreviousFrame />} label={words.previousFrame} onClick={() => playback.frame(-1)} />
         <IconButton icon={<IconNextFrame />} label={words.nextFrame} onClick={() => playback.frame(1)} />
       </div>
-      <Clock playback={playback} />
       <span className="grow" />
-      {live && (waiting
+      {live && (waiting || (playing && playback.end - at < FOLLOWING_MS)
         ? <Badge tone="info" dot title={words.waiting}>{words.live}</Badge>
         : <Button size="small" onClick={() => playback.follow()}>{words.toLive}</Button>)}
       <Checkbox label={words.skipIdle} checked={skip} onChange={(event) => playback.setSkip(event.target.checked)} />
@@ -35,7 +37,7 @@ export function Controls({ playback, live }: { playback: Playback; live: boolean
 }
 
 /** Where it stands, by both clocks: the session's and the wall's. */
-function Clock({ playback }: { playback: Playback }) {
+export function Clock({ playback }: { playback: Playback }) {
   const { at } = useView(playback);
   const wall = playback.engine.clock.wallAt(at);
   return (

@@ -7,7 +7,7 @@ import { player as words } from '../../strings/player';
 import { Badge, copyText, Failed, IconButton, IconDownload, IconLink, Note, Page, PageHeader, PageSkeleton, Tabs, Tooltip } from '../../ui';
 import { completeness } from '../sessions/data';
 import { About } from './about';
-import { Controls, keyAction } from './controls';
+import { Clock, Controls, keyAction } from './controls';
 import { useMoments } from './moments';
 import { Panes } from './panes';
 import { useRecording, useTicking, useView, type Loaded } from './recording';
@@ -74,6 +74,7 @@ function Player({ id, loaded }: { id: string; loaded: Loaded }) {
         <section className="player-main" aria-label={words.screen}>
           {terminal ? <Screen screen={screen} playback={playback} /> : <Panes playback={playback} version={version} />}
           <div className="player-bar">
+            <Clock playback={playback} />
             <Timeline playback={playback} version={version} moments={momentTimes} hits={hitTimes} />
             <Controls playback={playback} live={live} />
           </div>
