@@ -1,0 +1,40 @@
+import { exact, bytes } from '../../lib/format';
+import { playedLength } from '../../player/idle';
+import type { Engine } from '../../player/engine';
+import { player as words } from '../../strings/player';
+import { sessions } from '../../strings/sessions';
+import { Facts, Note } from '../../ui';
+import { completeness, useNodeNames } from '../sessions/data';
+import { lengthText } from './controls';
+
+export function About({ engine }: { engine: Engine }) {
+  const node = useNodeNames();
+  const row = engine.start;
+  if (row === undefined) return null;
+  const state = completeness(row);
+  const { facts } = words;
+  const items: [string, string | undefined][] = [
+    [facts.user, row.user],
+    [facts.target, `${row.login}@${row.host}`],
+    [facts.kind, sessions.kinds[row.session_kind] ?? row.session_kind],
+    [facts.command, row.command || undefined],
+    [facts.started, exact(new Date(row.started), true)],
+    [facts.ended, row.ended ? exact(new Date(row.ended), true) : words.runs],
+    [facts.length, lengthText(engine.duration)],
+    [facts.played, lengthText(playedLength(engine.duration, engine.idle.spans))],
+    [facts.from, row.client_addr || undefined],
+    [facts.node, node(row.node)],
+    [facts.recorded, row.at_agent ? words.atHost : words.atNode],
+    [facts.mode, words.modes[row.mode] ?? row.mode],
+    [facts.output, row.output_bytes ? bytes(row.output_bytes) : undefined],
+    [facts.state, state.label],
+    [facts.session, row.session],
+    [facts.hash, row.last_chunk || undefined],
+  ];
+  return (
+    <>
+      {state.why && <Note tone="warn" title={state.label}>{state.why}</Note>}
+      <Facts items={items.filter((item): item is [string, string] => item[1] !== undefined)} />
+    </>
+  );
+}

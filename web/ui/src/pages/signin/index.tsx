@@ -1,0 +1,84 @@
+import { useState } from 'react';
+import type { FormEvent } from 'react';
+import { Redirect, useSearch } from 'wouter';
+import { api, call, useQuery } from '../../api';
+import type { PingMore } from '../../api';
+import { AloneCard } from '../../app/alone';
+import { useSessionState } from '../../app/session';
+import { returnPath } from '../../lib/url';
+import { knowsPasskeys } from '../../lib/webauthn';
+import { signin as strings } from '../../strings/signin';
+import { Button, IconToken, Note, PasswordField, Skeleton, TextField } from '../../ui';
+import { usePasskeySignIn, usePasswordSignIn } from './signing';
+
+export default function SignIn() {
+  const { state } = useSessionState();
+  const search = useSearch();
+  const ping = useQuery('ping', (signal) => call(api.GET('/v1/ping', { signal })));
+  if (state.is === 'in') return <Redirect to={returnPath(new URLSearchParams(search).get('to'), location.origin)} replace />;
+
+  const { cluster, version, second_factor: code } = ping.data ?? {};
+  const more = (ping.data ?? {}) as PingMore;
+  const title = cluster ? strings.title(cluster) : strings.plainTitle;
+  return (
+    <AloneCard title={title} foot={version && strings.node(version)}>
+      {ping.data && !cluster && <Note tone="warn">{strings.noCluster}</Note>}
+      {ping.error && <Note tone="bad">{ping.error.message}</Note>}
+      {ping.loading ? <FormSkeleton /> : <Ways passkeys={more.passkeys === true && knowsPasskeys()} providers={more.providers ?? []} code={code ?? true} />}
+    </AloneCard>
+  );
+}
+
+type WaysProps = { passkeys: boolean; providers: NonNullable<PingMore['providers']>; code: boolean };
+
+/** Passkeys first, then the identity providers; with providers the password form is one click away. */
+function Ways({ passkeys, providers, code }: WaysProps) {
+  const [form, setForm] = useState(providers.length === 0);
+  const passkey = usePasskeySignIn();
+  return (
+    <>
+      {passkeys && <Button look="primary" size="large" icon={<IconToken />} busy={passkey.busy} onClick={() => void passkey.run()}>{strings.passkey}</Button>}
+      {passkey.error && <Note tone="bad">{passkey.error.message}</Note>}
+      {providers.map((one) => <a key={one.id} className="btn btn-plain btn-large" href={one.url}>{strings.providers(one.name)}</a>)}
+      {(passkeys || providers.length > 0) && <div className="or">{strings.or}</div>}
+      {form
+        ? <PasswordForm code={code} first={!passkeys && providers.length === 0} />
+        : <Button size="large" onClick={() => setForm(true)}>{strings.withPassword}</Button>}
+    </>
+  );
+}
+
+function PasswordForm({ code: wantsCode, first }: { code: boolean; first: boolean }) {
+  const [user, setUser] = useState(() => new URLSearchParams(location.search).get('user') ?? '');
+  const [password, setPassword] = useState('');
+  const [code, setCode] = useState('');
+  const { run, busy, error } = usePasswordSignIn();
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    // A code is good for once: after a failure the next one is wanted.
+    if (!(await run(user.trim(), password, code))) setCode('');
+  };
+  return (
+    <form className="stack" onSubmit={(event) => void submit(event)}>
+      <TextField label={strings.user} autoComplete="username webauthn" autoCapitalize="none" spellCheck={false} required autoFocus={!user} value={user} onChange={(event) => setUser(event.target.value)} />
+      <PasswordField label={strings.password} autoComplete="current-password" required autoFocus={Boolean(user)} value={password} onChange={(event) => setPassword(event.target.value)} />
+      {wantsCode && (
+        <TextField
+          label={strings.code} hint={strings.codeHint} inputMode="numeric" pattern="[0-9]{6}" autoComplete="one-time-code" maxLength={6} required
+          value={code} onChange={(event) => setCode(event.target.value.replace(/\D/g, ''))}
+        />
+      )}
+      {error && <Note tone="bad">{error.message}</Note>}
+      <Button type="submit" size="large" look={first ? 'primary' : 'plain'} busy={busy}>{strings.go}</Button>
+    </form>
+  );
+}
+
+function FormSkeleton() {
+  return (
+    <div className="stack" aria-hidden="true">
+      {[0, 1, 2].map((n) => <div key={n}><Skeleton width="80px" /><Skeleton height="32px" /></div>)}
+      <Skeleton height="40px" />
+    </div>
+  );
+}

@@ -1,0 +1,80 @@
+// The screen: xterm with what keeps it in its place.
+import { FitAddon } from '@xterm/addon-fit';
+import { SearchAddon } from '@xterm/addon-search';
+import { Terminal } from '@xterm/xterm';
+import type { ITheme } from '@xterm/xterm';
+import { harden, safeLink } from '../../terminal/osc';
+import { safePaste } from '../../terminal/paste';
+
+export type Screen = { term: Terminal; fit: FitAddon; search: SearchAddon; paste: (text: string) => void; dispose: () => void };
+
+export type ScreenOptions = { fontSize: number; theme: ITheme; label: string; readOnly: boolean };
+
+export function makeScreen(box: HTMLElement, { fontSize, theme, label, readOnly }: ScreenOptions): Screen {
+  const term = new Terminal({
+    fontSize,
+    fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono').trim() || 'monospace',
+    theme,
+    scrollback: 10_000,
+    cursorBlink: false,
+    disableStdin: readOnly,
+    // Reads the output out to a screen reader; the DOM renderer alone would not.
+    screenReaderMode: false,
+    macOptionIsMeta: true,
+    rightClickSelectsWord: false,
+    windowOptions: {},
+    linkHandler: {
+      activate: (_event, text) => {
+        const link = safeLink(text);
+        if (link) window.open(link, '_blank', 'noopener,noreferrer');
+      },
+      allowNonHttpProtocols: false,
+    },
+  });
+  harden(term);
+  const fit = new FitAddon();
+  const search = new SearchAddon();
+  term.loadAddon(fit);
+  term.loadAddon(search);
+  term.open(box);
+  term.textarea?.setAttribute('aria-label', label);
+  fit.fit();
+
+  const paste = (text: string) => {
+    if (!readOnly) term.paste(safePaste(text));
+  };
+  // Before xterm's own handler: what is pasted is cleaned first.
+  const onPaste = (event: ClipboardEvent) => {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    paste(event.clipboardData?.getData('text/plain') ?? '');
+  };
+  box.addEventListener('paste', onPaste, true);
+
+  const watch = new ResizeObserver(() => {
+    if (box.clientWidth > 0 && box.clientHeight > 0) fit.fit();
+  });
+  watch.observe(box);
+  void accelerate(term);
+
+  return {
+    term, fit, search, paste,
+    dispose: () => {
+      watch.disconnect();
+      box.removeEventListener('paste', onPaste, true);
+      term.dispose();
+    },
+  };
+}
+
+/** Drawing by the graphics card, where there is one; without it xterm draws by itself, only slower. */
+async function accelerate(term: Terminal): Promise<void> {
+  try {
+    const { WebglAddon } = await import('@xterm/addon-webgl');
+    const addon = new WebglAddon();
+    addon.onContextLoss(() => addon.dispose());
+    term.loadAddon(addon);
+  } catch {
+    // There is none.
+  }
+}

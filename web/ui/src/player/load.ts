@@ -1,0 +1,98 @@
+import { request } from '../api';
+import type { Engine } from './engine';
+import { readLine, type Played } from './events';
+import { Splitter } from './store';
+
+/** After a live recording was read, it is read again for what is new; less often the longer that takes. */
+const AGAIN_MS = 2000;
+const AGAIN_FACTOR = 10;
+
+const pathOf = (id: string) => `/v1/recordings/${encodeURIComponent(id)}/events`;
+
+/** The lines of a stream as they come. */
+async function* lines(response: Response): AsyncGenerator<string[]> {
+  if (response.body === null) return;
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      const found = (rest + value).split('\n');
+      rest = found.pop() ?? '';
+      if (found.length > 0) yield found;
+    }
+    if (rest.trim() !== '') yield [rest];
+  } finally {
+    reader.cancel().catch(() => undefined);
+  }
+}
+
+/** Whether more is to come: the session runs, as far as the node that answered knows. */
+export function isLive(engine: Engine): boolean {
+  return engine.start?.completeness === 'live' && engine.end?.complete !== true;
+}
+
+export class Loader {
+  // One id for all that this page reads: it is one person playing it once, and one event of the audit log.
+  readonly #headers = { 'x-request-id': crypto.randomUUID() };
+
+  constructor(private readonly id: string, private readonly signal: AbortSignal) {}
+
+  /** Reads the recording into the engine, once; what the engine has already is skipped. */
+  async #once(engine: Engine, tell: () => void): Promise<void> {
+    const response = await request('GET', pathOf(this.id), { accept: 'application/x-ndjson', headers: this.#headers, signal: this.signal });
+    let skip = engine.count;
+    for await (const found of lines(response)) {
+      for (const text of found) {
+        if (text === '') continue;
+        const line = readLine(text);
+        if ('start' in line) engine.start = line.start;
+        else if ('end' in line) engine.end = line.end;
+        else if (skip > 0) skip--;
+        else engine.push(line.event);
+      }
+      await engine.index();
+      tell();
+    }
+    tell();
+  }
+
+  /** Reads until the recording is whole, again and again while the session runs. */
+  async run(engine: Engine, tell: () => void): Promise<void> {
+    for (;;) {
+      const began = performance.now();
+      await this.#once(engine, tell);
+      if (!isLive(engine)) return;
+      const pause = Math.max(AGAIN_MS, (performance.now() - began) * AGAIN_FACTOR);
+      await new Promise((done) => setTimeout(done, pause));
+      if (this.signal.aborted) return;
+    }
+  }
+
+  /** Reads one part once more, of a recording that is larger than what is kept of it. */
+  reread = async (part: number): Promise<Played[]> => {
+    const stop = new AbortController();
+    const signal = AbortSignal.any([stop.signal, this.signal]);
+    const response = await request('GET', pathOf(this.id), { accept: 'application/x-ndjson', headers: this.#headers, signal });
+    const splitter = new Splitter();
+    let index = 0;
+    let last = 0;
+    try {
+      for await (const found of lines(response)) {
+        for (const text of found) {
+          if (text === '') continue;
+          const line = readLine(text);
+          if (!('event' in line)) continue;
+          // As the engine does: time never runs backwards.
+          last = Math.max(last, line.event.at);
+          const done = splitter.push({ ...line.event, at: last });
+          if (done && index++ === part) return done;
+        }
+      }
+    } finally {
+      stop.abort();
+    }
+    return [...splitter.open];
+  };
+}

@@ -1,0 +1,17 @@
+export { Button, IconButton } from './Button';
+export type { ButtonProps } from './Button';
+export { ConfirmDialog, Dialog, Drawer } from './Dialog';
+export { Checkbox, Field, PasswordField, SearchField, SelectField, TextArea, TextField } from './Field';
+export type { Choice } from './Field';
+export * from './icons';
+export { Menu, Popover } from './Menu';
+export type { MenuItem } from './Menu';
+export { Empty, Failed, Note } from './Note';
+export type { Tone } from './Note';
+export { Code, Facts, Page, PageHeader, Panel, useTitle } from './Page';
+export { Badge, Chip, copyText, CopyButton, PageSkeleton, Presence, Skeleton, Time, useNow } from './Small';
+export { Table } from './Table';
+export type { Column, TableProps } from './Table';
+export { Segments, Tabs } from './Tabs';
+export type { Tab } from './Tabs';
+export { Tooltip, Tooltips } from './Tooltip';
