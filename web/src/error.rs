@@ -120,18 +120,17 @@ impl Failure {
         )
     }
 
-<<<<<<< HEAD
     /// What failed, for people.
     pub(crate) fn message(&self) -> &str {
         &self.message
-=======
+    }
+
     /// What is said of it.
     pub(crate) fn into_error(self) -> ApiError {
         ApiError {
             code: self.code.to_owned(),
             message: self.message,
         }
->>>>>>> term
     }
 
     /// The status.

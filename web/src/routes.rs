@@ -6,8 +6,8 @@ use crate::ask::{Ask, Fresh};
 use crate::caller::Caller;
 use crate::error::Failure;
 use crate::{
-    agents, audit, audit_state, browser, bundle, certs, cluster, explain, guard, health, hosts, invites, lint,
-    login, passkeys, records, sessions, terminal, ui,
+    agents, audit, audit_state, browser, bundle, certs, cluster, explain, guard, health, hosts, invites,
+    lint, login, passkeys, records, sessions, terminal, ui,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, RawQuery};
@@ -291,14 +291,9 @@ fn table() -> Table {
     )
     .open()
     .socket::<frames::Asks, frames::Says>();
-    t.get(
-        path::FILE,
-        "read_file",
-        "A file of a host",
-        terminal::get_file,
-    )
-    .query(&["login", "path"])
-    .text("application/octet-stream");
+    t.get(path::FILE, "read_file", "A file of a host", terminal::get_file)
+        .query(&["login", "path"])
+        .text("application/octet-stream");
     t.put(
         path::FILE,
         "write_file",

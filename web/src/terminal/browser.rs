@@ -23,7 +23,8 @@ pub(super) async fn who_opens(ask: &Ask, open: &Open) -> Result<(Who, Option<Str
         (Some(cookie), true) => Some(cookie.clone().and_page(&open.csrf)),
         (None, true) => None,
     };
-    let shown = shown.ok_or_else(|| Failure::unauthenticated("log in first: this browser has no session here"))?;
+    let shown =
+        shown.ok_or_else(|| Failure::unauthenticated("log in first: this browser has no session here"))?;
     let id = shown.id().to_owned();
     Ok((ask.showing(shown).who(Fresh::Linear).await?, Some(id)))
 }

@@ -90,7 +90,9 @@ pub(crate) async fn put(
     let mut writing = key.write(user, wanted).await?;
     let mut body = body.into_data_stream();
     while let Some(piece) = body.next().await {
-        let piece = piece.map_err(|_| Failure::invalid("the body did not arrive whole: the file on the host is cut short"))?;
+        let piece = piece.map_err(|_| {
+            Failure::invalid("the body did not arrive whole: the file on the host is cut short")
+        })?;
         writing.write(piece.into()).await?;
     }
     writing.finish().await?;

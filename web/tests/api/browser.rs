@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// A browser that logged in.
-struct Browser {
-    cookie: String,
-    page: BrowserSession,
+pub(crate) struct Browser {
+    pub(crate) cookie: String,
+    pub(crate) page: BrowserSession,
 }
 
 impl World {
@@ -39,7 +39,13 @@ impl World {
         self.send(&nobody(), request.body(body).expect("a request")).await
     }
 
-    async fn by(&self, browser: &Browser, method: &str, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn by(
+        &self,
+        browser: &Browser,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
         let headers = [
             ("cookie", browser.cookie.as_str()),
             ("x-palisade-csrf", browser.page.csrf.as_str()),
@@ -56,7 +62,7 @@ impl World {
         self.browse("POST", "/v1/web/login", &agent, Some(body)).await
     }
 
-    async fn browser(&self, user: &str, secret: &str) -> Browser {
+    pub(crate) async fn browser(&self, user: &str, secret: &str) -> Browser {
         let answer = self.try_web(user, PASSWORD, &self.code(secret)).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         // The next login needs another code.
@@ -533,4 +539,95 @@ async fn the_audit_log_says_whether_it_is_whole_and_is_given_out_as_asked() {
         .by(&browser, "GET", "/v1/audit/download?format=pdf", None)
         .await
         .refused(400, "invalid");
+}
+
+#[tokio::test]
+async fn a_passkey_needs_a_confirmation_a_name_and_a_challenge_of_ours() {
+    let (world, secret) = alice().await;
+    let browser = world.browser("alice", &secret).await;
+    let headers = |host: &'static str| {
+        [
+            ("cookie", browser.cookie.clone()),
+            ("x-palisade-csrf", browser.page.csrf.clone()),
+            ("host", host.to_owned()),
+        ]
+    };
+    let begin = async |host: &'static str| {
+        let headers = headers(host);
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        world
+            .browse("POST", "/v1/web/passkeys/begin", &headers, None)
+            .await
+    };
+    // A login is a confirmation, for its first minutes.
+    let begun = begin("n1.example:3080").await;
+    assert_eq!(begun.status, 200, "{}", begun.text());
+    let challenge = begun.json();
+    assert_eq!(challenge["options"]["rp"]["id"], "n1.example");
+    assert_eq!(
+        challenge["options"]["authenticatorSelection"]["userVerification"],
+        "required"
+    );
+    assert_eq!(
+        challenge["options"]["authenticatorSelection"]["residentKey"],
+        "required"
+    );
+    for host in ["192.0.2.1:3080", "", "[::1]:3080"] {
+        begin(host).await.refused(400, "invalid");
+    }
+    world.cluster.node.pass(Duration::from_secs(301));
+    begin("n1.example:3080").await.refused(403, "confirm");
+    // Neither what is no challenge, nor one of a login, nor one that is too old is taken.
+    let login = world
+        .browse(
+            "POST",
+            "/v1/web/passkeys/login/begin",
+            &[("host", "n1.example")],
+            None,
+        )
+        .await
+        .json();
+    assert!(
+        login["options"]["allowCredentials"]
+            .as_array()
+            .is_none_or(Vec::is_empty)
+    );
+    for id in [
+        json!("x"),
+        json!(""),
+        login["id"].clone(),
+        challenge["id"].clone(),
+    ] {
+        let body = json!({"id": id, "name": "key", "credential": {}});
+        world
+            .by(&browser, "POST", "/v1/web/passkeys/finish", Some(body))
+            .await
+            .refused(400, "invalid");
+    }
+    let body = json!({"id": challenge["id"], "credential": {}});
+    world
+        .browse("POST", "/v1/web/passkeys/login/finish", &[], Some(body))
+        .await
+        .refused(400, "invalid");
+    // Where the cluster takes none, there are none.
+    world.cluster.node.write(
+        "kind: cluster_auth_preference\nmetadata: {name: cluster-auth-preference}\nspec: {passkeys: false}\n",
+    );
+    world
+        .browse(
+            "POST",
+            "/v1/web/passkeys/login/begin",
+            &[("host", "n1.example")],
+            None,
+        )
+        .await
+        .refused(403, "refused");
+    let other = json!({"items": []});
+    assert_eq!(
+        world.by(&browser, "GET", "/v1/web/passkeys", None).await.json(),
+        other
+    );
 }

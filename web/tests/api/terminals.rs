@@ -27,6 +27,15 @@ struct Page(WebSocketStream<TlsStream<TcpStream>>);
 
 /// A page's socket; or the status that was answered instead.
 async fn socket(served: &Served, user: Option<&str>, origin: Option<&str>) -> Result<Page, u16> {
+    socket_with(served, user, origin, None).await
+}
+
+async fn socket_with(
+    served: &Served,
+    user: Option<&str>,
+    origin: Option<&str>,
+    cookie: Option<&str>,
+) -> Result<Page, u16> {
     let identity = user.map(|user| client_identity(&served.world.cluster, user));
     let stream = served.tls(identity, &[b"http/1.1"]).await.expect("TLS");
     let url = format!("wss://localhost:{}/v1/terminal", served.addr.port());
@@ -35,6 +44,11 @@ async fn socket(served: &Served, user: Option<&str>, origin: Option<&str>) -> Re
         request
             .headers_mut()
             .insert("origin", origin.parse().expect("a header"));
+    }
+    if let Some(cookie) = cookie {
+        request
+            .headers_mut()
+            .insert("cookie", cookie.parse().expect("a header"));
     }
     match client_async(request, stream).await {
         Ok((socket, _)) => Ok(Page(socket)),
@@ -117,7 +131,13 @@ fn open() -> Value {
 
 async fn with_hosts() -> Served {
     let served = served(true).await;
-    served.world.cluster.ports.hosts.open.store(true, Ordering::SeqCst);
+    served
+        .world
+        .cluster
+        .ports
+        .hosts
+        .open
+        .store(true, Ordering::SeqCst);
     served
 }
 
@@ -125,7 +145,10 @@ async fn with_hosts() -> Served {
 async fn only_pages_of_the_nodes_open_a_socket() {
     let served = with_hosts().await;
     let port = served.addr.port();
-    for origin in [format!("https://localhost:{port}"), "https://127.0.0.1:3080".into()] {
+    for origin in [
+        format!("https://localhost:{port}"),
+        "https://127.0.0.1:3080".into(),
+    ] {
         let opened = socket(&served, Some("alice"), Some(&origin)).await;
         assert!(opened.is_ok(), "{origin}");
     }
@@ -157,7 +180,10 @@ async fn a_terminal_is_what_its_frames_say() {
         let opened = hosts.opened.lock();
         let (user, wanted) = &opened[0];
         assert_eq!(user.user.as_str(), "alice");
-        assert_eq!((user.addr.ip().to_string().as_str(), wanted.columns), ("127.0.0.1", 80));
+        assert_eq!(
+            (user.addr.ip().to_string().as_str(), wanted.columns),
+            ("127.0.0.1", 80)
+        );
         assert_ne!(user.addr.port(), 0, "where they are is told whole");
         let certificate = palisade_ca::ssh_key::Certificate::from_openssh(&user.certificate).expect("a line");
         assert_eq!(certificate.valid_principals(), ["root"]);
@@ -165,7 +191,11 @@ async fn a_terminal_is_what_its_frames_say() {
         assert_eq!(certificate.extensions().len(), 1, "nothing but a terminal");
         let issued = served.world.events("cert.issue");
         let serial = certificate.serial().to_string();
-        assert!(issued.iter().any(|event| event.data.get("serial") == Some(&serial)));
+        assert!(
+            issued
+                .iter()
+                .any(|event| event.data.get("serial") == Some(&serial))
+        );
     }
     page.types(b"hello").await;
     assert_eq!(page.got().await, Got::Bytes(b"hello".to_vec()));
@@ -203,7 +233,10 @@ async fn whoever_is_not_let_in_is_told_why() {
     let mut page = page(&served, Some("alice")).await;
     page.say(open()).await;
     let (code, message) = page.failed().await;
-    assert_eq!((code.as_str(), message.as_str()), ("refused", "you have no access to that host"));
+    assert_eq!(
+        (code.as_str(), message.as_str()),
+        ("refused", "you have no access to that host")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -238,7 +271,10 @@ async fn a_first_frame_that_is_none_opens_nothing() {
     let began = Instant::now();
     let mut silent = page(&served, Some("alice")).await;
     let (code, message) = silent.failed().await;
-    assert!(code == "unauthenticated" && message.contains("10 s"), "{code}: {message}");
+    assert!(
+        code == "unauthenticated" && message.contains("10 s"),
+        "{code}: {message}"
+    );
     assert!(began.elapsed() >= Duration::from_secs(9), "{:?}", began.elapsed());
 }
 
@@ -285,7 +321,10 @@ async fn closing_closes_and_going_away_does_not() {
     let mut page = page(&served, Some("alice")).await;
     page.opened().await;
     page.say(json!({"close": {}})).await;
-    assert_eq!(page.says().await, json!({"closed": {"status": null, "reason": ""}}));
+    assert_eq!(
+        page.says().await,
+        json!({"closed": {"status": null, "reason": ""}})
+    );
     assert_eq!(page.got().await, Got::Closed(Some(1000)));
     assert_eq!(closed(), 1);
 }
@@ -336,7 +375,12 @@ async fn what_a_program_does_not_read_is_bounded_and_holds_nothing_up() {
         page.types(&vec![b'y'; FRAME_MAX]).await;
     }
     let notice = page.says().await;
-    assert!(notice["notice"].as_str().is_some_and(|text| text.contains("left out")), "{notice}");
+    assert!(
+        notice["notice"]
+            .as_str()
+            .is_some_and(|text| text.contains("left out")),
+        "{notice}"
+    );
     page.say(json!({"resize": {"cols": 100, "rows": 30}})).await;
     assert_eq!(page.says().await, json!({"notice": "100x30"}));
     page.say(json!({"ping": 1})).await;
@@ -349,11 +393,16 @@ async fn sessions_are_taken_up_again_by_their_owner_and_joined_by_others() {
     let hosts = &served.world.cluster.ports.hosts;
     let asks = |more: Value| {
         let mut open = json!({"cols": 80, "rows": 24, "session": SESSION});
-        open.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        open.as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         json!({ "open": open })
     };
     // Nobody's: as good as somebody else's, so that nothing is learned of it here.
-    for (more, mode) in [(json!({}), JoinMode::Observer), (json!({"mode": "peer"}), JoinMode::Peer)] {
+    for (more, mode) in [
+        (json!({}), JoinMode::Observer),
+        (json!({"mode": "peer"}), JoinMode::Peer),
+    ] {
         let mut page = page(&served, Some("alice")).await;
         page.say(asks(more)).await;
         let opened = page.says().await;
@@ -361,7 +410,9 @@ async fn sessions_are_taken_up_again_by_their_owner_and_joined_by_others() {
         let opened = hosts.opened.lock();
         let (_, wanted) = opened.last().expect("one");
         match &wanted.target {
-            TerminalTarget::Join(joining) => assert_eq!((joining.session.as_str(), joining.mode), (SESSION, mode)),
+            TerminalTarget::Join(joining) => {
+                assert_eq!((joining.session.as_str(), joining.mode), (SESSION, mode))
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -369,14 +420,22 @@ async fn sessions_are_taken_up_again_by_their_owner_and_joined_by_others() {
     let node = &served.world.cluster.node;
     node.apply("alice", started(true)).done().expect("a row");
     let mut page = page(&served, Some("alice")).await;
-    page.say(asks(json!({"host": "elsewhere", "login": "root"}))).await;
+    page.say(asks(json!({"host": "elsewhere", "login": "root"})))
+        .await;
     let opened = page.says().await["opened"].clone();
-    assert_eq!((&opened["again"], &opened["login"]), (&json!(true), &json!("root")), "{opened}");
+    assert_eq!(
+        (&opened["again"], &opened["login"]),
+        (&json!(true), &json!("root")),
+        "{opened}"
+    );
     {
         let opened = hosts.opened.lock();
         match &opened.last().expect("one").1.target {
             TerminalTarget::Again { session, host, login } => {
-                assert_eq!((session.as_str(), host.as_str(), login.as_str()), (SESSION, "web7", "root"));
+                assert_eq!(
+                    (session.as_str(), host.as_str(), login.as_str()),
+                    (SESSION, "web7", "root")
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -394,7 +453,10 @@ async fn sessions_are_taken_up_again_by_their_owner_and_joined_by_others() {
     let mut page = self::page(&served, Some("alice")).await;
     page.say(asks(json!({}))).await;
     let (code, message) = page.failed().await;
-    assert!(code == "not_found" && message.contains("over"), "{code}: {message}");
+    assert!(
+        code == "not_found" && message.contains("over"),
+        "{code}: {message}"
+    );
 }
 
 fn started(at_agent: bool) -> Command {
@@ -431,9 +493,13 @@ async fn a_session_that_ran_through_a_node_is_over_with_its_socket() {
     let node = &served.world.cluster.node;
     node.apply("alice", started(false)).done().expect("a row");
     let mut page = page(&served, Some("alice")).await;
-    page.say(json!({"open": {"cols": 80, "rows": 24, "session": SESSION}})).await;
+    page.say(json!({"open": {"cols": 80, "rows": 24, "session": SESSION}}))
+        .await;
     let (code, message) = page.failed().await;
-    assert!(code == "not_found" && message.contains("agent"), "{code}: {message}");
+    assert!(
+        code == "not_found" && message.contains("agent"),
+        "{code}: {message}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -458,7 +524,10 @@ async fn files_go_both_ways_and_say_what_is_wrong() {
     let answer = call("GET", "login=root&path=a%20b", b"").await;
     assert_eq!(answer.bytes, content);
     assert_eq!(answer.headers["content-length"], "100000");
-    assert_eq!(answer.headers["content-disposition"], "attachment; filename*=UTF-8''a%20b");
+    assert_eq!(
+        answer.headers["content-disposition"],
+        "attachment; filename*=UTF-8''a%20b"
+    );
     assert_eq!(answer.headers["content-type"], "application/octet-stream");
     for (method, query, status, code) in [
         ("GET", "login=root&path=none", 404, "not_found"),
@@ -493,4 +562,71 @@ async fn a_void_login_ends_its_terminals() {
     let reason = closed["closed"]["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("does not exist"), "{closed}");
     assert_eq!(page.got().await, Got::Closed(Some(1008)));
+}
+
+/// Goal: the cookie alone opens nothing, nor does what another session's page knows; at another node, without the cookie, what
+/// the page knows is enough; and logging out ends what was opened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browsers_session_opens_terminals_only_with_what_its_page_knows() {
+    let served = with_hosts().await;
+    served.world.add_user("carol", "admin", "root");
+    let secret = served.world.enrol("carol").await;
+    let browser = served.world.browser("carol", &secret).await;
+    let other = served.world.browser("carol", &secret).await;
+    let origin = format!("https://localhost:{}", served.addr.port());
+    let cookie = Some(browser.cookie.as_str());
+    let ask = |credential: Value| {
+        let mut frame = open();
+        for (name, value) in credential.as_object().expect("an object") {
+            frame["open"][name] = value.clone();
+        }
+        frame
+    };
+    let (csrf, resume) = (&browser.page.csrf, &browser.page.resume);
+    for (cookie, credential, code) in [
+        (cookie, json!({}), "refused"),
+        (cookie, json!({"csrf": other.page.csrf}), "refused"),
+        (None, json!({"csrf": csrf}), "unauthenticated"),
+        (None, json!({"resume": csrf}), "unauthenticated"),
+        (
+            None,
+            json!({"resume": format!("{}.{csrf}", other.page.id)}),
+            "unauthenticated",
+        ),
+        (
+            None,
+            json!({"resume": browser.cookie.split_once('=').expect("a pair").1}),
+            "unauthenticated",
+        ),
+    ] {
+        let mut page = socket_with(&served, None, Some(&origin), cookie)
+            .await
+            .expect("a socket");
+        page.say(ask(credential.clone())).await;
+        assert_eq!(page.failed().await.0, code, "{credential}");
+    }
+    let mut open = Vec::new();
+    for (cookie, credential) in [(cookie, json!({"csrf": csrf})), (None, json!({"resume": resume}))] {
+        let mut page = socket_with(&served, None, Some(&origin), cookie)
+            .await
+            .expect("a socket");
+        page.say(ask(credential)).await;
+        let frame = page.says().await;
+        assert!(frame["opened"].is_object(), "{frame}");
+        open.push(page);
+    }
+    let out = served.world.by(&browser, "POST", "/v1/web/logout", None).await;
+    assert_eq!(out.status, 204);
+    for page in &mut open {
+        loop {
+            match page.got().await {
+                Got::Says(frame) if frame["closed"].is_object() => {
+                    assert_eq!(frame["closed"]["reason"], "you logged out", "{frame}");
+                    break;
+                }
+                Got::Says(_) | Got::Bytes(_) => {}
+                Got::Closed(code) => panic!("closed with {code:?} and without a word"),
+            }
+        }
+    }
 }
