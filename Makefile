@@ -8,16 +8,24 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/palisade/targe
 CARGO ?= cargo
 export CARGO
 
-.PHONY: help build demo test check fix bench soak packages bundle acceptance clean
+.PHONY: help build ui ui-dev demo test check fix bench soak packages bundle acceptance clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 	@echo "build output: $(CARGO_TARGET_DIR)"
 
 build: ## the programs: palisade, pal, palctl
 	@scripts/setup.sh build
 	$(CARGO) build --locked --workspace --bins
 	@echo "built: $(CARGO_TARGET_DIR)/debug/{palisade,pal,palctl}"
+
+ui: ## the web pages, built into web/ui/dist, from where the next build embeds them
+	@scripts/setup.sh build
+	@scripts/ui.sh
+
+ui-dev: ## the web pages with hot reload in front of a running node; NODE=https://localhost:3080
+	@scripts/setup.sh build
+	@NODE=$(NODE) scripts/ui.sh dev
 
 demo: ## the main job on three nodes and a stock sshd; ONCE=1 ends by itself, non-zero if a step failed
 	@ONCE=$(ONCE) scripts/demo.sh

@@ -15,10 +15,10 @@ deny_version=0.20.2
 sbom_version=0.10.0
 
 # package: a program that it brings, or a file if the word begins with a slash
-build=(build-essential:cc clang:clang mold:mold cmake:cmake pkg-config:pkg-config protobuf-compiler:protoc git:git python3:python3)
+build=(build-essential:cc clang:clang mold:mold cmake:cmake pkg-config:pkg-config protobuf-compiler:protoc git:git python3:python3 nodejs:node npm:npm)
 check=("${build[@]}" shellcheck:shellcheck)
 demo=("${build[@]}" openssh-server:/usr/sbin/sshd openssh-client:ssh oathtool:oathtool jq:jq)
-test=("${check[@]}" "${demo[@]}" rsync:rsync xauth:xauth expect:expect tmux:tmux curl:curl openssl:openssl faketime:faketime fiu-utils:fiu-run iproute2:ip iputils-ping:ping valgrind:valgrind prometheus:promtool python3-venv:/usr/share/doc/python3-venv)
+test=("${check[@]}" "${demo[@]}" rsync:rsync xauth:xauth expect:expect tmux:tmux curl:curl openssl:openssl faketime:faketime fiu-utils:fiu-run iproute2:ip iputils-ping:ping valgrind:valgrind prometheus:promtool python3-venv:/usr/share/doc/python3-venv chromium:chromium)
 bench=("${demo[@]}" etcd-server:etcd)
 # Packages, and the machines on which they are tried.
 packages=("${build[@]}" binutils:strip dpkg-dev:dpkg-architecture rpm:rpmbuild lintian:lintian rpmlint:rpmlint openssh-client:ssh-keygen debootstrap:debootstrap debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg systemd-container:systemd-nspawn iproute2:ip nftables:nft jq:jq)

@@ -39,9 +39,9 @@ export async function call<T>(answer: Promise<Answer<T>>): Promise<T> {
   return data as T;
 }
 
-function fail(status: number, body: unknown): ApiError {
+function fail(status: number, body: unknown, proves = false): ApiError {
   const error = errorOf(status, body, status >= 500 ? errors.server(status) : errors.status(status));
-  if (error.signedOut) onSignedOut();
+  if (error.signedOut && !proves) onSignedOut();
   return error;
 }
 
@@ -55,6 +55,8 @@ export type Options = {
   accept?: string;
   headers?: Record<string, string>;
   signal?: AbortSignal;
+  /** What is asked are credentials: being refused says nothing about the session. */
+  proves?: boolean;
 };
 
 export function urlOf(path: string, query: Query = {}): string {
@@ -76,7 +78,7 @@ export async function request(method: string, path: string, options: Options = {
   }
   const url = new URL(urlOf(path, options.query), location.origin);
   const response = await send(new Request(url, { method, headers, body, signal: options.signal ?? null }));
-  if (!response.ok) throw fail(response.status, await response.json().catch(() => undefined));
+  if (!response.ok) throw fail(response.status, await response.json().catch(() => undefined), options.proves);
   return response;
 }
 

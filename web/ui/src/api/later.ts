@@ -15,7 +15,8 @@ export type WebSession = {
   created: string;
   expires: string;
   second_factor: boolean;
-  passkeys: boolean;
+  /** Absent where the cluster does not offer them. */
+  passkeys?: boolean;
   web_addrs: string[];
   may: May;
 };

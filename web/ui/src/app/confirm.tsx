@@ -56,7 +56,7 @@ function ConfirmIdentity({ onDone, onClose }: { onDone: () => void; onClose: () 
   const [password, setPassword] = useState('');
   const [code, setCode] = useState('');
   const wantsCode = state.is === 'in' && state.session.second_factor;
-  const { run, busy, error } = useAction(() => json('POST', '/v1/web/confirm', { body: { password, code } }));
+  const { run, busy, error } = useAction(() => json('POST', '/v1/web/confirm', { body: { password, code }, proves: true }));
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     if (await run()) onDone();

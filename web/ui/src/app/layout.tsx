@@ -37,7 +37,7 @@ export function Layout({ children }: { children: ReactNode }) {
         <span className="grow" />
         <IconButton icon={<IconSearch size={20} />} label={palette.open} onClick={openPalette} />
       </header>
-      <aside className="sidebar"><Sidebar onPalette={openPalette} /></aside>
+      <aside className="sidebar" aria-label={app.menu}><Sidebar onPalette={openPalette} /></aside>
       <Drawer side="left" open={menu} onClose={() => setMenu(false)} title={app.menu}><Places /><Account /></Drawer>
       <main id="main" ref={main} tabIndex={-1} className="main">{children}</main>
     </div>
@@ -56,7 +56,7 @@ function Brand() {
 
 function Sidebar({ onPalette }: { onPalette: () => void }) {
   return (
-    <>
+    <div className="sidebar-in">
       <Brand />
       <button type="button" className="goto" onClick={onPalette}>
         <IconSearch />
@@ -65,7 +65,7 @@ function Sidebar({ onPalette }: { onPalette: () => void }) {
       </button>
       <Places />
       <Account />
-    </>
+    </div>
   );
 }
 

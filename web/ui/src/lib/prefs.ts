@@ -6,9 +6,10 @@ type Prefs = {
   fontSize: number;
   terminalTheme: 'page' | 'dark' | 'light' | 'contrast';
   pinned: string[];
+  screenReader: boolean;
 };
 
-const defaults: Prefs = { theme: 'system', fontSize: 14, terminalTheme: 'dark', pinned: [] };
+const defaults: Prefs = { theme: 'system', fontSize: 14, terminalTheme: 'dark', pinned: [], screenReader: false };
 const listeners = new Set<() => void>();
 const cache = new Map<string, unknown>();
 

@@ -174,6 +174,11 @@ describe('search', () => {
     expect(hits).toMatchObject([{ at: 9 * 200, text: 'echo hello world' }]);
   });
 
+  it('takes what a line is overwritten with for a line', async () => {
+    const hits = await search([out(0, '10% done\r'), out(5000, '20% done\r'), out(10_000, '30% done\r\n')], 'done');
+    expect(hits.map((hit) => hit.text)).toEqual(['10% done', '20% done', '30% done']);
+  });
+
   it('minds case only where the query does', async () => {
     expect(await search([out(0, 'Error: no\n')], 'error')).toHaveLength(1);
     expect(await search([out(0, 'error: no\n')], 'Error')).toHaveLength(0);

@@ -2,7 +2,7 @@ import { weight, type Played, type RecordingSpec } from './events';
 import { WallClock } from './clock';
 import { GrowingList } from './grow';
 import { IdleFinder } from './idle';
-import { freeze, settled, thaw, type Frozen, type Term } from './screen';
+import { freeze, settled, thaw, writeNow, type Frozen, type Term } from './screen';
 import { Search, type Hit } from './search';
 import { Store } from './store';
 
@@ -18,20 +18,26 @@ interface Keyframe {
   screen: Frozen;
 }
 
-const written = (term: Term, bytes: Uint8Array): Promise<void> => new Promise((done) => term.write(bytes, done));
+/** So long the page may stand still at a time. */
+const SLICE_MS = 20;
 
-/** Events as a terminal shows them. */
+const pause = (): Promise<void> => new Promise((done) => setTimeout(done));
+
+/** One event as a terminal shows it. */
+export function applyOne(term: Term, { what }: Played): void {
+  if (what.kind === 'output') writeNow(term, what.bytes);
+  else if (what.kind === 'resize') term.resize(Math.max(2, Math.min(what.cols, 1000)), Math.max(1, Math.min(what.rows, 500)));
+}
+
+/** Events as a terminal shows them; long runs let the page breathe. */
 export async function apply(term: Term, events: readonly Played[]): Promise<void> {
-  let last: Promise<void> | undefined;
-  for (const { what } of events) {
-    if (what.kind === 'output') {
-      last = written(term, what.bytes);
-    } else if (what.kind === 'resize') {
-      await last;
-      term.resize(Math.max(2, Math.min(what.cols, 1000)), Math.max(1, Math.min(what.rows, 500)));
-    }
+  let since = performance.now();
+  for (const event of events) {
+    applyOne(term, event);
+    if (performance.now() - since < SLICE_MS) continue;
+    await pause();
+    since = performance.now();
   }
-  await last;
 }
 
 /**
@@ -206,24 +212,28 @@ export class Engine {
 
   /** Looks for a text in all that has come; reports as it goes, until it is told to stop. */
   async search(query: string, report: (hits: readonly Hit[], done: boolean) => void, stop: AbortSignal): Promise<void> {
-    const search = new Search(query, this.make());
+    const search = new Search(query, this.duration, this.make());
     const to = this.count;
     let index = 0;
     let before: Played | undefined;
     let told = 0;
+    let since = performance.now();
     for await (const run of this.#store.range(0, to)) {
       for (const event of run) {
-        if (before !== undefined) await search.push(before, index++, event);
+        if (before !== undefined) search.push(before, index++, event);
         before = event;
-        if (stop.aborted || search.full) break;
+        if (search.full) break;
+        if (performance.now() - since < SLICE_MS) continue;
+        await pause();
+        if (stop.aborted) return;
+        since = performance.now();
       }
-      if (stop.aborted) return;
       if (search.hits.length > told) report([...search.hits], false);
       told = search.hits.length;
       if (search.full) break;
     }
-    if (before !== undefined && !search.full) await search.push(before, index++, undefined);
-    search.finish(index, this.momentOf(index));
+    if (before !== undefined && !search.full) search.push(before, index++, undefined);
+    search.finish();
     if (!stop.aborted) report([...search.hits], true);
   }
 }

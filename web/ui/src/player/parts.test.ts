@@ -126,7 +126,7 @@ describe('links and words', () => {
   it('change the speed by steps', () => expect([otherSpeed(1, 1), otherSpeed(16, 1), otherSpeed(0.5, -1), otherSpeed(3, 1)]).toEqual([2, 16, 0.5, 2]));
   it('take escapes out of text', () => {
     const plain = new PlainText();
-    expect(['a\x1b[3', '1mb\x1b]0;tit', 'le\x07c\x1b(0d\x1bP1$r\x1b\\e\r\n', '\x1b]8;;u\x1b\\f'].map((t) => plain.push(bytes(t))).join('')).toBe('abcde\nf');
+    expect(['a\x1b[3', '1mb\x1b]0;tit', 'le\x07c\x1b(0d\x1bP1$r\x1b\\e\r\n', '\x1b]8;;u\x1b\\f'].map((t) => plain.push(bytes(t))).join('')).toBe('abcde\r\nf');
   });
   it('show the part of a long line that matters', () => {
     const line = `${'x'.repeat(500)}needle${'y'.repeat(500)}`;

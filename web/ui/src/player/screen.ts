@@ -10,7 +10,6 @@ export interface Term {
   readonly cols: number;
   readonly rows: number;
   readonly options: { convertEol?: boolean | undefined };
-  write(data: string | Uint8Array, done?: () => void): void;
   resize(cols: number, rows: number): void;
   readonly parser: {
     registerOscHandler(id: number, handler: (data: string) => boolean): unknown;
@@ -47,6 +46,7 @@ interface Buffer {
   tabs: Record<number, boolean | undefined>;
 }
 interface Core {
+  writeSync(data: Uint8Array): void;
   _bufferService: { buffers: { normal: Buffer; alt: Buffer; active: Buffer; activateNormalBuffer(): void; activateAltBuffer(): void } };
   _charsetService: { glevel: number; charset: unknown; _charsets: unknown[] };
   _inputHandler: {
@@ -57,6 +57,12 @@ interface Core {
   };
   coreService: { isCursorInitialized: boolean; isCursorHidden: boolean; modes: object; decPrivateModes: object };
 }
+
+/**
+ * Writes at once. The terminal's own `write` waits for a timer between any two pieces, which for a recording of some
+ * hundred thousand pieces comes to minutes; its warning is about handlers that wait, of which there are none here.
+ */
+export const writeNow = (term: Term, data: Uint8Array): void => coreOf(term).writeSync(data);
 
 const coreOf = (term: Term): Core => (term as unknown as { _core: Core })._core;
 

@@ -1,5 +1,5 @@
 import type { Played } from './events';
-import { rowsOf, type Term } from './screen';
+import { rowsOf, writeNow, type Term } from './screen';
 
 export interface Hit {
   /** The number of events after which it is on the screen. */
@@ -33,10 +33,15 @@ export function around(line: string, match: { from: number; to: number }): Pick<
   return { text, from: match.from - shift, to: Math.min(match.to - shift, text.length) };
 }
 
+/** Last characters of sequences that move the cursor, or what stands on the screen. */
+const MOVES = new Set('ABCDEFGHIL@MPSTXZ`abdefjkru'.split(''));
+
 /** Takes the escape sequences out of a stream of text, whose pieces may end anywhere. */
 export class PlainText {
   #decoder = new TextDecoder();
   #state: 'text' | 'escape' | 'csi' | 'string' | 'string escape' | 'charset' = 'text';
+  /** Whether the cursor was moved other than by writing on: then lines alone do not say what stood on the screen. */
+  moved = false;
 
   push(bytes: Uint8Array): string {
     let out = '';
@@ -50,17 +55,19 @@ export class PlainText {
       case 'text':
         if (code === 0x1b) this.#state = 'escape';
         else if (code === 0x9b) this.#state = 'csi';
-        else if (char === '\n' || char === '\t' || (code >= 0x20 && (code < 0x7f || code > 0x9f))) return char;
+        else if (char === '\n' || char === '\r' || char === '\t' || (code >= 0x20 && (code < 0x7f || code > 0x9f))) return char;
         return '';
       case 'escape':
         if (char === '[') this.#state = 'csi';
         else if (']PX^_'.includes(char)) this.#state = 'string';
         else if ('()*+-./ #%'.includes(char)) this.#state = 'charset';
         else this.#state = 'text';
+        if ('78DEMc'.includes(char)) this.moved = true;
         return '';
       case 'csi':
         if (code === 0x1b) this.#state = 'escape';
         else if (code >= 0x40 && code <= 0x7e) this.#state = 'text';
+        if (MOVES.has(char)) this.moved = true;
         return '';
       case 'string':
         if (code === 0x07 || code === 0x9c || code === 0x18 || code === 0x1a) this.#state = 'text';
@@ -76,9 +83,11 @@ export class PlainText {
   }
 }
 
-/** A run of output that nothing interrupts for so long is a screen that somebody saw. */
+/** A screen that nothing changes for so long is one that somebody saw. */
 const QUIET_MS = 100;
-const SAMPLE_BYTES = 32 * 1024;
+/** Screens are looked at no more often than this, and no more often than so many times in the whole recording. */
+const SAMPLE_MS = 400;
+const SAMPLES = 20_000;
 const LONGEST_LINE = 8192;
 /** A line that was seen longer ago is another one. */
 const GROWING_MS = 3000;
@@ -92,55 +101,68 @@ export class Search {
   readonly #find: (line: string) => { from: number; to: number } | undefined;
   readonly #plain = new PlainText();
   #line = '';
-  #lineAt = 0;
+  #returned = false;
+  #changed = { after: 0, at: 0 };
   #shown = new Set<string>();
-  #sinceSample = 0;
+  #drawn = false;
+  #sampled = -Infinity;
+  readonly #spacing: number;
   readonly #recent: { hit: Hit; seen: number }[] = [];
 
   /** @param screen a terminal that nobody sees; without one, only lines are looked at. */
-  constructor(query: string, private readonly screen?: Term) {
+  constructor(query: string, duration: number, private readonly screen?: Term) {
     this.#find = finder(query);
+    this.#spacing = Math.max(SAMPLE_MS, duration / SAMPLES);
   }
 
   get full(): boolean {
     return this.hits.length >= MOST_HITS;
   }
 
-  async push(event: Played, index: number, next: Played | undefined): Promise<void> {
+  push(event: Played, index: number, next: Played | undefined): void {
     const { what, at } = event;
     if (what.kind === 'output' || what.kind === 'error_output') {
       this.#written(this.#plain.push(what.bytes), index + 1, at);
-      if (what.kind === 'output') await this.#draw(what.bytes);
+      if (what.kind === 'output' && this.screen) writeNow(this.screen, what.bytes);
+      this.#drawn ||= this.#plain.moved;
+      this.#plain.moved = false;
     } else if (what.kind === 'resize') {
       this.screen?.resize(what.cols, what.rows);
     } else if (what.kind === 'note' || what.kind === 'exec') {
       this.#look(what.text, index + 1, at);
     }
-    const quiet = next === undefined || next.at - at >= QUIET_MS;
-    if (this.#sinceSample > 0 && (quiet || this.#sinceSample >= SAMPLE_BYTES)) this.#sample(index + 1, at);
-  }
-
-  async #draw(bytes: Uint8Array): Promise<void> {
-    const { screen } = this;
-    if (screen === undefined) return;
-    this.#sinceSample += bytes.length;
-    await new Promise<void>((done) => screen.write(bytes, done));
+    const quiet = next === undefined ? Infinity : next.at - at;
+    // A line that is being typed.
+    if (quiet >= QUIET_MS && this.#line !== '') this.#look(this.#line, index + 1, at);
+    if (!this.#drawn) return;
+    if (quiet >= this.#spacing || (quiet >= QUIET_MS && at - this.#sampled >= this.#spacing)) this.#sample(index + 1, at);
   }
 
   #written(text: string, after: number, at: number): void {
-    const lines = text.split('\n');
-    lines.forEach((piece, i) => {
-      this.#line = (this.#line + piece).slice(-LONGEST_LINE);
-      this.#lineAt = after;
-      if (i < lines.length - 1) {
-        this.#look(this.#line, this.#lineAt, at);
-        this.#line = '';
+    for (const piece of text.split(/([\r\n])/)) {
+      if (piece === '\r') {
+        this.#returned = true;
+      } else if (piece === '\n') {
+        this.#endLine();
+      } else if (piece !== '') {
+        // What is written after a carriage return takes the place of what was there: a progress bar.
+        if (this.#returned) this.#endLine();
+        this.#line = (this.#line + piece).slice(-LONGEST_LINE);
+        this.#changed = { after, at };
       }
-    });
+    }
+  }
+
+  /** The line is of the moment at which its last part was written, whenever it ends. */
+  #endLine(): void {
+    this.#look(this.#line, this.#changed.after, this.#changed.at);
+    this.#line = '';
+    this.#returned = false;
   }
 
   #sample(after: number, at: number): void {
-    this.#sinceSample = 0;
+    this.#drawn = false;
+    this.#sampled = at;
     if (this.screen === undefined) return;
     const now = new Set<string>();
     for (const row of rowsOf(this.screen)) {
@@ -172,8 +194,7 @@ export class Search {
   }
 
   /** The last line, which nothing ended. */
-  finish(after: number, at: number): void {
-    if (this.#line !== '') this.#look(this.#line, after, at);
-    this.#line = '';
+  finish(): void {
+    if (this.#line !== '') this.#endLine();
   }
 }

@@ -48,6 +48,8 @@ export const terminal = {
   larger: 'Larger',
   theme: 'Theme',
   themes: { page: 'As the page', dark: 'Dark', light: 'Light', contrast: 'High contrast' },
+  screenReader: 'For screen readers',
+  screenReaderHint: 'Announces the output as it comes',
   shortcuts: 'Keys',
   shortcutList: [
     ['Alt+1 … Alt+9', 'Go to a tab'],

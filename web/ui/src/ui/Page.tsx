@@ -45,6 +45,11 @@ export function Panel({ title, actions, children, about, flush }: { title?: Reac
   );
 }
 
+/** A sentence of the node, in which `commands` stand between backticks. */
+export function Ticks({ text }: { text: string }) {
+  return <>{text.split('`').map((part, n) => (n % 2 ? <code key={n}>{part}</code> : part))}</>;
+}
+
 /** Names and values below each other. */
 export function Facts({ items }: { items: [name: string, value: ReactNode][] }) {
   return (

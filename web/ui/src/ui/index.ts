@@ -8,7 +8,7 @@ export { Menu, Popover } from './Menu';
 export type { MenuItem } from './Menu';
 export { Empty, Failed, Note } from './Note';
 export type { Tone } from './Note';
-export { Code, Facts, Page, PageHeader, Panel, useTitle } from './Page';
+export { Code, Facts, Page, PageHeader, Panel, Ticks, useTitle } from './Page';
 export { Badge, Chip, copyText, CopyButton, PageSkeleton, Presence, Skeleton, Time, useNow } from './Small';
 export { Table } from './Table';
 export type { Column, TableProps } from './Table';

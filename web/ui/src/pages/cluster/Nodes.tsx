@@ -62,7 +62,7 @@ function TwoLines({ first, second }: { first: ReactNode; second: ReactNode }) {
 
 function Name({ node }: { node: NodeStatus }) {
   const silent = node.silent_ms ?? node.last_contact_ms;
-  const state = node.reachable ? strings.peerAddr : silent == null ? strings.silent : strings.silentFor(duration(silent / 1000));
+  const state = node.reachable ? strings.answers : silent == null ? strings.silent : strings.silentFor(duration(silent / 1000));
   return (
     <span className="row">
       <Presence state={node.reachable ? 'on' : 'off'} label={state} />

@@ -1,9 +1,9 @@
 import { useState } from 'react';
 import { api, call, useQuery } from '../../api';
 import { useMay, useSession } from '../../app/session';
-import { count, duration } from '../../lib/format';
+import { count } from '../../lib/format';
 import { cluster as strings } from '../../strings/cluster';
-import { Badge, Button, CopyButton, Facts, Failed, Note, Page, PageHeader, Panel, Skeleton } from '../../ui';
+import { Badge, Button, CopyButton, Facts, Failed, Note, Page, PageHeader, Panel, Skeleton, Ticks } from '../../ui';
 import { Authorities } from './Authorities';
 import { canLead, skew } from './judge';
 import type { Status } from './judge';
@@ -59,15 +59,15 @@ function Overview({ status }: { status: Status }) {
 function Wants({ status }: { status: Status }) {
   const [first, ...others] = (status.advice ?? []).map(sentence);
   const mixed = skew(status.nodes);
-  const clock = status.clock_skew_ms ?? 0;
+  // The node says it among its advice as well; here it is said in red, and once.
+  const also = others.filter((text) => !(mixed && /^nodes run different versions/i.test(text)));
   return (
     <section className="stack-s" aria-live="polite">
-      <Note tone={first ? (status.quorum ? 'warn' : 'bad') : 'ok'} title={strings.next}>{first ?? strings.nextNone}</Note>
+      <Note tone={first ? (status.quorum ? 'warn' : 'bad') : 'ok'} title={strings.next}><Ticks text={first ?? strings.nextNone} /></Note>
       {mixed && <Note tone="bad" title={strings.skewTitle(mixed.list)}>{strings.skew(mixed.newest)}</Note>}
-      {clock > 1000 && <Note tone="warn" title={strings.clockTitle(duration(clock / 1000))}>{strings.clock}</Note>}
-      {others.length > 0 && (
+      {also.length > 0 && (
         <Note tone="plain" title={strings.alerts}>
-          <ul className="advice">{others.map((text) => <li key={text}>{text}</li>)}</ul>
+          <ul className="advice">{also.map((text) => <li key={text}><Ticks text={text} /></li>)}</ul>
         </Note>
       )}
     </section>

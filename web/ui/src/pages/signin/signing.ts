@@ -7,7 +7,7 @@ import { signin as strings } from '../../strings/signin';
 export function usePasswordSignIn() {
   const { enter } = useSessionState();
   return useAction(async (user: string, password: string, code: string) => {
-    enter(await json<WebSession>('POST', '/v1/web/login', { body: { user, password, code } }));
+    enter(await json<WebSession>('POST', '/v1/web/login', { body: { user, password, code }, proves: true }));
   });
 }
 
@@ -17,7 +17,7 @@ export function usePasskeySignIn() {
   return useAction(async () => {
     const { id, options } = await json<PasskeyBegin>('POST', '/v1/web/passkeys/login/begin', { body: {} });
     const credential = await choose(options);
-    enter(await json<WebSession>('POST', '/v1/web/passkeys/login/finish', { body: { id, credential: credentialJson(credential) } }));
+    enter(await json<WebSession>('POST', '/v1/web/passkeys/login/finish', { body: { id, credential: credentialJson(credential) }, proves: true }));
   });
 }
 

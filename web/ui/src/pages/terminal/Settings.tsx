@@ -1,6 +1,6 @@
 import { usePref } from '../../lib/prefs';
 import { terminal as strings } from '../../strings/terminal';
-import { Button, copyText, IconButton, IconCopy, IconPolicy, Popover, Segments } from '../../ui';
+import { Button, Checkbox, copyText, IconButton, IconCopy, IconPolicy, Popover, Segments } from '../../ui';
 import { toast } from '../../app/toasts';
 import type { Handle } from './handles';
 
@@ -9,6 +9,7 @@ export const fontSizes = { least: 8, usual: 14, most: 32 };
 export function Settings({ handle }: { handle: Handle | undefined }) {
   const [size, setSize] = usePref('fontSize');
   const [theme, setTheme] = usePref('terminalTheme');
+  const [reader, setReader] = usePref('screenReader');
   const paste = () => void navigator.clipboard.readText().then((text) => handle?.screen.paste(text), () => toast(strings.pasteFailed, 'bad'));
   const copy = () => void copyText(handle?.screen.term.getSelection() ?? '').then((done) => done && toast(strings.copied));
   return (
@@ -28,6 +29,7 @@ export function Settings({ handle }: { handle: Handle | undefined }) {
           <Button size="small" icon={<IconCopy />} disabled={!handle} onClick={copy}>{strings.copy}</Button>
           <Button size="small" disabled={!handle} onClick={paste}>{strings.paste}</Button>
         </div>
+        <Checkbox label={strings.screenReader} hint={strings.screenReaderHint} checked={reader} onChange={(event) => setReader(event.target.checked)} />
         <div className="stack-s">
           <span className="soft small">{strings.shortcuts}</span>
           <dl className="term-keys">{strings.shortcutList.map(([keys, what]) => <div key={keys}><dt><kbd>{keys}</kbd></dt><dd>{what}</dd></div>)}</dl>

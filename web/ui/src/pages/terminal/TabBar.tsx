@@ -17,20 +17,20 @@ export function TabBar({ tabs, change, handle }: Props) {
   return (
     <header className="term-bar">
       <Link href="/hosts" className="term-home" aria-label={app.toHosts}><Mark /></Link>
-      <div className="term-tabs" role="tablist" aria-label={strings.tabs}>
+      <ul className="term-tabs" aria-label={strings.tabs}>
         {tabs.tabs.map((tab, n) => (
-          <div key={tab.id} className={`term-tab${tab.id === tabs.active ? ' term-tab-on' : ''}`} role="presentation">
+          <li key={tab.id} className={`term-tab${tab.id === tabs.active ? ' term-tab-on' : ''}`}>
             <button
-              type="button" role="tab" aria-selected={tab.id === tabs.active} aria-controls={`tab-${tab.id}`} className="term-tab-name"
+              type="button" aria-current={tab.id === tabs.active ? 'page' : undefined} className="term-tab-name"
               title={n < 9 ? strings.tabTip(n + 1) : undefined} onClick={() => change({ is: 'show', tab: tab.id })}
               onAuxClick={(event) => event.button === 1 && change({ is: 'close', tab: tab.id })}
             >
               <span className="clip">{nameOf(tab)}</span>
             </button>
             <button type="button" className="term-tab-close" aria-label={strings.closeTab(nameOf(tab))} onClick={() => change({ is: 'close', tab: tab.id })}><IconClose size={12} /></button>
-          </div>
+          </li>
         ))}
-      </div>
+      </ul>
       <IconButton size="small" icon={<IconPlus />} label={strings.newTab} onClick={() => change({ is: 'new' })} />
       <span className="grow" />
       {state?.phase === 'open' && (

@@ -60,7 +60,7 @@ export default function TerminalPage() {
       <TabBar tabs={tabs} change={change} handle={screens.get(active.active)} />
       <main className="term-main">
         {tabs.tabs.map((tab) => (
-          <div key={tab.id} id={`tab-${tab.id}`} role="tabpanel" aria-label={nameOf(tab)} className={`panes panes-${tab.panes.length}`} hidden={tab.id !== tabs.active}>
+          <div key={tab.id} className={`panes panes-${tab.panes.length}`} hidden={tab.id !== tabs.active}>
             {tab.panes.map((pane) => (
               <PaneView key={pane.id} pane={pane} active={tab.id === tabs.active && pane.id === tab.active} split={tab.panes.length > 1} before={tab.panes.find((one) => one.wish && one.id !== pane.id)?.wish ?? null} change={change} register={register} />
             ))}

@@ -18,8 +18,6 @@ export function makeScreen(box: HTMLElement, { fontSize, theme, label, readOnly 
     scrollback: 10_000,
     cursorBlink: false,
     disableStdin: readOnly,
-    // Reads the output out to a screen reader; the DOM renderer alone would not.
-    screenReaderMode: false,
     macOptionIsMeta: true,
     rightClickSelectsWord: false,
     windowOptions: {},
@@ -67,8 +65,19 @@ export function makeScreen(box: HTMLElement, { fontSize, theme, label, readOnly 
   };
 }
 
-/** Drawing by the graphics card, where there is one; without it xterm draws by itself, only slower. */
+/** Whether a graphics card draws. One that is only played by the processor is slower than no card at all. */
+function hasCard(): boolean {
+  const gl = document.createElement('canvas').getContext('webgl2', { failIfMajorPerformanceCaveat: true });
+  if (!gl) return false;
+  const info = gl.getExtension('WEBGL_debug_renderer_info');
+  const name = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  gl.getExtension('WEBGL_lose_context')?.loseContext();
+  return !/swiftshader|llvmpipe|software|basic render/i.test(name);
+}
+
+/** Drawing by the graphics card, where there is one; without it xterm draws by itself. */
 async function accelerate(term: Terminal): Promise<void> {
+  if (!hasCard()) return;
   try {
     const { WebglAddon } = await import('@xterm/addon-webgl');
     const addon = new WebglAddon();

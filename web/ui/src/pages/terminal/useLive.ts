@@ -72,6 +72,7 @@ export function useLive(props: Props): Live {
   const [ctrl, setCtrl] = useState(false);
   const [fontSize, setFontSize] = usePref('fontSize');
   const [chosen] = usePref('terminalTheme');
+  const [screenReaderMode] = usePref('screenReader');
   const theme = themes[schemeOf(chosen, usePageIsDark())];
   const connection = useRef<Connection | null>(null);
   // What the handlers of a session that lives longer than one rendering look at.
@@ -148,8 +149,9 @@ export function useLive(props: Props): Live {
     if (!screen) return;
     screen.term.options.fontSize = fontSize;
     screen.term.options.theme = theme;
+    screen.term.options.screenReaderMode = screenReaderMode;
     screen.fit.fit();
-  }, [screen, fontSize, theme]);
+  }, [screen, fontSize, theme, screenReaderMode]);
 
   const { id, register, active } = props;
   const { phase, latency } = state;
