@@ -16,6 +16,7 @@ help: ## this list
 
 build: ## the programs: palisade, pal, palctl
 	@scripts/setup.sh build
+	@scripts/ui.sh
 	$(CARGO) build --locked --workspace --bins
 	@echo "built: $(CARGO_TARGET_DIR)/debug/{palisade,pal,palctl}"
 

@@ -49,6 +49,8 @@ if [ "$profile" != debug ]; then
     CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}")
     export CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%$'\x1f'}
 fi
+# A debug build reads the pages from the checkout; what ships carries them.
+[ "$profile" = debug ] || "$repo/scripts/ui.sh"
 say "programs: profile $profile"
 build=("$cargo" build --locked --workspace --bin palisade --bin palisade-spawn --bin palctl --bin pal)
 # The simulation asks tokio for a clock that it can stop, and features of one program are those of all built with it.
@@ -74,6 +76,9 @@ for program in palisade palctl pal palisade-spawn; do
         die "$program needs $needs: it would not run on systems with glibc $glibc_most. Build on an older distribution"
     if grep -qaF "$repo/" "$work/bin/$program" && [ "$profile" != debug ]; then
         die "$program contains the path of this checkout: two builds would differ"
+    fi
+    if [ "$program" = palisade ] && [ "$profile" != debug ] && ! grep -qaF assets/index- "$work/bin/$program"; then
+        die "$program carries no web pages: scripts/ui.sh builds them"
     fi
     # The deliberate faults of core/src/mutant.rs are for tests: nothing that ships can be told to have one.
     if grep -qaF PALISADE_MUTANT "$work/bin/$program" && [ "$profile" != debug ]; then

@@ -22,6 +22,7 @@ part "vendored libraries and their patches" scripts/vendored.sh
 part "shell scripts" shellcheck -x scripts/*.sh packaging/*.sh packaging/deb/*.p* .ci/run
 part "format" "$cargo" fmt --all --check
 part "licences, bans and sources (deny.toml)" "$tools/cargo-deny" --locked check --hide-inclusion-graph bans licenses sources
+part "web pages: types and lints" scripts/ui.sh check
 part "lints" "$cargo" clippy --locked --quiet --workspace --all-targets -- -D warnings
 
 if [ ${#failed[@]} -gt 0 ]; then

@@ -13,6 +13,7 @@ cd "$repo" || exit 1
 
 scripts/setup.sh demo || exit 1
 say "build output: $CARGO_TARGET_DIR"
+scripts/ui.sh || die "the web pages do not build"
 "$cargo" build --locked --quiet --workspace --bins || die "the programs do not build"
 
 run=demo-run

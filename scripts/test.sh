@@ -15,6 +15,8 @@ log=$CARGO_TARGET_DIR/test-output.txt
 say "build output: $CARGO_TARGET_DIR"
 say "test output:  $log"
 
+scripts/ui.sh || die "the web pages do not build"
+
 began=$SECONDS
 # The whole-cluster tests start pal and palctl as well, so all programs are built first.
 "$cargo" build --locked --workspace --bins || die "the programs do not build"
@@ -25,6 +27,8 @@ began=$SECONDS
 code=${PIPESTATUS[0]}
 # Not when only some tests were asked for.
 if [ $# -eq 0 ]; then
+    scripts/ui.sh test 2>&1 | tee -a "$log"
+    [ "${PIPESTATUS[0]}" -eq 0 ] || code=1
     # What the rooms' hot operations cost, in instructions of an optimised build.
     say "counting instructions"
     "$cargo" build --locked --profile fast -p palisade-bench-rooms &&

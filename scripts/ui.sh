@@ -3,7 +3,8 @@
 #
 #   scripts/ui.sh           build, if anything changed since the last build
 #   scripts/ui.sh dev       serve them with hot reload in front of a running node: NODE=https://localhost:3080
-#   scripts/ui.sh check     types, lints and unit tests
+#   scripts/ui.sh check     types and lints
+#   scripts/ui.sh test      unit tests; their sum is said as cargo says it, so that scripts/summary.py reads both
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -52,7 +53,21 @@ case ${1:-build} in
     check)
         cd "$ui"
         npm run --silent check
-        npm test --silent
         ;;
-    *) die "unknown part '$1': use build, dev or check" ;;
+    test)
+        cd "$ui"
+        printf '     Running web/ui (vitest)\n'
+        code=0
+        npx vitest run --reporter=dot --reporter=json --outputFile.json="$stamp.tests" || code=$?
+        node -e '
+            const all = JSON.parse(require("fs").readFileSync(process.argv[1], "utf8"));
+            for (const file of all.testResults)
+                for (const test of file.assertionResults)
+                    if (test.status === "failed") console.log(`test ${test.fullName} ... FAILED`);
+            const { numPassedTests: passed, numFailedTests: failed, numPendingTests: left } = all;
+            console.log(`test result: ${failed ? "FAILED" : "ok"}. ${passed} passed; ${failed} failed; ${left} ignored;`);
+        ' "$stamp.tests"
+        exit "$code"
+        ;;
+    *) die "unknown part '$1': use build, dev, check or test" ;;
 esac

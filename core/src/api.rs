@@ -81,6 +81,8 @@ pub mod path {
     pub const REPLACE: &str = "/v1/cluster/replace";
     /// GET -> [`super::SupportBundle`]: only on the node's own control socket.
     pub const SUPPORT: &str = "/v1/cluster/support";
+    /// GET -> [`super::WaysIn`]; needs no credential.
+    pub const WEB_WAYS: &str = "/v1/web/ways";
     /// POST [`super::BrowserLogin`] -> [`super::BrowserSession`], with the cookie.
     pub const WEB_LOGIN: &str = "/v1/web/login";
     /// POST: ends this browser's session.

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use palisade_core::access::View;
 use palisade_core::api::{
     BrowserLogin, BrowserSession as Page, BrowserSessionRow, BrowserSessions, CSRF_HEADER, Confirm,
-    NewPassword,
+    NewPassword, WaysIn,
 };
 use palisade_core::command::{Command, LoginProof, NewBrowserSession};
 use palisade_core::record::{Grant, NodeSpec, SecondFactor, Verb};
@@ -188,6 +188,20 @@ pub(crate) async fn own(ask: &Ask, fresh: Fresh) -> Result<(Box<View>, BrowserSe
         return Err(Failure::refused("this is for a browser's session alone"));
     };
     Ok((view, open(ask, shown).await?))
+}
+
+/// `GET /v1/web/ways`.
+pub(crate) async fn ways(ask: Ask) -> Result<axum::Json<WaysIn>, Failure> {
+    let kv = ask.kv();
+    let auth = state::auth_preference(kv.as_ref())?;
+    Ok(axum::Json(WaysIn {
+        cluster: state::cluster(kv.as_ref())?
+            .map(|c| c.name.to_string())
+            .unwrap_or_default(),
+        version: VERSION.to_owned(),
+        second_factor: auth.second_factor == SecondFactor::Totp,
+        passkeys: auth.passkeys,
+    }))
 }
 
 /// `POST /v1/web/login`.

@@ -141,6 +141,9 @@ fn table() -> Table {
         .body::<api::NewInvite>()
         .reply::<api::InviteLink>();
     // Browsers.
+    t.get(path::WEB_WAYS, "ways", "How one may log in", browser::ways)
+        .open()
+        .reply::<api::WaysIn>();
     t.post(
         path::WEB_LOGIN,
         "web_login",

@@ -4,6 +4,19 @@ use super::{Deserialize, Serialize, Timestamp};
 use std::collections::BTreeMap;
 
 wire_types! {
+    /// How one may log in.
+    #[derive(Debug)]
+    pub struct WaysIn {
+        /// The cluster's name.
+        pub cluster: String,
+        /// The program's version on the answering node.
+        pub version: String,
+        /// Whether a code is asked for beside the password.
+        pub second_factor: bool,
+        /// Whether passkeys are taken.
+        pub passkeys: bool,
+    }
+
     /// A login in a browser.
     pub struct BrowserLogin {
         /// The user's name.

@@ -6,6 +6,7 @@ mod every_route_refuses;
 mod listeners;
 mod logins;
 mod openapi;
+mod pages;
 mod records;
 mod streams;
 mod support;

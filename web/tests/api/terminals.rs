@@ -478,7 +478,7 @@ fn started(at_agent: bool) -> Command {
         chunks: 0,
         output_bytes: 0,
         last_chunk: String::new(),
-        sealed_key: Vec::new(),
+        sealed_key: String::new(),
     };
     Command::StartSession {
         recording: Box::new(Record::new(name(SESSION), row)),
