@@ -64,9 +64,9 @@ export async function page(context) {
 /** Signs somebody in with their password, and a code if there is one. */
 export async function signIn(made, name, { at = facts.nodes[0].url, path = '/hosts', code } = {}) {
   await made.goto(`${at}/signin?to=${encodeURIComponent(path)}`);
-  await made.getByLabel('User name', { exact: false }).first().fill(name);
+  await made.getByLabel('User', { exact: true }).fill(name);
   await made.getByLabel('Password', { exact: true }).fill(facts.people[name].password);
-  if (code) await made.getByLabel('Code', { exact: false }).first().fill(code);
+  if (code) await made.getByLabel('Code', { exact: true }).fill(code);
   await made.getByRole('button', { name: 'Sign in', exact: true }).click();
   await made.waitForURL((url) => !url.pathname.startsWith('/signin'));
 }
@@ -158,4 +158,32 @@ export async function runParts() {
     }
   }
   return parts.length > 0;
+}
+
+/** A session at a host, typed from a page by the socket that its terminals use; answers its id once it has ended. */
+export async function session(made, host, lines, { columns = 100, rows = 30 } = {}) {
+  return made.evaluate(
+    async ([host, login, lines, cols, rows]) => {
+      const { csrf } = await (await fetch('/v1/web/session')).json();
+      const socket = new WebSocket(`wss://${location.host}/v1/terminal`);
+      socket.binaryType = 'arraybuffer';
+      let id;
+      await new Promise((resolve, reject) => {
+        socket.onerror = () => reject(new Error('the socket failed'));
+        socket.onopen = () => socket.send(JSON.stringify({ open: { csrf, host, login, cols, rows } }));
+        socket.onmessage = ({ data }) => {
+          if (typeof data !== 'string') return socket.send(JSON.stringify({ ack: data.byteLength }));
+          const frame = JSON.parse(data);
+          if (frame.failed) return reject(new Error(data));
+          if (frame.closed) return resolve();
+          if (!frame.opened) return;
+          id = frame.opened.session;
+          for (const line of lines) socket.send(new TextEncoder().encode(`${line}\n`));
+        };
+        socket.onclose = () => resolve();
+      });
+      return id;
+    },
+    [host, facts.me, lines, columns, rows],
+  );
 }
