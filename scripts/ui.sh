@@ -49,7 +49,8 @@ case ${1:-build} in
         (cd "$ui" && npx vite build --logLevel warn && node scripts/budget.mjs)
         printf '%s\n' "$state" >"$stamp.built"
         ;;
-    dev) cd "$ui" && NODE=${NODE:-https://localhost:3080} exec npm run --silent dev ;;
+    # By another name: npm sets NODE to the path of its own program.
+    dev) cd "$ui" && PALISADE_NODE=${NODE:-https://localhost:3080} exec npm run --silent dev ;;
     check)
         cd "$ui"
         npm run --silent check

@@ -8,7 +8,7 @@ import { schemas } from './build/schemas';
 
 export default defineConfig(({ command, mode }) => ({
   plugins: [react(), schemas(), help(), licences(), compress()],
-  server: command === 'serve' && mode !== 'test' ? devServer(process.env.NODE ?? 'https://localhost:3080') : {},
+  server: command === 'serve' && mode !== 'test' ? devServer(process.env.PALISADE_NODE ?? 'https://localhost:3080') : {},
   build: {
     target: 'es2022',
     manifest: true,

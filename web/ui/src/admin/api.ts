@@ -1,12 +1,12 @@
 import { stringify } from 'yaml';
 import { api, call, json, text, usePages, useQuery } from '../api';
-import type { EditedKind, Shown } from './kinds';
+import type { ListedKind, Shown } from './kinds';
 
 const PAGE = '100';
 const POLL_MS = 15_000;
 const urlOf = (kind: string, name?: string) => `/v1/records/${kind}${name === undefined ? '' : `/${encodeURIComponent(name)}`}`;
 
-export function useRecords<S>(kind: EditedKind | null) {
+export function useRecords<S>(kind: ListedKind | null) {
   return usePages<Shown<S>>(
     kind && ['records', kind],
     async (after, signal) => {
@@ -18,7 +18,7 @@ export function useRecords<S>(kind: EditedKind | null) {
 }
 
 /** Names of a kind, for completion; none where they may not be listed. */
-export function useNames(kind: EditedKind | null): string[] {
+export function useNames(kind: ListedKind | null): string[] {
   const { data } = useQuery(kind && ['names', kind], (signal) => call(api.GET('/v1/records/{kind}', { params: { path: { kind: kind ?? '' }, query: { limit: '1000' } }, signal })));
   return (data?.items as unknown as Shown[] | undefined)?.map((record) => record.metadata.name) ?? [];
 }

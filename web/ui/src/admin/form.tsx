@@ -34,12 +34,14 @@ export function RecordForm({ kind, text, onText, isNew, readOnly, offers }: Prop
 
 type ControlProps = { path: Path; field: FieldSchema; value: unknown; onValue: (value: unknown) => void; readOnly: boolean; offers: readonly string[] };
 
+/** What a field is called that has no name here yet. */
+const sentenceCase = (name: string): string => name.charAt(0).toUpperCase() + name.slice(1).replaceAll('_', ' ');
 const texts = (value: unknown): string[] => (Array.isArray(value) ? value.map(String) : typeof value === 'string' ? [value] : []);
 const isMap = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function Control({ path, field, value, onValue, readOnly, offers }: ControlProps) {
   const key = path.join('.');
-  const shared = { label: fieldLabels[key] ?? key, hint: field.about, readOnly };
+  const shared = { label: fieldLabels[key] ?? sentenceCase(String(path.at(-1))), hint: field.about, readOnly };
   const empty = { value: '', label: admin.field.default };
   switch (field.type) {
     case 'list':

@@ -1,13 +1,15 @@
-import type { Path } from './schema';
+import { fieldAt, recordSchema, type Path } from './schema';
 
 export const SECTIONS = ['users', 'roles', 'locks', 'tokens', 'hosts', 'policies'] as const;
 export type Section = (typeof SECTIONS)[number];
 
 export const POLICIES = ['cluster_auth_preference', 'session_recording_config', 'cluster_maintenance_config'] as const;
 export type Policy = (typeof POLICIES)[number];
-export type EditedKind = 'user' | 'role' | 'lock' | 'token' | 'host' | Policy;
+export type EditedKind = 'user' | 'role' | 'lock' | 'host' | Policy;
+/** Tokens are made by the cluster, which shows their secret once: there is nothing to be edited. */
+export type ListedKind = EditedKind | 'token';
 
-const KINDS: Record<Exclude<Section, 'policies'>, EditedKind> = { users: 'user', roles: 'role', locks: 'lock', tokens: 'token', hosts: 'host' };
+const KINDS = { users: 'user', roles: 'role', locks: 'lock', hosts: 'host' } as const;
 
 /** A record as the API gives it. */
 export interface Shown<S = Record<string, unknown>> {
@@ -32,6 +34,7 @@ export function readPlace(path: string): Place | undefined {
   const section = SECTIONS.find((one) => one === first);
   if (section === undefined || rest.length > 0) return undefined;
   if (second === undefined) return { section, kind: undefined, name: undefined };
+  if (section === 'tokens') return undefined;
   if (section !== 'policies') return { section, kind: KINDS[section], name: second };
   const policy = POLICIES.find((one) => one === second);
   return policy && { section, kind: policy, name: singleton(policy) };
@@ -72,14 +75,9 @@ export function formOf(kind: EditedKind, isNew: boolean): FormGroup[] {
       return [group('target', 'spec.target.user', 'spec.target.role', 'spec.target.login', 'spec.target.host'), group('policy', 'spec.message', 'metadata.expires')];
     case 'host':
       return [group('identity', ...identity, 'metadata.labels'), group('connection', 'spec.addr', 'spec.public_key', 'spec.site')];
-    case 'token':
-      return [group('identity', 'metadata.description', 'metadata.expires')];
-    case 'cluster_auth_preference':
-      return [group('policy', 'spec.second_factor', 'spec.max_failures', 'spec.lockout_window', 'spec.default_session_ttl')];
-    case 'session_recording_config':
-      return [group('policy', 'spec.mode', 'spec.site', 'spec.exec_capture_bytes')];
-    case 'cluster_maintenance_config':
-      return [group('policy', 'spec.dead_node_after')];
+    default:
+      // Policies are short: all that there is.
+      return [group('policy', ...Object.keys(fieldAt(recordSchema(kind), ['spec'])?.fields ?? {}).map((name) => `spec.${name}`))];
   }
 }
 
@@ -95,8 +93,6 @@ export function template(kind: EditedKind): string {
       return `${head('""')}  labels: {}\nspec:\n  addr: ""\n`;
     case 'lock':
       return `${head('""')}spec:\n  target: {}\n`;
-    case 'token':
-      return `${head('""')}spec: {}\n`;
     default:
       return `${head(singleton(kind))}spec: {}\n`;
   }

@@ -48,5 +48,11 @@ export type RoleExplain = {
   cut: boolean;
 };
 
-/** What the answer to a ping says besides what the document has, where the node offers it. */
-export type PingMore = { passkeys?: boolean; providers?: { id: string; name: string; url: string }[] };
+/** How one may log in. Identity providers come with their own part of the API. */
+export type WaysIn = {
+  cluster: string;
+  version: string;
+  second_factor: boolean;
+  passkeys: boolean;
+  providers?: { id: string; name: string; url: string }[];
+};

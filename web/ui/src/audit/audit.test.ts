@@ -20,7 +20,6 @@ describe('every kind of event', () => {
       expect(name, `${word} has no line in src/audit/kinds.ts`).toBeDefined();
       expect(isKnown(name ?? ''), `${name} has no sentence in src/strings/audit.ts`).toBe(true);
     }
-    expect(Object.keys(kinds)).toHaveLength(document.components.schemas.EventKind.enum.length);
   });
 
   it('has a sentence of its own, that reads without any field', () => {

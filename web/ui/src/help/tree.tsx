@@ -2,6 +2,7 @@ import type { ReactNode } from 'react';
 import { Link } from 'wouter';
 import type { HelpNode } from '../../build/markdown';
 
+import { help as words } from '../strings/help';
 import { Code, CopyButton } from '../ui';
 
 /** The documentation's tree as elements. Texts stay texts. */
@@ -19,7 +20,7 @@ function Node({ node }: { node: HelpNode }): ReactNode {
     case 'code':
       return <code>{node.text}</code>;
     case 'pre':
-      return <Code text={node.text} label={node.lang || 'code'} actions={<CopyButton text={node.text} />} />;
+      return <Code text={node.text} label={node.lang || words.code} actions={<CopyButton text={node.text} />} />;
     case 'br':
       return <br />;
     case 'hr':
@@ -27,8 +28,11 @@ function Node({ node }: { node: HelpNode }): ReactNode {
     case 'ol':
       return <ol start={node.start}><Tree nodes={node.kids} /></ol>;
     case 'table':
-      return <div className="help-table"><table><Tree nodes={node.kids} /></table></div>;
+      // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reachable by keyboard
+      return <div className="help-table" tabIndex={0} role="region" aria-label={words.table}><table><Tree nodes={node.kids} /></table></div>;
     case 'th':
+      // The corner of a table of names and values is no heading.
+      if (node.kids.length === 0) return <td />;
       return <th scope="col"><Tree nodes={node.kids} /></th>;
     default: {
       const Tag = node.tag;

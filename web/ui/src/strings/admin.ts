@@ -122,6 +122,8 @@ export const fieldLabels: Record<string, string> = {
   'spec.max_failures': 'Failures before waiting',
   'spec.lockout_window': 'Waiting time',
   'spec.default_session_ttl': 'Life of a certificate',
+  'spec.passkeys': 'Passkeys',
+  'spec.rp_id': 'Domain of passkeys',
   'spec.mode': 'Mode',
   'spec.exec_capture_bytes': 'Bytes kept of a command',
   'spec.dead_node_after': 'Take out silent nodes after',

@@ -10,8 +10,8 @@ export const help = {
   nothing: 'Nothing in the documentation has these words',
   nothingHelp: 'Try fewer or other words. The glossary lists the words that are used here.',
   noPage: 'There is no such page in the documentation',
-  in: (page: string) => page,
-  heading: (title: string) => `Link to ${title}`,
+  table: 'Table',
+  code: 'Commands',
 };
 
 export const about = {

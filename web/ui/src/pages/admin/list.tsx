@@ -1,7 +1,7 @@
 import type { ReactNode } from 'react';
 import { useLocation } from 'wouter';
 import type { ApiError, Pages } from '../../api';
-import { editPath, type EditedKind, type Section, type Shown } from '../../admin/kinds';
+import { editPath, type ListedKind, type Section, type Shown } from '../../admin/kinds';
 import { useMay } from '../../app/session';
 import { useUrlParams } from '../../lib/url';
 import { admin } from '../../strings/admin';
@@ -9,7 +9,7 @@ import { Empty, IconSearch, Note, Page, PageHeader, SearchField, Table, type Col
 
 type Props<S> = {
   section: Exclude<Section, 'policies'>;
-  kind: EditedKind;
+  kind: ListedKind;
   records: Pages<Shown<S>>;
   columns: Column<Shown<S>>[];
   /** What is searched of a record beside its name. */

@@ -37,7 +37,7 @@ function PolicyPanel({ policy }: { policy: Policy }) {
             ? <Skeleton height="36px" />
             : missing || facts.length === 0
               ? <span className="soft">{words.unset}</span>
-              : <Facts items={facts.map(([name, value]) => [fieldLabels[`spec.${name}`] ?? name, text(value)])} />}
+              : <Facts items={facts.map(([name, value]) => [fieldLabels[`spec.${name}`] ?? name.replaceAll('_', ' '), text(value)])} />}
     </Panel>
   );
 }

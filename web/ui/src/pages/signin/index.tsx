@@ -1,8 +1,8 @@
 import { useState } from 'react';
 import type { FormEvent } from 'react';
 import { Redirect, useSearch } from 'wouter';
-import { api, call, useQuery } from '../../api';
-import type { PingMore } from '../../api';
+import { json, useQuery } from '../../api';
+import type { WaysIn } from '../../api';
 import { AloneCard } from '../../app/alone';
 import { useSessionState } from '../../app/session';
 import { returnPath } from '../../lib/url';
@@ -14,22 +14,21 @@ import { usePasskeySignIn, usePasswordSignIn } from './signing';
 export default function SignIn() {
   const { state } = useSessionState();
   const search = useSearch();
-  const ping = useQuery('ping', (signal) => call(api.GET('/v1/ping', { signal })));
+  const ways = useQuery('ways', (signal) => json<WaysIn>('GET', '/v1/web/ways', { signal }));
   if (state.is === 'in') return <Redirect to={returnPath(new URLSearchParams(search).get('to'), location.origin)} replace />;
 
-  const { cluster, version, second_factor: code } = ping.data ?? {};
-  const more = (ping.data ?? {}) as PingMore;
+  const { cluster, version, second_factor: code, passkeys, providers } = ways.data ?? {};
   const title = cluster ? strings.title(cluster) : strings.plainTitle;
   return (
     <AloneCard title={title} foot={version && strings.node(version)}>
-      {ping.data && !cluster && <Note tone="warn">{strings.noCluster}</Note>}
-      {ping.error && <Note tone="bad">{ping.error.message}</Note>}
-      {ping.loading ? <FormSkeleton /> : <Ways passkeys={more.passkeys === true && knowsPasskeys()} providers={more.providers ?? []} code={code ?? true} />}
+      {ways.data && !cluster && <Note tone="warn">{strings.noCluster}</Note>}
+      {ways.error && <Note tone="bad">{ways.error.message}</Note>}
+      {ways.loading ? <FormSkeleton /> : <Ways passkeys={passkeys === true && knowsPasskeys()} providers={providers ?? []} code={code ?? true} />}
     </AloneCard>
   );
 }
 
-type WaysProps = { passkeys: boolean; providers: NonNullable<PingMore['providers']>; code: boolean };
+type WaysProps = { passkeys: boolean; providers: NonNullable<WaysIn['providers']>; code: boolean };
 
 /** Passkeys first, then the identity providers; with providers the password form is one click away. */
 function Ways({ passkeys, providers, code }: WaysProps) {

@@ -87,7 +87,9 @@ export function useLive(props: Props): Live {
     const made = makeScreen(box.current!, { fontSize: size, theme: colours, label: strings.screen(target), readOnly });
     const { term } = made;
     const setup = { wish, places: places(location.origin, who.web_addrs, who.node), csrf: who.csrf, resume: who.resume };
+    let gone = false;
     const hear = (effect: Extract<Effect, { do: 'opened' | 'notice' | 'ended' }>) => {
+      if (gone) return;
       const { change } = now.current.props;
       if (effect.do === 'notice') setNotice(effect.text);
       if (effect.do === 'ended') change({ is: 'ended', pane: id, note: endNote(target, effect) });
@@ -104,7 +106,7 @@ export function useLive(props: Props): Live {
     const wire = new Connection(setup, { cols: term.cols, rows: term.rows }, {
       onOutput: (bytes, done) => term.write(bytes, done),
       onEffect: hear,
-      onState: setState,
+      onState: (next) => !gone && setState(next),
     });
     connection.current = wire;
     const send = (text: string) => {
@@ -136,6 +138,7 @@ export function useLive(props: Props): Live {
     // Not at once: an effect that is undone the next moment opens no session.
     const starting = setTimeout(() => wire.start());
     return () => {
+      gone = true;
       clearTimeout(starting);
       first.register(id, null);
       wire.leave();

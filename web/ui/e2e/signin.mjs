@@ -1,0 +1,138 @@
+// Getting in: an invite, a code, a passkey; and one's own account.
+
+import { api, assert, BOUND, browser, facts, page, part, shot, totp, until } from './lib.mjs';
+
+const node = facts.nodes[0];
+const password = 'a password for the pages';
+let secret;
+let made;
+let context;
+
+part('an invite lets somebody choose a password and store a secret', async () => {
+  context = await browser();
+  made = await page(context);
+  const link = new URL(facts.invite);
+  await made.goto(`${node.named}${link.pathname}${link.hash}`);
+  await made.getByText('Welcome, carol').waitFor();
+  secret = await until('the secret', async () => {
+    const text = await made.locator('body').innerText();
+    return text.replace(/\s/g, '').match(/[A-Z2-7]{32,}/)?.[0];
+  });
+  await shot(made, 'invite');
+  await made.getByLabel('New password', { exact: true }).fill(password);
+  await made.getByLabel('New password once more').fill('another');
+  await made.getByLabel('Code from the app').fill(totp(secret, -1));
+  await made.getByText('The two passwords differ').waitFor();
+  await made.getByLabel('New password once more').fill(password);
+  await made.getByRole('button', { name: 'Set password' }).click();
+  await made.getByText('Your password is set').waitFor();
+});
+
+part('a link works once', async () => {
+  await made.goto(facts.invite.replace(/^https:\/\/[^/]+/, node.named));
+  await made.getByText('This link is no longer good').waitFor();
+});
+
+part('a wrong password and a wrong code get the one answer, and nobody in', async () => {
+  await made.goto(`${node.named}/signin`);
+  for (const [user, word, code] of [['carol', 'wrong', totp(secret)], ['nobody', password, '000000'], ['carol', password, '000000']]) {
+    await made.getByLabel('User', { exact: true }).fill(user);
+    await made.getByLabel('Password', { exact: true }).fill(word);
+    await made.getByLabel('Code', { exact: true }).fill(code);
+    const answered = made.waitForResponse((answer) => answer.url().endsWith('/v1/web/login'));
+    await made.getByRole('button', { name: 'Sign in', exact: true }).click();
+    assert.equal((await answered).status(), 401);
+    await made.getByText('wrong user name, password or code').waitFor();
+  }
+  assert.equal((await context.cookies()).length, 0);
+});
+
+async function signIn(code, to = '/hosts') {
+  await made.goto(`${node.named}/signin?to=${encodeURIComponent(to)}`);
+  await made.getByLabel('User', { exact: true }).fill('carol');
+  await made.getByLabel('Password', { exact: true }).fill(password);
+  await made.getByLabel('Code', { exact: true }).fill(code);
+  await made.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await made.waitForURL((url) => !url.pathname.startsWith('/signin'));
+}
+
+part('the right ones do, and lead where one wanted to go, on this site alone', async () => {
+  await signIn(totp(secret), '/account');
+  assert.equal(new URL(made.url()).pathname, '/account');
+  const [cookie] = (await context.cookies()).filter((one) => one.name === '__Host-palisade');
+  assert.ok(cookie.httpOnly && cookie.secure && cookie.sameSite === 'Strict', JSON.stringify(cookie));
+  // Nothing that opens a session is where a script finds it.
+  const kept = await made.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie]));
+  assert.ok(!kept.includes(cookie.value) && !kept.includes(cookie.value.split('.')[1]), kept);
+  await shot(made, 'account');
+});
+
+part('a passkey is added after a confirmation, by an authenticator', async () => {
+  const cdp = await context.newCDPSession(made);
+  await cdp.send('WebAuthn.enable');
+  await cdp.send('WebAuthn.addVirtualAuthenticator', {
+    options: {
+      protocol: 'ctap2', transport: 'usb', hasResidentKey: true, hasUserVerification: true, isUserVerified: true,
+      automaticPresenceSimulation: true,
+    },
+  });
+  await made.getByRole('button', { name: 'Add passkey' }).first().click();
+  await made.getByRole('dialog').getByLabel('Name').fill('blue key');
+  await made.getByRole('dialog').getByRole('button', { name: 'Add passkey' }).click();
+  await made.getByText('The passkey is added.').waitFor();
+  await made.getByText('blue key').waitFor();
+  const list = await api(made, 'GET', '/v1/web/passkeys');
+  assert.equal(list.json.items.length, 1, list.text);
+});
+
+part('it opens a session without a name, a password or a code', async () => {
+  await made.getByRole('button', { name: 'carol' }).first().click();
+  await made.getByRole('menuitem', { name: 'Sign out' }).click();
+  await made.waitForURL(/signin/);
+  await made.getByRole('button', { name: 'Sign in with a passkey' }).click();
+  await made.waitForURL((url) => !url.pathname.startsWith('/signin'));
+  const session = await api(made, 'GET', '/v1/web/session');
+  assert.equal(session.json.user, 'carol');
+  const list = await api(made, 'GET', '/v1/web/passkeys');
+  assert.ok(list.json.items[0].used, list.text);
+});
+
+part('an answer that was used is not taken again', async () => {
+  // What went over the wire, sent once more.
+  let body;
+  await made.route('**/v1/web/passkeys/login/finish', async (route) => {
+    body = route.request().postDataJSON();
+    await route.continue();
+  });
+  await api(made, 'POST', '/v1/web/logout');
+  await made.goto(`${node.named}/signin`);
+  await made.getByRole('button', { name: 'Sign in with a passkey' }).click();
+  await made.waitForURL((url) => !url.pathname.startsWith('/signin'));
+  await made.unroute('**/v1/web/passkeys/login/finish');
+  const again = await made.evaluate(async (body) => {
+    const answer = await fetch('/v1/web/passkeys/login/finish', {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body),
+    });
+    return answer.status;
+  }, body);
+  assert.equal(again, 401);
+});
+
+part('other sessions are listed, and ended', async () => {
+  const other = await browser();
+  const there = await page(other);
+  await there.goto(`${node.named}/signin`);
+  await there.getByLabel('User', { exact: true }).fill('carol');
+  await there.getByLabel('Password', { exact: true }).fill(password);
+  await there.getByLabel('Code', { exact: true }).fill(totp(secret, 1));
+  await there.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await there.waitForURL((url) => !url.pathname.startsWith('/signin'));
+  await made.goto(`${node.named}/account`);
+  const rows = made.getByRole('button', { name: /^End the session of/ });
+  await until('two sessions', async () => (await rows.count()) >= 2);
+  const enabled = rows.and(made.locator(':not([disabled]):not([aria-disabled="true"])'));
+  await enabled.first().click();
+  await made.getByText('The session has ended.').waitFor();
+  await there.goto(`${node.named}/hosts`);
+  await there.waitForURL(/signin/, { timeout: BOUND });
+});
