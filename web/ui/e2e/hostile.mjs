@@ -64,8 +64,9 @@ part('the policy lets nothing else run, load or frame', async () => {
     try {
       document.body.insertAdjacentHTML('beforeend', '<img src=x onerror="window.hit=1">');
     } catch {}
+    // Later, because what a test evaluates at once is let through by the browser's own tools.
     try {
-      new Function('window.hit = 1')();
+      setTimeout('window.hit = 1', 10);
     } catch {}
     await new Promise((resolve) => setTimeout(resolve, 200));
     return window.hit;

@@ -86,6 +86,17 @@ export function totp(secret, steps = 0) {
   return String((mac.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, '0');
 }
 
+let lastStep = 0;
+
+/** A code that was not used yet: of this step, or of the next, which is taken as well; waits if both were used. */
+export async function freshCode(secret) {
+  const now = () => Math.floor(Date.now() / 30_000);
+  const step = Math.max(lastStep + 1, now());
+  await until('a step whose code was not used', () => step <= now() + 1, 45_000);
+  lastStep = step;
+  return totp(secret, step - now());
+}
+
 /** Asks until the answer is right; says the last one if it never is. */
 export async function until(what, ask, bound = BOUND) {
   const end = Date.now() + bound;

@@ -12,7 +12,7 @@ let role = 'access';
 
 const pages = () => [
   '/hosts', '/hosts?q=nothing-has-this-name', '/clusters', '/account', '/cluster', '/sessions', `/recordings/${recording}`, '/audit', '/audit?type=user.login',
-  '/admin/users', '/admin/users/new', '/admin/roles', `/admin/roles/${role}`, '/admin/roles/new', '/admin/locks', '/admin/tokens', '/admin/hosts', '/admin/hosts/new',
+  '/admin/users', '/admin/users/~new', '/admin/roles', `/admin/roles/${role}`, '/admin/roles/~new', '/admin/locks', '/admin/tokens', '/admin/hosts', '/admin/hosts/~new',
   '/admin/policies', '/admin/policies/cluster_auth_preference', '/help', '/about', '/terminal', '/there-is-no-such-page',
 ];
 
