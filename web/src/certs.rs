@@ -203,7 +203,10 @@ impl Ask {
         account: Option<&Login>,
     ) -> Result<String, Failure> {
         let key = ca::SubjectKey::parse(key).map_err(|e| Failure::internal("a key of our own", &e))?;
-        let signer = self.app.authorities.signer(self.kv().as_ref(), AuthorityType::User)?;
+        let signer = self
+            .app
+            .authorities
+            .signer(self.kv().as_ref(), AuthorityType::User)?;
         let (fingerprint, now) = (key.fingerprint().to_string(), self.now());
         let left = login.not_after.since_ms(now).div_ceil(1000).max(1);
         let mut terms = terms_for(view, CertPurpose::Renew, fingerprint, left, self.peer.addr, now)?;

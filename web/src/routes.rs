@@ -178,14 +178,9 @@ fn table() -> Table {
     )
     .open()
     .socket::<frames::Asks, frames::Says>();
-    t.get(
-        path::FILE,
-        "read_file",
-        "A file of a host",
-        terminal::get_file,
-    )
-    .query(&["login", "path"])
-    .text("application/octet-stream");
+    t.get(path::FILE, "read_file", "A file of a host", terminal::get_file)
+        .query(&["login", "path"])
+        .text("application/octet-stream");
     t.put(
         path::FILE,
         "write_file",

@@ -313,7 +313,8 @@ impl TerminalKey for MemoryKey {
         Box::pin(async move {
             let hosts = self.reached()?;
             let found = hosts.files.lock().get(&wanted.path).cloned();
-            let bytes = found.ok_or_else(|| TerminalFault::NotFound(format!("there is no {}", wanted.path)))?;
+            let bytes =
+                found.ok_or_else(|| TerminalFault::NotFound(format!("there is no {}", wanted.path)))?;
             let pieces: Vec<_> = bytes.chunks(1000).map(<[u8]>::to_vec).collect();
             Ok(FileReading {
                 size: Some(bytes.len() as u64),

@@ -305,7 +305,9 @@ fn this_node(ask: &Ask) -> Result<String, Failure> {
     let id = ask.app.api.consensus.node_id();
     let nodes = state::records::<NodeSpec>(ask.kv().as_ref())?;
     let found = nodes.into_iter().find(|node| node.spec.id == id);
-    Ok(found.map(|node| node.metadata.name.to_string()).unwrap_or_default())
+    Ok(found
+        .map(|node| node.metadata.name.to_string())
+        .unwrap_or_default())
 }
 
 impl std::convert::From<TerminalFault> for Failure {

@@ -9,7 +9,11 @@ pub(super) fn is_ours(headers: &HeaderMap, addrs: &[String]) -> bool {
     let (Some(origin), None) = (origins.next(), origins.next()) else {
         return false;
     };
-    let Some(origin) = origin.to_str().ok().and_then(|text| text.strip_prefix("https://")) else {
+    let Some(origin) = origin
+        .to_str()
+        .ok()
+        .and_then(|text| text.strip_prefix("https://"))
+    else {
         return false;
     };
     let origin = plain(origin);

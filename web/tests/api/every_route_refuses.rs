@@ -111,7 +111,8 @@ async fn every_route_refuses_who_may_not() {
                 let events = world.events("api.refused").len();
                 let answer = world.call(&weak, &method, &uri, body).await;
                 answer.refused(403, "refused");
-                let local = AT_A_HOST.contains(&key) || [path::INIT, path::JOIN_ORDER, path::SUPPORT].contains(&key.1);
+                let local = AT_A_HOST.contains(&key)
+                    || [path::INIT, path::JOIN_ORDER, path::SUPPORT].contains(&key.1);
                 assert!(
                     local || world.events("api.refused").len() == events + 1,
                     "{key:?} is not audited"

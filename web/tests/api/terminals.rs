@@ -117,7 +117,13 @@ fn open() -> Value {
 
 async fn with_hosts() -> Served {
     let served = served(true).await;
-    served.world.cluster.ports.hosts.open.store(true, Ordering::SeqCst);
+    served
+        .world
+        .cluster
+        .ports
+        .hosts
+        .open
+        .store(true, Ordering::SeqCst);
     served
 }
 
@@ -125,7 +131,10 @@ async fn with_hosts() -> Served {
 async fn only_pages_of_the_nodes_open_a_socket() {
     let served = with_hosts().await;
     let port = served.addr.port();
-    for origin in [format!("https://localhost:{port}"), "https://127.0.0.1:3080".into()] {
+    for origin in [
+        format!("https://localhost:{port}"),
+        "https://127.0.0.1:3080".into(),
+    ] {
         let opened = socket(&served, Some("alice"), Some(&origin)).await;
         assert!(opened.is_ok(), "{origin}");
     }
@@ -157,7 +166,10 @@ async fn a_terminal_is_what_its_frames_say() {
         let opened = hosts.opened.lock();
         let (user, wanted) = &opened[0];
         assert_eq!(user.user.as_str(), "alice");
-        assert_eq!((user.addr.ip().to_string().as_str(), wanted.columns), ("127.0.0.1", 80));
+        assert_eq!(
+            (user.addr.ip().to_string().as_str(), wanted.columns),
+            ("127.0.0.1", 80)
+        );
         assert_ne!(user.addr.port(), 0, "where they are is told whole");
         let certificate = palisade_ca::ssh_key::Certificate::from_openssh(&user.certificate).expect("a line");
         assert_eq!(certificate.valid_principals(), ["root"]);
@@ -165,7 +177,11 @@ async fn a_terminal_is_what_its_frames_say() {
         assert_eq!(certificate.extensions().len(), 1, "nothing but a terminal");
         let issued = served.world.events("cert.issue");
         let serial = certificate.serial().to_string();
-        assert!(issued.iter().any(|event| event.data.get("serial") == Some(&serial)));
+        assert!(
+            issued
+                .iter()
+                .any(|event| event.data.get("serial") == Some(&serial))
+        );
     }
     page.types(b"hello").await;
     assert_eq!(page.got().await, Got::Bytes(b"hello".to_vec()));
@@ -203,7 +219,10 @@ async fn whoever_is_not_let_in_is_told_why() {
     let mut page = page(&served, Some("alice")).await;
     page.say(open()).await;
     let (code, message) = page.failed().await;
-    assert_eq!((code.as_str(), message.as_str()), ("refused", "you have no access to that host"));
+    assert_eq!(
+        (code.as_str(), message.as_str()),
+        ("refused", "you have no access to that host")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -238,7 +257,10 @@ async fn a_first_frame_that_is_none_opens_nothing() {
     let began = Instant::now();
     let mut silent = page(&served, Some("alice")).await;
     let (code, message) = silent.failed().await;
-    assert!(code == "unauthenticated" && message.contains("10 s"), "{code}: {message}");
+    assert!(
+        code == "unauthenticated" && message.contains("10 s"),
+        "{code}: {message}"
+    );
     assert!(began.elapsed() >= Duration::from_secs(9), "{:?}", began.elapsed());
 }
 
@@ -285,7 +307,10 @@ async fn closing_closes_and_going_away_does_not() {
     let mut page = page(&served, Some("alice")).await;
     page.opened().await;
     page.say(json!({"close": {}})).await;
-    assert_eq!(page.says().await, json!({"closed": {"status": null, "reason": ""}}));
+    assert_eq!(
+        page.says().await,
+        json!({"closed": {"status": null, "reason": ""}})
+    );
     assert_eq!(page.got().await, Got::Closed(Some(1000)));
     assert_eq!(closed(), 1);
 }
@@ -336,7 +361,12 @@ async fn what_a_program_does_not_read_is_bounded_and_holds_nothing_up() {
         page.types(&vec![b'y'; FRAME_MAX]).await;
     }
     let notice = page.says().await;
-    assert!(notice["notice"].as_str().is_some_and(|text| text.contains("left out")), "{notice}");
+    assert!(
+        notice["notice"]
+            .as_str()
+            .is_some_and(|text| text.contains("left out")),
+        "{notice}"
+    );
     page.say(json!({"resize": {"cols": 100, "rows": 30}})).await;
     assert_eq!(page.says().await, json!({"notice": "100x30"}));
     page.say(json!({"ping": 1})).await;
@@ -349,11 +379,16 @@ async fn sessions_are_taken_up_again_by_their_owner_and_joined_by_others() {
     let hosts = &served.world.cluster.ports.hosts;
     let asks = |more: Value| {
         let mut open = json!({"cols": 80, "rows": 24, "session": SESSION});
-        open.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        open.as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         json!({ "open": open })
     };
     // Nobody's: as good as somebody else's, so that nothing is learned of it here.
-    for (more, mode) in [(json!({}), JoinMode::Observer), (json!({"mode": "peer"}), JoinMode::Peer)] {
+    for (more, mode) in [
+        (json!({}), JoinMode::Observer),
+        (json!({"mode": "peer"}), JoinMode::Peer),
+    ] {
         let mut page = page(&served, Some("alice")).await;
         page.say(asks(more)).await;
         let opened = page.says().await;
@@ -361,7 +396,9 @@ async fn sessions_are_taken_up_again_by_their_owner_and_joined_by_others() {
         let opened = hosts.opened.lock();
         let (_, wanted) = opened.last().expect("one");
         match &wanted.target {
-            TerminalTarget::Join(joining) => assert_eq!((joining.session.as_str(), joining.mode), (SESSION, mode)),
+            TerminalTarget::Join(joining) => {
+                assert_eq!((joining.session.as_str(), joining.mode), (SESSION, mode))
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -369,14 +406,22 @@ async fn sessions_are_taken_up_again_by_their_owner_and_joined_by_others() {
     let node = &served.world.cluster.node;
     node.apply("alice", started(true)).done().expect("a row");
     let mut page = page(&served, Some("alice")).await;
-    page.say(asks(json!({"host": "elsewhere", "login": "root"}))).await;
+    page.say(asks(json!({"host": "elsewhere", "login": "root"})))
+        .await;
     let opened = page.says().await["opened"].clone();
-    assert_eq!((&opened["again"], &opened["login"]), (&json!(true), &json!("root")), "{opened}");
+    assert_eq!(
+        (&opened["again"], &opened["login"]),
+        (&json!(true), &json!("root")),
+        "{opened}"
+    );
     {
         let opened = hosts.opened.lock();
         match &opened.last().expect("one").1.target {
             TerminalTarget::Again { session, host, login } => {
-                assert_eq!((session.as_str(), host.as_str(), login.as_str()), (SESSION, "web7", "root"));
+                assert_eq!(
+                    (session.as_str(), host.as_str(), login.as_str()),
+                    (SESSION, "web7", "root")
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -394,7 +439,10 @@ async fn sessions_are_taken_up_again_by_their_owner_and_joined_by_others() {
     let mut page = self::page(&served, Some("alice")).await;
     page.say(asks(json!({}))).await;
     let (code, message) = page.failed().await;
-    assert!(code == "not_found" && message.contains("over"), "{code}: {message}");
+    assert!(
+        code == "not_found" && message.contains("over"),
+        "{code}: {message}"
+    );
 }
 
 fn started(at_agent: bool) -> Command {
@@ -416,7 +464,7 @@ fn started(at_agent: bool) -> Command {
         chunks: 0,
         output_bytes: 0,
         last_chunk: String::new(),
-        sealed_key: Vec::new(),
+        sealed_key: String::new(),
     };
     Command::StartSession {
         recording: Box::new(Record::new(name(SESSION), row)),
@@ -431,9 +479,13 @@ async fn a_session_that_ran_through_a_node_is_over_with_its_socket() {
     let node = &served.world.cluster.node;
     node.apply("alice", started(false)).done().expect("a row");
     let mut page = page(&served, Some("alice")).await;
-    page.say(json!({"open": {"cols": 80, "rows": 24, "session": SESSION}})).await;
+    page.say(json!({"open": {"cols": 80, "rows": 24, "session": SESSION}}))
+        .await;
     let (code, message) = page.failed().await;
-    assert!(code == "not_found" && message.contains("agent"), "{code}: {message}");
+    assert!(
+        code == "not_found" && message.contains("agent"),
+        "{code}: {message}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -458,7 +510,10 @@ async fn files_go_both_ways_and_say_what_is_wrong() {
     let answer = call("GET", "login=root&path=a%20b", b"").await;
     assert_eq!(answer.bytes, content);
     assert_eq!(answer.headers["content-length"], "100000");
-    assert_eq!(answer.headers["content-disposition"], "attachment; filename*=UTF-8''a%20b");
+    assert_eq!(
+        answer.headers["content-disposition"],
+        "attachment; filename*=UTF-8''a%20b"
+    );
     assert_eq!(answer.headers["content-type"], "application/octet-stream");
     for (method, query, status, code) in [
         ("GET", "login=root&path=none", 404, "not_found"),
