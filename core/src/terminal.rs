@@ -136,7 +136,8 @@ mod tests {
             read(r#"{"resize":{"cols":80,"rows":24}}"#).ok(),
             Some(Asks::Resize { cols: 80, rows: 24 })
         );
-        let opened = r#"{"open":{"csrf":"c","host":"web1","login":"alice","cols":120,"rows":30,"session":""}}"#;
+        let opened =
+            r#"{"open":{"csrf":"c","host":"web1","login":"alice","cols":120,"rows":30,"session":""}}"#;
         let Ok(Asks::Open(open)) = read(opened) else {
             panic!("{:?}", read(opened));
         };
@@ -156,6 +157,9 @@ mod tests {
             status: None,
             reason: "locked".into(),
         });
-        assert_eq!(said.ok().as_deref(), Some(r#"{"closed":{"status":null,"reason":"locked"}}"#));
+        assert_eq!(
+            said.ok().as_deref(),
+            Some(r#"{"closed":{"status":null,"reason":"locked"}}"#)
+        );
     }
 }

@@ -501,7 +501,9 @@ impl Reading {
 
     async fn ask_ahead(&mut self) -> Result<(), FileError> {
         while !self.ended && self.under_way.len() < UNDER_WAY {
-            let left = self.size.map_or(u64::from(PIECE), |size| size.saturating_sub(self.asked));
+            let left = self
+                .size
+                .map_or(u64::from(PIECE), |size| size.saturating_sub(self.asked));
             let length = u32::try_from(left).unwrap_or(PIECE).min(PIECE);
             if length == 0 {
                 break;

@@ -8,13 +8,18 @@ use crate::caller::FromPort;
 use crate::error::Failure;
 use crate::sessions::stream;
 use axum::Extension;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures::StreamExt as _;
 use palisade_core::name::Login;
 use palisade_core::ports::{FileWanted, TerminalKey, TerminalUser};
 use serde::Deserialize;
+use std::time::Duration;
+
+/// Of a body that was refused so much is taken, for so long.
+const SPENT_MAX: usize = 16 << 20;
+const SPEND_FOR: Duration = Duration::from_secs(3);
 
 /// The longest path.
 const PATH_MAX: usize = 4096;
@@ -87,16 +92,39 @@ pub(crate) async fn put(
     body: Body,
 ) -> Result<StatusCode, Failure> {
     let (key, user, wanted) = wanted(&ask, port, &host, query).await?;
-    let mut writing = key.write(user, wanted).await?;
     let mut body = body.into_data_stream();
-    while let Some(piece) = body.next().await {
-        let piece = piece.map_err(|_| {
-            Failure::invalid("the body did not arrive whole: the file on the host is cut short")
-        })?;
-        writing.write(piece.into()).await?;
+    let written = write(key, user, wanted, &mut body).await;
+    if written.is_err() {
+        spend(&mut body).await;
     }
-    writing.finish().await?;
-    Ok(StatusCode::NO_CONTENT)
+    written.map(|()| StatusCode::NO_CONTENT)
+}
+
+async fn write(
+    key: Box<dyn TerminalKey>,
+    user: TerminalUser,
+    wanted: FileWanted,
+    body: &mut BodyDataStream,
+) -> Result<(), Failure> {
+    let cut = |_| Failure::invalid("the body did not arrive whole: the file on the host is cut short");
+    let mut writing = key.write(user, wanted).await?;
+    while let Some(piece) = body.next().await {
+        writing.write(piece.map_err(cut)?.into()).await?;
+    }
+    Ok(writing.finish().await?)
+}
+
+/// Takes what is still coming, as far as that is little: a client that is cut off while it sends may never read why.
+async fn spend(body: &mut BodyDataStream) {
+    let spent = async {
+        let mut left = SPENT_MAX;
+        while let Some(Ok(piece)) = body.next().await
+            && piece.len() <= left
+        {
+            left -= piece.len();
+        }
+    };
+    let _ = tokio::time::timeout(SPEND_FOR, spent).await;
 }
 
 /// The header that has a browser save a file, under its last name (RFC 6266).

@@ -172,20 +172,15 @@ impl Terminal {
         String::from_utf8_lossy(&self.output).into_owned()
     }
 
-    /// Whether the last of what was shown is this, but for the end of its line.
-    pub fn text_ends_with(&self, text: &str) -> bool {
-        let last = &self.output[self.output.len().saturating_sub(text.len() + 2)..];
-        String::from_utf8_lossy(last).trim_end().ends_with(text)
+    /// Whether this is in the last of what was shown: looked for where there is too much to look at all of it.
+    pub fn lately_showed(&self, text: &str) -> bool {
+        let last = &self.output[self.output.len().saturating_sub(256)..];
+        String::from_utf8_lossy(last).contains(text)
     }
 
     /// Waits until something holds of what came.
     #[track_caller]
-    pub fn wait<T>(
-        &mut self,
-        what: &str,
-        bound: Duration,
-        mut found: impl FnMut(&Self) -> Option<T>,
-    ) -> T {
+    pub fn wait<T>(&mut self, what: &str, bound: Duration, mut found: impl FnMut(&Self) -> Option<T>) -> T {
         let began = Instant::now();
         loop {
             if let Some(found) = found(self) {
@@ -195,7 +190,11 @@ impl Terminal {
             assert!(
                 !late && !self.is_over,
                 "{what}: {}; it said {:?} and showed {}",
-                if late { "not in time" } else { "the socket is closed" },
+                if late {
+                    "not in time"
+                } else {
+                    "the socket is closed"
+                },
                 self.said,
                 self.text()
             );
@@ -206,7 +205,9 @@ impl Terminal {
     /// Waits until it has shown the text.
     #[track_caller]
     pub fn expect_output(&mut self, text: &str, bound: Duration) {
-        self.wait(text, bound, |terminal| terminal.text().contains(text).then_some(()));
+        self.wait(text, bound, |terminal| {
+            terminal.text().contains(text).then_some(())
+        });
     }
 
     /// Waits for a frame of this kind, and answers what is in it.
@@ -223,26 +224,36 @@ impl Terminal {
     pub fn ping(&mut self, bound: Duration) -> Duration {
         let (number, began) = (self.pongs.len() as u64 + 1, Instant::now());
         self.say(&json!({ "ping": number }));
-        self.wait("pong", bound, |terminal| terminal.pongs.contains(&number).then_some(()));
+        self.wait("pong", bound, |terminal| {
+            terminal.pongs.contains(&number).then_some(())
+        });
         began.elapsed()
     }
 }
 
 /// `curl` for a file of a host, as a page of a node fetches or sends it. Prints the status code behind what was answered.
 fn curl_file(person: &Person, node: &NodeHandle, host: &str, query: [&str; 2], words: &[&str]) -> Ran {
-    let [login, path] = query;
+    let [login, path] = query.map(|text| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
+        let escaped = text.bytes().map(|byte| match plain(byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        });
+        escaped.collect::<String>()
+    });
     let mut curl = Command::new("curl");
-    curl.args(["-sS", "--max-time", "120", "-w", "\n%{http_code}", "--get"])
+    curl.args(["-sS", "--max-time", "120", "-w", "\n%{http_code}"])
         .arg("--cacert")
         .arg(person.saved("ca.pem"))
         .arg("--cert")
         .arg(person.saved("-tls.pem"))
         .arg("--key")
         .arg(person.saved("-tls.key"))
-        .args(["--data-urlencode", &format!("login={login}")])
-        .args(["--data-urlencode", &format!("path={path}")])
         .args(words)
-        .arg(format!("https://{}/v1/hosts/{host}/file", node.web_addr()));
+        .arg(format!(
+            "https://{}/v1/hosts/{host}/file?login={login}&path={path}",
+            node.web_addr()
+        ));
     run(&mut curl)
 }
 

@@ -8,39 +8,38 @@
 //! Nothing is decided here. What comes out of the memory is served as if it had come by the network from where the person
 //! is: the same code decides, records and audits. Their key is made for one connection and lives as long as that.
 
+mod dial;
+mod ends;
+
 use crate::consensus::NodeConsensus;
 use crate::pages::NodePages;
+use dial::{Dialler, LeftBehind, NoLink};
+use ends::{File, Keys, NewFile, Screen};
 use palisade_ca::AuthorityType;
 use palisade_core::audit_log::{self, AuditFault, AuditLog};
 use palisade_core::event::EventKind;
 use palisade_core::name::{Name, SessionId};
 use palisade_core::pass::{JOIN_LOGIN, Joining};
 use palisade_core::ports::{
-    ByteSource, Consensus, FileReading, FileWanted, FileWriting, Pending, Terminal, TerminalEvent,
-    TerminalFault, TerminalInput, TerminalKey, TerminalOutput, TerminalTarget, TerminalUser, TerminalWanted,
-    Terminals, Unavailable,
+    Consensus, FileReading, FileWanted, FileWriting, Pending, Terminal, TerminalFault, TerminalKey,
+    TerminalTarget, TerminalUser, TerminalWanted, Terminals, Unavailable,
 };
-use palisade_core::tunnel::{ClientAnswer, ClientHello, MESSAGE_BYTES_MAX};
 use palisade_proxy::ssh::Proxy;
-use palisade_proxy::tunnels::{ClientLink, Tunnels};
+use palisade_proxy::tunnels::Tunnels;
 use palisade_session::files::client::{FileError, Reading, Writing};
-use palisade_session::resume::{self, Dial, DialError, Event as LinkEvent, Link, ResumeStream};
+use palisade_session::resume::{self, Event as LinkEvent};
 use palisade_session::ssh::client::{
     ConnectError, Connection, Identity, NodeCheck, Nothing, handshake_within,
 };
 use palisade_session::ssh::keys::ssh_key::Certificate;
 use palisade_session::ssh::keys::{PrivateKey, PublicKey};
 use palisade_session::ssh::stream::Transport;
-use palisade_session::ssh::user::{self, Hearing, NotBegun, Said, Speaking};
-use palisade_session::tunnel::wire::{read_message, write_message};
-use std::io;
+use palisade_session::ssh::user::{self, Hearing, NotBegun, Speaking};
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -52,8 +51,6 @@ const FILE_WINDOW: u32 = 2 << 20;
 const TERMINAL_KEEPS: usize = 256 << 10;
 /// What goes over in memory at a time.
 const DUPLEX: usize = 64 << 10;
-/// How long a node may take to say how a host is reached: it may have to find the agent first.
-const HELLO: Duration = Duration::from_secs(6);
 /// How long a host may take to let somebody in.
 const LOGIN: Duration = Duration::from_secs(30);
 /// How long the start of a session, which is committed before its program runs, may take to be seen here.
@@ -155,8 +152,9 @@ struct Person {
 
 impl OneKey {
     fn person(self: Box<Self>, user: TerminalUser) -> Result<(Arc<Ways>, Person), TerminalFault> {
-        let certificate = Certificate::from_openssh(&user.certificate)
-            .map_err(|_| TerminalFault::Unavailable("the certificate for this connection is damaged".into()))?;
+        let certificate = Certificate::from_openssh(&user.certificate).map_err(|_| {
+            TerminalFault::Unavailable("the certificate for this connection is damaged".into())
+        })?;
         let person = Person {
             user: user.user,
             addr: user.addr,
@@ -212,7 +210,9 @@ impl Ways {
             rows: wanted.rows,
             session: again.map(SessionId::as_str),
         };
-        let (mut hearing, speaking) = user::shell(Arc::new(connection), asked).await.map_err(not_begun)?;
+        let (mut hearing, speaking) = user::shell(Arc::new(connection), asked)
+            .await
+            .map_err(not_begun)?;
         let session = match &wanted.target {
             TerminalTarget::Host { .. } => self.session_of(serial, &mut hearing).await?,
             TerminalTarget::Again { session, .. } | TerminalTarget::Join(Joining { session, .. }) => {
@@ -225,13 +225,7 @@ impl Ways {
         Ok(Terminal {
             session,
             host,
-            output: Box::new(Screen {
-                hearing,
-                notices,
-                stop: self.stop.clone(),
-                status: None,
-                said: String::new(),
-            }),
+            output: Box::new(Screen::new(hearing, notices, self.stop.clone())),
             input: Arc::new(Keys { speaking, left }),
         })
     }
@@ -352,15 +346,18 @@ impl Ways {
         let host = way.host.to_ascii_lowercase();
         let hop = async {
             let shown = "this node";
-            let mut outer =
-                handshake_within(transport, shown, Arc::new(check), Nothing, FILE_WINDOW).await?;
+            let mut outer = handshake_within(transport, shown, Arc::new(check), Nothing, FILE_WINDOW).await?;
             let identity = &person.identity;
             outer.login(identity.certificate.key_id(), identity).await?;
             outer.way(back, way.host, way.port).await
         };
         let stream: DuplexStream = match tokio::time::timeout(LOGIN, hop).await {
             Ok(hop) => hop.map_err(|e| connect_fault(&e))?,
-            Err(_) => return Err(TerminalFault::Unavailable(format!("{host} does not answer in time"))),
+            Err(_) => {
+                return Err(TerminalFault::Unavailable(format!(
+                    "{host} does not answer in time"
+                )));
+            }
         };
         let check = NodeCheck::new(authorities, vec![host.clone()]);
         let connection = login(stream, &host, check, way, &person.identity).await?;
@@ -460,7 +457,9 @@ where
     };
     match tokio::time::timeout(LOGIN, entering).await {
         Ok(entered) => entered.map_err(|e| connect_fault(&e)),
-        Err(_) => Err(TerminalFault::Unavailable(format!("{host} does not answer in time"))),
+        Err(_) => Err(TerminalFault::Unavailable(format!(
+            "{host} does not answer in time"
+        ))),
     }
 }
 
@@ -497,232 +496,5 @@ fn file_fault(error: FileError) -> TerminalFault {
         FileError::NotFound(_) => TerminalFault::NotFound(text),
         FileError::Folder(_) | FileError::Full(_) | FileError::Failed { .. } => TerminalFault::Failed(text),
         FileError::Lost | FileError::Nonsense => TerminalFault::Unavailable(text),
-    }
-}
-
-/// Why there is no link to an agent.
-enum NoLink {
-    /// The host's SSH is ended by a node.
-    Plain,
-    Refused(String),
-    Failed(String),
-}
-
-/// Dials this node itself, in memory, for one connection; again when the way to the agent was lost.
-struct Dialler {
-    node: Arc<Ways>,
-    user: Name,
-    addr: SocketAddr,
-    hello: ClientHello,
-    /// Made before it was known that the host has an agent.
-    first: Option<Box<dyn Link>>,
-}
-
-impl Dialler {
-    fn new(node: &Arc<Ways>, person: &Person, way: &Way<'_>) -> Self {
-        Dialler {
-            node: Arc::clone(node),
-            user: person.user.clone(),
-            addr: person.addr,
-            hello: ClientHello {
-                host: way.host.to_owned(),
-                port: way.port,
-                ssh_certificate: person.line.clone(),
-                connection: uuid::Uuid::new_v4().simple().to_string(),
-                resumes: false,
-                asks_only: false,
-                join: way.join.cloned(),
-            },
-            first: None,
-        }
-    }
-
-    /// A link, and the host of the session that is joined.
-    async fn link(&mut self) -> Result<(Box<dyn Link>, Option<Name>), NoLink> {
-        let (mut near, far) = tokio::io::duplex(DUPLEX);
-        let link = ClientLink {
-            stream: far,
-            user: self.user.clone(),
-            addr: self.addr,
-        };
-        tokio::spawn(Arc::clone(&self.node.tunnels).serve_client(link));
-        let asking = async {
-            write_message(&mut near, &self.hello, MESSAGE_BYTES_MAX).await?;
-            read_message::<ClientAnswer>(&mut near, MESSAGE_BYTES_MAX).await
-        };
-        let answer = match tokio::time::timeout(HELLO, asking).await {
-            Ok(Ok(Some(answer))) => answer,
-            Ok(Ok(None)) => return Err(NoLink::Failed("this node is stopping".into())),
-            Ok(Err(error)) => return Err(NoLink::Failed(error.to_string())),
-            Err(_) => return Err(NoLink::Failed("no way to the host was found in time".into())),
-        };
-        match answer {
-            ClientAnswer::Agent => Ok((Box::new(near), None)),
-            ClientAnswer::Joins(host) => Ok((Box::new(near), Some(host))),
-            ClientAnswer::Plain => Err(NoLink::Plain),
-            ClientAnswer::Refused(why) => Err(NoLink::Refused(why)),
-            ClientAnswer::Unavailable(why) => Err(NoLink::Failed(why)),
-        }
-    }
-}
-
-impl Dial for Dialler {
-    async fn dial(&mut self, _: u32) -> Result<Box<dyn Link>, DialError> {
-        if let Some(first) = self.first.take() {
-            return Ok(first);
-        }
-        match self.link().await {
-            Ok((link, _)) => Ok(link),
-            Err(NoLink::Refused(why)) => Err(DialError::Never(why)),
-            Err(NoLink::Plain) => Err(DialError::Never("the host has no agent any more".into())),
-            Err(NoLink::Failed(why)) => Err(DialError::Again(io::Error::other(why))),
-        }
-    }
-}
-
-/// A resumable stream that, unless it is closed on purpose, breaks when it is dropped: at the other end a broken stream is
-/// a user who may come back, and one that ended is a user who has left.
-struct LeftBehind {
-    stream: ResumeStream,
-    left: Arc<AtomicBool>,
-}
-
-impl Drop for LeftBehind {
-    fn drop(&mut self) {
-        if self.left.load(Ordering::SeqCst) {
-            self.stream.reset();
-        }
-    }
-}
-
-impl AsyncRead for LeftBehind {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for LeftBehind {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.left.load(Ordering::SeqCst) {
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// The end of a terminal that hears.
-struct Screen {
-    hearing: Hearing,
-    notices: mpsc::Receiver<String>,
-    stop: CancellationToken,
-    status: Option<u32>,
-    /// The last line of ours.
-    said: String,
-}
-
-impl Screen {
-    async fn next(&mut self, most: usize) -> TerminalEvent {
-        loop {
-            let said = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return TerminalEvent::Moves,
-                Some(notice) = self.notices.recv() => return TerminalEvent::Notice(notice),
-                said = self.hearing.next(most) => said,
-            };
-            match said {
-                Said::Output(bytes) => return TerminalEvent::Output(bytes.into()),
-                Said::Words(words) => {
-                    let line = user::reason(&words);
-                    if !line.is_empty() {
-                        self.said.clone_from(&line);
-                        return TerminalEvent::Notice(line);
-                    }
-                }
-                Said::Status(status) => self.status = Some(status),
-                Said::Signal(signal) => self.said = format!("its program was ended by signal {signal}"),
-                Said::End => {
-                    let mut reason = std::mem::take(&mut self.said);
-                    if self.status.is_some() {
-                        reason.clear();
-                    } else if reason.is_empty() {
-                        let farewell = self.hearing.farewell();
-                        reason = farewell.unwrap_or_else(|| "the connection to the host was lost".into());
-                    }
-                    return TerminalEvent::Closed {
-                        status: self.status.take(),
-                        reason,
-                    };
-                }
-            }
-        }
-    }
-}
-
-impl TerminalOutput for Screen {
-    fn next(&mut self, most: usize) -> Pending<'_, TerminalEvent> {
-        Box::pin(Screen::next(self, most))
-    }
-}
-
-/// The end that speaks.
-struct Keys {
-    speaking: Speaking,
-    left: Arc<AtomicBool>,
-}
-
-impl TerminalInput for Keys {
-    fn typed(&self, bytes: Vec<u8>) -> Pending<'_, bool> {
-        Box::pin(async move { self.speaking.send(bytes.into()).await })
-    }
-
-    fn resize(&self, columns: u32, rows: u32) -> Pending<'_, ()> {
-        Box::pin(async move { self.speaking.resize(columns, rows).await })
-    }
-
-    fn close(&self) -> Pending<'_, ()> {
-        Box::pin(async move {
-            self.left.store(false, Ordering::SeqCst);
-            self.speaking.clone().close().await;
-        })
-    }
-}
-
-/// A file being read.
-struct File(Reading);
-
-impl ByteSource for File {
-    fn next(&mut self) -> Pending<'_, Option<Result<Vec<u8>, Unavailable>>> {
-        Box::pin(async move {
-            match self.0.next().await {
-                Ok(Some(bytes)) => Some(Ok(bytes.into())),
-                Ok(None) => None,
-                Err(error) => Some(Err(Unavailable::Fault(error.to_string()))),
-            }
-        })
-    }
-}
-
-/// A file being written.
-struct NewFile(Writing);
-
-impl FileWriting for NewFile {
-    fn write(&mut self, bytes: Vec<u8>) -> Pending<'_, Result<(), TerminalFault>> {
-        Box::pin(async move { self.0.write(bytes.into()).await.map_err(file_fault) })
-    }
-
-    fn finish(self: Box<Self>) -> Pending<'static, Result<(), TerminalFault>> {
-        Box::pin(async move { self.0.finish().await.map_err(file_fault) })
     }
 }
