@@ -30,6 +30,12 @@ export async function readYaml(kind: string, name: string, signal?: AbortSignal)
   return body.trimStart().startsWith('{') ? stringify(JSON.parse(body), { lineWidth: 0 }) : body;
 }
 
+/** Whether there is such a record, without taking its absence for an error. */
+export async function exists(kind: string, name: string, signal?: AbortSignal): Promise<boolean> {
+  const page = await call(api.GET('/v1/records/{kind}', { params: { path: { kind }, query: { limit: '1000' } }, signal }));
+  return (page.items as unknown as Shown[]).some((record) => record.metadata.name === name);
+}
+
 export const createYaml = (kind: string, body: string) => json('POST', urlOf(kind), { body, type: 'application/yaml' });
 export const replaceYaml = (kind: string, name: string, body: string, upsert: boolean) => json('PUT', urlOf(kind, name), { body, type: 'application/yaml', query: upsert ? { upsert: true } : {} });
 export const removeRecord = (kind: string, name: string, revision: number | undefined) => json('DELETE', urlOf(kind, name), { query: { revision } });

@@ -5,8 +5,9 @@ export interface DiffLine {
 
 /** Which lines came and which went, by the longest common run of lines. For texts of a few hundred lines. */
 export function diff(before: string, after: string): DiffLine[] {
-  const a = before.replace(/\n$/, '').split('\n');
-  const b = after.replace(/\n$/, '').split('\n');
+  const linesOf = (text: string) => (text === '' ? [] : text.replace(/\n$/, '').split('\n'));
+  const a = linesOf(before);
+  const b = linesOf(after);
   const width = b.length + 1;
   const longest = new Uint16Array((a.length + 1) * width);
   for (let i = a.length - 1; i >= 0; i--) {

@@ -40,6 +40,10 @@ describe('a sentence', () => {
     expect(sentenceText(event('record.create', { user: 'bob', target: 'cluster_auth_preference/x' }))).toBe('bob created cluster auth preference x');
     expect(sentenceText(event('session.exec', { user: 'a', host: 'h', target: 'ls -l / [x] {y}' }))).toBe('a ran a command on h: ls -l / [x] {y}');
   });
+  it('is the one whose fields are there', () => {
+    expect(sentenceText(event('cert.issue', { user: 'a', target: 'a' }))).toBe('A certificate was issued to a');
+    expect(sentenceText(event('cert.issue', { user: 'a', host: 'web1', login: 'root', data: { purpose: 'dial' } }))).toBe('A certificate to reach web1 as root was issued for a');
+  });
   it('names who did it', () => {
     expect([actor('node:3'), actor('local:operator'), actor(''), actor('host:web1'), actor('alice')]).toEqual(['node 3', 'the operator at the node', 'somebody', 'host web1', 'alice']);
     expect(sentenceText(event('user.logout'))).toBe('Somebody logged out');

@@ -22,6 +22,7 @@ export function actor(user: string | undefined): string {
   return kind === 'node' ? nodeActor(name) : hostActor(name);
 }
 
+const BRACKETS = /(\[[^\]]*\])/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d/;
 
 /** The value of a field by its name in a template; empty where the event has none. */
@@ -56,7 +57,9 @@ function fill(template: string, event: AuditEvent, show: (time: string) => strin
 export function sentence(event: AuditEvent, show: (time: string) => string = (time) => time): Piece[] {
   const name = event.event as string;
   if (!isKnown(name)) return [{ text: unknownKind(name) }];
-  const pieces = (sentences[name] as string).split(/(\[[^\]]*\])/).flatMap((part): Piece[] => {
+  const all: readonly string[] = [sentences[name]].flat();
+  const template = all.find((one) => one.split(BRACKETS).every((part) => part.startsWith('[') || fill(part, event, show) !== undefined)) ?? (all[0] as string);
+  const pieces = template.split(BRACKETS).flatMap((part): Piece[] => {
     if (part.startsWith('[')) return fill(part.slice(1, -1), event, show) ?? [];
     return fill(part, event, show) ?? fillAnyway(part, event);
   });

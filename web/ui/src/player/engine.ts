@@ -2,7 +2,7 @@ import { weight, type Played, type RecordingSpec } from './events';
 import { WallClock } from './clock';
 import { GrowingList } from './grow';
 import { IdleFinder } from './idle';
-import { freeze, settled, thaw, writeNow, type Frozen, type Term } from './screen';
+import { freeze, resizeTo, settled, thaw, writeNow, type Frozen, type Term } from './screen';
 import { Search, type Hit } from './search';
 import { Store } from './store';
 
@@ -26,7 +26,7 @@ const pause = (): Promise<void> => new Promise((done) => setTimeout(done));
 /** One event as a terminal shows it. */
 export function applyOne(term: Term, { what }: Played): void {
   if (what.kind === 'output') writeNow(term, what.bytes);
-  else if (what.kind === 'resize') term.resize(Math.max(2, Math.min(what.cols, 1000)), Math.max(1, Math.min(what.rows, 500)));
+  else if (what.kind === 'resize') resizeTo(term, what.cols, what.rows);
 }
 
 /** Events as a terminal shows them; long runs let the page breathe. */

@@ -64,6 +64,11 @@ interface Core {
  */
 export const writeNow = (term: Term, data: Uint8Array): void => coreOf(term).writeSync(data);
 
+/** A terminal of a size that somebody said. One who has no screen says zero, and a hostile one says anything. */
+export function resizeTo(term: Term, cols: number, rows: number): void {
+  if (cols > 0 && rows > 0) term.resize(Math.max(2, Math.min(cols, 1000)), Math.min(rows, 500));
+}
+
 const coreOf = (term: Term): Core => (term as unknown as { _core: Core })._core;
 
 type Place = Omit<Buffer, 'lines'> & { lines: Line[]; room: number };

@@ -1,5 +1,5 @@
 import type { Played } from './events';
-import { rowsOf, writeNow, type Term } from './screen';
+import { resizeTo, rowsOf, writeNow, type Term } from './screen';
 
 export interface Hit {
   /** The number of events after which it is on the screen. */
@@ -127,7 +127,7 @@ export class Search {
       this.#drawn ||= this.#plain.moved;
       this.#plain.moved = false;
     } else if (what.kind === 'resize') {
-      this.screen?.resize(what.cols, what.rows);
+      if (this.screen) resizeTo(this.screen, what.cols, what.rows);
     } else if (what.kind === 'note' || what.kind === 'exec') {
       this.#look(what.text, index + 1, at);
     }

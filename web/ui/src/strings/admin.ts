@@ -70,7 +70,7 @@ export const admin = {
   editor: {
     new: (one: string) => `New ${one}`, form: 'Form', yaml: 'YAML', view: 'How to edit', save: 'Save', create: 'Create', review: 'Review and save', discard: 'Discard changes', saved: (name: string) => `${name} was saved`, created: (name: string) => `${name} was created`,
     unchanged: 'Nothing was changed.', faulty: 'The text has faults: see below it.', broken: 'The YAML cannot be read. The form is back once it can.', yamlLabel: (name: string) => `YAML of ${name}`,
-    yamlHelp: 'Ctrl Space completes, Ctrl Z undoes', noFaults: 'No faults', faults: (n: number) => (n === 1 ? '1 fault' : `${n} faults`), fault: (line: number, column: number) => `Line ${line}, column ${column}`, use: (name: string) => `Use ${name}`, checking: 'Checking',
+    yamlHelp: 'Ctrl Space completes, Ctrl Z undoes', noFaults: 'No faults', faults: (n: number) => (n === 1 ? '1 fault' : `${n} faults`), fault: (line: number, column: number) => `Line ${line}, column ${column}`, use: (name: string) => `Use ${name}`, nearest: (name: string) => `The nearest right name is ${name}.`, checking: 'Checking',
     unchecked: 'The text could not be checked.', missing: 'This record does not exist', default: 'There is no such record yet: what you see is the default. Saving makes it.', helpNone: 'Put the cursor on a field to read what it is for.', required: 'required', oneOf: (values: string) => `One of: ${values}`, type: { text: 'text', number: 'number', flag: 'true or false', choice: 'word', list: 'list', map: 'names and values', group: 'group' } as Record<string, string>,
     mayNot: 'You may look, but not change.', agentOwned: 'The agent part is written by the cluster.',
   },
@@ -79,7 +79,7 @@ export const admin = {
     theirs: 'What they changed', mine: 'What you changed', same: 'They changed nothing that is shown here.', take: 'Take theirs, drop mine', rebase: 'Keep mine over theirs', rebaseHelp: 'Your text replaces theirs when you save again. Look first at what they changed.', gone: 'It was removed in the meantime. Saving again makes it anew.', again: 'Keep mine',
   },
   explain: {
-    title: 'Who reaches what', about: 'By this role as it is written above, among the hosts that there are now.', waiting: 'Working it out', users: 'Holders', nobody: 'Nobody holds this role.', reach: 'Reach by it', gained: 'Gained by saving', lost: 'Lost by saving', none: 'Saving changes nobody’s reach.', nothing: 'Nobody reaches any host by it.',
+    title: 'Who reaches what', about: 'With this role as it is written above, among the hosts that there are now.', waiting: 'Working it out', users: 'Holders', nobody: 'Nobody holds this role.', reach: 'What they reach, by this and their other roles', gained: 'Gained by saving', lost: 'Lost by saving', none: 'Saving changes nobody’s reach.', nothing: 'Nobody reaches any host by it.',
     pairs: (n: number) => (n === 1 ? '1 pair of user and host was looked at.' : `${n} pairs of user and host were looked at.`), cut: 'Only the first 500 are shown.', user: 'User', host: 'Host', logins: 'Logins', failed: 'It cannot be worked out yet', faulty: 'It is worked out once the text has no faults.',
     reviewTitle: (name: string) => `Save role ${name}?`, changes: 'What changes in the text', effects: 'What changes for people', count: (n: number, word: string) => `${n} ${word}`, gainedWord: 'gained', lostWord: 'lost', showAll: (n: number) => `Show all ${n}`,
   },

@@ -3,11 +3,11 @@
 /**
  * One sentence for every kind of event. `{user}` is a field of the event, `{data.x}` one of its further facts,
  * `{target.name}` what comes after the slash of `role/admin`, `{target.words}` "role admin". A part in brackets is left
- * out when one of its fields is empty.
+ * out when one of its fields is empty. Of several sentences the first is taken whose fields are all there.
  */
 export const sentences = {
   'cluster.init': 'The cluster {target} was made',
-  'node.join': 'Node {target.name} joined the cluster[, let in by {user}]',
+  'node.join': 'Node {target.name} joined the cluster',
   'node.join.refused': 'Node {target.name} was not let into the cluster[: {message}]',
   'node.leave': 'Node {target.name} left the cluster[, taken out by {user}]',
   'user.login': '{user} logged in[ with {data.method}][ from {addr}]',
@@ -21,7 +21,7 @@ export const sentences = {
   'user.invite': '{user} made an invite or a reset for {target.name}[, good until {data.expires}]',
   'user.invite.accept': '{target.name} used an invite and chose a password[, from {addr}]',
   'user.invite.refused': 'An invite was refused[ from {addr}][: {message}]',
-  'cert.issue': 'A certificate was issued to {target}[, good until {data.valid_before}]',
+  'cert.issue': ['A certificate was issued to {target}[, good until {data.valid_before}]', 'A certificate to reach {host}[ as {login}] was issued for {user}', 'A certificate was issued'],
   'cert.refused': 'A certificate for {target} was refused[: {message}]',
   'cert.host.issue': 'A host certificate was issued[ for {data.principals}][ by {user}]',
   'record.create': '{user} created {target.words}',
@@ -32,7 +32,7 @@ export const sentences = {
   'session.end': 'The session of {user} on {host} ended[ with status {data.exit_status}][: {message}]',
   'session.interrupted': 'The session of {user} on {host} was cut off[: {message}]',
   'session.refused': '{user} was refused access[ to {host}][ as {login}][: {message}]',
-  'session.play': '{user} played the recording of[ {data.of}’s] session[ on {host}][ as {data.format}]',
+  'session.play': '{user} played the recording of[ {data.of}’s] session[ on {host}]',
   'session.terminated': 'The session of {user} on {host} was ended[: {message}]',
   'session.join': '{user} joined[ {data.owner}’s] session[ on {host}][ as {data.mode}]',
   'session.leave': '{user} left[ {data.owner}’s] session[ on {host}][: {message}]',
@@ -48,7 +48,7 @@ export const sentences = {
   'host.refused': 'The connection of {user} to {host} failed[: {message}]',
   'api.refused': '{user} was refused[ {target}][ from {addr}][: {message}]',
   'audit.head': 'The audit log was signed[ up to event {data.size}]',
-} as const;
+} as const satisfies Record<string, string | readonly string[]>;
 
 export const someone = 'somebody';
 export const operator = 'the operator at the node';
@@ -106,10 +106,10 @@ export const chain = {
   ok: 'The chain verifies',
   bad: 'The chain does not verify',
   unknown: 'Chain not checked yet',
-  since: (signed: string, head: string) => `${signed} events are covered by the head signed ${head}.`,
+  since: (signed: string) => `${signed} events are covered by the newest signature:`,
   unsigned: 'No head was signed yet.',
   rest: (n: string) => `${n} newer events wait for the next signature.`,
-  checked: (when: string) => `Checked by this node ${when}.`,
+  checked: 'Checked by this node:',
   help: 'For a proof that does not rest on this node: palctl audit verify.',
 };
 

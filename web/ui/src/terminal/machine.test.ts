@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ackEvery, begin, connectMs, pause, pingMs, silentMs, step, typedMost, unknownMs } from './machine';
+import { ackEvery, begin, connectMs, pause, pieceMost, pingMs, silentMs, step, typedMost, unknownMs } from './machine';
 import type { Effect, Event, Setup, State } from './machine';
 
 const setup: Setup = {
@@ -56,6 +56,12 @@ describe('opening', () => {
     expect(last).toContainEqual({ do: 'ended', end: { why: 'failed', code: 'refused', message: 'no role allows it' } });
   });
 
+  test('when every node has refused, their reason is shown', () => {
+    const busy = frame({ failed: { code: 'unavailable', message: 'too many terminals are open: close one' } });
+    const { state } = run([start, connected, busy, timer(), connected, busy, timer(), connected, busy, timer(), connected, busy]);
+    expect(state.end).toEqual({ why: 'failed', code: 'unavailable', message: 'too many terminals are open: close one' });
+  });
+
   test('a node that is not ready is passed over', () => {
     const { state } = run([start, connected, frame({ failed: { code: 'unavailable', message: '' } })]);
     expect(state.phase).toBe('waiting');
@@ -98,6 +104,12 @@ describe('losing the node', () => {
     expect(third.last).toMatchObject([{ url: 'wss://n3/v1/terminal' }, {}]);
     const back = run([lost(1800), timer(2500)], third.state);
     expect(back.last).toMatchObject([{ url: 'wss://n1/v1/terminal' }, {}]);
+  });
+
+  test('a session that is taken up again is told its size twice, so that its program draws anew', () => {
+    const same = run([...up, lost(), timer(), connected]);
+    expect(same.last).toMatchObject([{ frame: { open: { cols: 80, rows: 23 } } }]);
+    expect(run([opened(true)], same.state).last).toContainEqual({ do: 'frame', frame: { resize: size } });
   });
 
   test('a node that never answers is given up', () => {
@@ -182,6 +194,14 @@ describe('while it is open', () => {
   test('a new socket owes nothing', () => {
     const { state } = run([...up, (s) => ({ is: 'written', socket: s.socket, bytes: 1000 }), lost(), timer(), connected, opened(true)]);
     expect(state.unacked).toBe(0);
+  });
+
+  test('what is pasted goes in pieces that a node takes, whole and in order', () => {
+    const long = Uint8Array.from({ length: pieceMost * 2 + 5 }, (_, n) => n % 251);
+    const { last } = run([...up, { is: 'typed', bytes: long }]);
+    const pieces = last.map((effect) => (effect.do === 'bytes' ? effect.bytes : new Uint8Array()));
+    expect(pieces.map((piece) => piece.length)).toEqual([pieceMost, pieceMost, 5]);
+    expect(pieces.flatMap((piece) => [...piece])).toEqual([...long]);
   });
 
   test('latency is the time to the answer of the newest question', () => {

@@ -67,6 +67,8 @@ export const silentMs = 12_000;
 export const unknownMs = 20_000;
 /** What is typed while the terminal is away waits for it, up to this. */
 export const typedMost = 4 * 1024;
+/** What is pasted goes in pieces of this size: a node takes no frame of more than 128 KiB. */
+export const pieceMost = 32 * 1024;
 
 export function begin(size: Size, wish: Wish): State {
   return {
@@ -130,11 +132,14 @@ function opened(state: State, answer: Opened, setup: Setup): Step {
 }
 
 // Nothing is wrong with the wish: another node, or the same one later, may grant it.
-const passing = new Set(['unavailable', 'rate_limited', 'unreachable', 'internal']);
+const passing = new Set(['unavailable', 'rate_limited', 'internal']);
+// What a node says of a session while the agent has not found its way to it yet.
+const unsettled = new Set(['not_found', 'conflict']);
 
 function failed(state: State, setup: Setup, code: string, message: string, now: number, random: number): Step {
-  if (passing.has(code)) return away(state, setup, now, random);
-  if (code === 'not_found' && state.begun && now - state.lostAt < unknownMs) return away(state, setup, now, random);
+  // Before it was ever open, one round of all nodes is enough: their reason is worth more than their patience.
+  if (passing.has(code) && (state.begun || state.tries < setup.places.length)) return away(state, setup, now, random);
+  if (unsettled.has(code) && state.begun && now - state.lostAt < unknownMs) return away(state, setup, now, random);
   // One of one's own that a page before this one had: it is over, so a new one it is.
   if (!state.begun && state.session && !setup.wish.mode) return connect({ ...state, session: '' }, setup);
   return ended(state, { why: 'failed', code, message });
@@ -180,12 +185,18 @@ function timer(state: State, setup: Setup, now: number, random: number): Step {
 function open(state: State, setup: Setup): Step {
   const { host, login, mode } = setup.wish;
   const pass = setup.places[state.place]!.own ? { csrf: setup.csrf } : { resume: setup.resume };
-  const frame: ToNode = { open: { ...pass, host, login, ...state.size, session: state.session, ...(mode ? { mode } : {}) } };
+  // A session that is taken up again gets one line less at first: the size that follows makes its program draw anew.
+  const again = state.session !== '' && !mode;
+  const rows = again ? Math.max(1, state.size.rows - 1) : state.size.rows;
+  const frame: ToNode = { open: { ...pass, host, login, cols: state.size.cols, rows, session: state.session, ...(mode ? { mode } : {}) } };
   return [{ ...state, phase: 'opening' }, [{ do: 'frame', frame }]];
 }
 
 function typed(state: State, bytes: Uint8Array): Step {
-  if (state.phase === 'open') return [state, [{ do: 'bytes', bytes }]];
+  if (state.phase === 'open') {
+    const pieces = Array.from({ length: Math.ceil(bytes.length / pieceMost) }, (_, n) => bytes.subarray(n * pieceMost, (n + 1) * pieceMost));
+    return [state, pieces.map((piece) => ({ do: 'bytes', bytes: piece }))];
+  }
   if (state.phase === 'ended' || state.typedBytes + bytes.length > typedMost) return [state, []];
   return [{ ...state, typed: [...state.typed, bytes], typedBytes: state.typedBytes + bytes.length }, []];
 }

@@ -12,13 +12,23 @@ export function asks(data: string): boolean {
   return data.split(';').includes('?');
 }
 
-export function harden(term: Pick<Terminal, 'parser'>): void {
+/**
+ * `replaying` says whether what is parsed right now has been shown before: questions in it (where is the cursor, which
+ * terminal is this) were answered then, and a second answer would be typed into the shell.
+ */
+export function harden(term: Pick<Terminal, 'parser'>, replaying: () => boolean): void {
   for (const code of swallowed) term.parser.registerOscHandler(code, () => true);
   for (const code of asked) term.parser.registerOscHandler(code, asks);
   // Reports of settings (DECRQSS, XTGETTCAP) and of the window (XTWINOPS): nothing that a shell needs.
   term.parser.registerDcsHandler({ intermediates: '$', final: 'q' }, () => true);
   term.parser.registerDcsHandler({ intermediates: '+', final: 'q' }, () => true);
   term.parser.registerCsiHandler({ final: 't' }, () => true);
+  for (const prefix of ['', '>', '=', '?']) {
+    const known = prefix ? { prefix } : {};
+    term.parser.registerCsiHandler({ ...known, final: 'c' }, replaying);
+    term.parser.registerCsiHandler({ ...known, final: 'n' }, replaying);
+    term.parser.registerCsiHandler({ ...known, intermediates: '$', final: 'p' }, replaying);
+  }
 }
 
 /** Only these may a link in the output lead to, and only on the person's click. */

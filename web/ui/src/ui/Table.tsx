@@ -70,7 +70,9 @@ export function Table<T>(props: TableProps<T>) {
                   className={`${onRow ? 'row-open ' : ''}${rowTone?.(row) ? `row-${rowTone(row)}` : ''}`}
                   aria-selected={selected ? selected(row) : undefined}
                   onClick={onRow && ((event) => {
-                    if (!(event.target as Element).closest('a, button, input, label, select')) onRow(row);
+                    // What happens in a menu or dialog of the row comes up here as well, though it is elsewhere on the page.
+                    const inside = event.currentTarget.contains(event.target as Node);
+                    if (inside && !(event.target as Element).closest('a, button, input, label, select')) onRow(row);
                   })}
                 >
                   {columns.map((column) => (

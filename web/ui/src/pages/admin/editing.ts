@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'react';
 import { asApiError, isAbort, json, type ApiError, type LintFault, type LintReply, type RoleExplain } from '../../api';
-import { readYaml } from '../../admin/api';
+import { exists, readYaml } from '../../admin/api';
 import { isPolicy, template, type EditedKind } from '../../admin/kinds';
 
 const TYPING_MS = 400;
@@ -15,13 +15,9 @@ export interface Base {
 /** The text that one begins with. */
 export async function readBase(kind: EditedKind, name: string, isNew: boolean, signal?: AbortSignal): Promise<Base> {
   if (isNew) return { text: template(kind), absent: true };
-  try {
-    return { text: await readYaml(kind, name, signal), absent: false };
-  } catch (error) {
-    // A policy that nobody has written holds by its defaults.
-    if (isPolicy(kind) && asApiError(error).status === 404) return { text: template(kind), absent: true };
-    throw error;
-  }
+  // A policy that nobody has written holds by its defaults.
+  if (isPolicy(kind) && !(await exists(kind, name, signal))) return { text: template(kind), absent: true };
+  return { text: await readYaml(kind, name, signal), absent: false };
 }
 
 export interface Asked<T> {

@@ -26,7 +26,7 @@ export function Faults({ text, lint, onText, onPlace }: { text: string; lint: Li
                     <span className="grow break">
                       <button type="button" className="link-button small" onClick={() => onPlace(from)}>{words.fault(fault.line, fault.column)}</button>
                       <span className="fault-text">{fault.message}</span>
-                      {fault.hint && <span className="soft small fault-text">{fault.hint}</span>}
+                      {fault.hint && <span className="soft small fault-text">{fault.hint === name ? words.nearest(name) : fault.hint}</span>}
                     </span>
                     {name !== undefined && <Button size="small" onClick={() => onText(text.slice(0, from) + name + text.slice(to))}>{words.use(name)}</Button>}
                   </li>

@@ -20,22 +20,22 @@ export function PoliciesPage() {
 const text = (value: unknown): string => (typeof value === 'boolean' ? (value ? admin.field.yes : admin.field.no) : typeof value === 'object' ? JSON.stringify(value) : String(value).replaceAll('_', ' '));
 
 function PolicyPanel({ policy }: { policy: Policy }) {
-  const forbidden = useMay(policy, 'read');
+  const forbidden = useMay(policy, 'list');
   const [, go] = useLocation();
   const found = useQuery(forbidden ? null : ['policy', policy], (signal) =>
-    call(api.GET('/v1/records/{kind}/{name}', { params: { path: { kind: policy, name: singleton(policy) } }, signal })).then((record) => record as unknown as Shown),
+    // The list and not the record, which need not be there: that is no error.
+    call(api.GET('/v1/records/{kind}', { params: { path: { kind: policy } }, signal })).then((page) => (page.items as unknown as Shown[]).find((record) => record.metadata.name === singleton(policy)) ?? null),
   );
-  const missing = found.error?.status === 404;
   const facts = Object.entries(found.data?.spec ?? {}).filter(([, value]) => value !== null);
   return (
     <Panel title={words[policy].title} about={words[policy].about} actions={<Button icon={<IconEdit />} size="small" forbidden={forbidden} onClick={() => go(`/admin/policies/${policy}`)}>{words.edit}</Button>}>
       {forbidden
         ? <Note tone="plain">{forbidden}</Note>
-        : found.error && !missing
+        : found.error
           ? <Failed error={found.error} retry={found.reload} />
           : found.loading
             ? <Skeleton height="36px" />
-            : missing || facts.length === 0
+            : facts.length === 0
               ? <span className="soft">{words.unset}</span>
               : <Facts items={facts.map(([name, value]) => [fieldLabels[`spec.${name}`] ?? name.replaceAll('_', ' '), text(value)])} />}
     </Panel>

@@ -16,9 +16,9 @@ export function Chain() {
     >
       <div className="stack-s small">
         {data.message && <p className={data.verified ? undefined : 'chain-bad'}>{data.message}</p>}
-        {data.head_time ? <p>{words.since(count(data.signed), '')} <Time at={data.head_time} show="exact" /></p> : <p>{words.unsigned}</p>}
+        {data.head_time ? <p>{words.since(count(data.signed))} <Time at={data.head_time} show="exact" /></p> : <p>{words.unsigned}</p>}
         {data.events > data.signed && <p className="soft">{words.rest(count(data.events - data.signed))}</p>}
-        {data.checked && <p className="soft">{words.checked('')} <Time at={data.checked} /></p>}
+        {data.checked && <p className="soft">{words.checked} <Time at={data.checked} /></p>}
         <p className="soft">{words.help}</p>
       </div>
     </Popover>

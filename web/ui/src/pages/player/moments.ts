@@ -34,7 +34,7 @@ function ofRecording(engine: Engine): Moment[] {
       case 'captured':
         return text(words.captured(words.directions[what.direction] ?? what.direction, bytes(what.size), bytes(what.recorded)));
       case 'resize':
-        return sizes++ < 200 ? text(words.size(what.cols, what.rows)) : [];
+        return what.cols > 0 && what.rows > 0 && sizes++ < 200 ? text(words.size(what.cols, what.rows)) : [];
       default:
         return [];
     }

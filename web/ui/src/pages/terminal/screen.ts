@@ -6,7 +6,7 @@ import type { ITheme } from '@xterm/xterm';
 import { harden, safeLink } from '../../terminal/osc';
 import { safePaste } from '../../terminal/paste';
 
-export type Screen = { term: Terminal; fit: FitAddon; search: SearchAddon; paste: (text: string) => void; dispose: () => void };
+export type Screen = { term: Terminal; fit: FitAddon; search: SearchAddon; paste: (text: string) => void; write: (bytes: Uint8Array, replayed: boolean, done: () => void) => void; clear: () => void; dispose: () => void };
 
 export type ScreenOptions = { fontSize: number; theme: ITheme; label: string; readOnly: boolean };
 
@@ -29,7 +29,8 @@ export function makeScreen(box: HTMLElement, { fontSize, theme, label, readOnly 
       allowNonHttpProtocols: false,
     },
   });
-  harden(term);
+  let replaying = false;
+  harden(term, () => replaying);
   const fit = new FitAddon();
   const search = new SearchAddon();
   term.loadAddon(fit);
@@ -57,6 +58,14 @@ export function makeScreen(box: HTMLElement, { fontSize, theme, label, readOnly 
 
   return {
     term, fit, search, paste,
+    write: (bytes, replayed, done) => {
+      // In turn with what waits to be parsed: an empty text is there for what it calls.
+      if (replayed) term.write('', () => (replaying = true));
+      term.write(bytes, done);
+      if (replayed) term.write('', () => (replaying = false));
+    },
+    // As a part of the output, after what waits to be parsed, and with everything that output may have set.
+    clear: () => term.write('\u001bc'),
     dispose: () => {
       watch.disconnect();
       box.removeEventListener('paste', onPaste, true);

@@ -41,6 +41,9 @@ export type Live = {
   toggleCtrl: () => void;
 };
 
+// A node shows at most so much once more, and at once.
+const replayMost = 64 * 1024;
+const replayMs = 1_000;
 const encoder = new TextEncoder();
 
 /** What the picker says of a session that is over. */
@@ -88,6 +91,7 @@ export function useLive(props: Props): Live {
     const { term } = made;
     const setup = { wish, places: places(location.origin, who.web_addrs, who.node), csrf: who.csrf, resume: who.resume };
     let gone = false;
+    let replay = { until: 0, bytes: 0 };
     const hear = (effect: Extract<Effect, { do: 'opened' | 'notice' | 'ended' }>) => {
       if (gone) return;
       const { change } = now.current.props;
@@ -95,16 +99,20 @@ export function useLive(props: Props): Live {
       if (effect.do === 'ended') change({ is: 'ended', pane: id, note: endNote(target, effect) });
       if (effect.do !== 'opened') return;
       const { opened, first: firstTime } = effect;
-      const lost = firstTime ? Boolean(wish.session) && !wish.mode && !opened.again : !opened.again && !wish.mode;
-      if (lost) {
-        term.reset();
-        setNotice(strings.newShell);
-      } else if (!firstTime) setNotice('');
+      // The node shows once more what was on the screen.
+      if (!firstTime) made.clear();
+      replay = opened.again || wish.mode ? { until: performance.now() + replayMs, bytes: replayMost } : { until: 0, bytes: 0 };
+      const lost = !wish.mode && !opened.again && (Boolean(wish.session) || !firstTime);
+      setNotice(lost ? strings.newShell : '');
       change({ is: 'session', pane: id, session: opened.session });
       if (now.current.props.active) term.focus();
     };
     const wire = new Connection(setup, { cols: term.cols, rows: term.rows }, {
-      onOutput: (bytes, done) => term.write(bytes, done),
+      onOutput: (bytes, done) => {
+        const replayed = replay.bytes > 0 && performance.now() < replay.until;
+        replay.bytes -= bytes.length;
+        made.write(bytes, replayed, done);
+      },
       onEffect: hear,
       onState: (next) => !gone && setState(next),
     });
