@@ -1,11 +1,14 @@
-import { request } from '../api';
+import { ApiError, request } from '../api';
+import { errors } from '../strings/app';
 import type { Engine } from './engine';
 import { readLine, type Played } from './events';
 import { Splitter } from './store';
 
 /** After a live recording was read, it is read again for what is new; less often the longer that takes. */
-const AGAIN_MS = 2000;
-const AGAIN_FACTOR = 10;
+const AGAIN_MS = 1000;
+const AGAIN_FACTOR = 2;
+/** After a node failed to answer, it is asked again: what was read plays on meanwhile. */
+const TROUBLE_MS = 3000;
 
 const pathOf = (id: string) => `/v1/recordings/${encodeURIComponent(id)}/events`;
 
@@ -33,6 +36,11 @@ export function isLive(engine: Engine): boolean {
   return engine.start?.completeness === 'live' && engine.end?.complete !== true;
 }
 
+/** Whether it may work a moment later: no answer, a broken one, a node without its quorum. */
+export function passes(error: unknown): boolean {
+  return error instanceof ApiError ? error.status === 0 || error.status >= 500 || error.status === 429 : error instanceof TypeError;
+}
+
 export class Loader {
   // One id for all that this page reads: it is one person playing it once, and one event of the audit log.
   readonly #headers = { 'x-request-id': crypto.randomUUID() };
@@ -43,28 +51,41 @@ export class Loader {
   async #once(engine: Engine, tell: () => void): Promise<void> {
     const response = await request('GET', pathOf(this.id), { accept: 'application/x-ndjson', headers: this.#headers, signal: this.signal });
     let skip = engine.count;
+    let whole = false;
     for await (const found of lines(response)) {
       for (const text of found) {
         if (text === '') continue;
         const line = readLine(text);
         if ('start' in line) engine.start = line.start;
-        else if ('end' in line) engine.end = line.end;
+        else if ('end' in line) [engine.end, whole] = [line.end, true];
         else if (skip > 0) skip--;
         else engine.push(line.event);
       }
       await engine.index();
       tell();
     }
+    // Every answer has a last line; without it the rest is still to come.
+    if (!whole) throw new TypeError('the answer was cut off');
     tell();
   }
 
-  /** Reads until the recording is whole, again and again while the session runs. */
-  async run(engine: Engine, tell: () => void): Promise<void> {
+  /**
+   * Reads until the recording is whole, again and again while the session runs. A node that is gone is waited for:
+   * `trouble` hears of it, and of its end. What is refused is thrown.
+   */
+  async run(engine: Engine, tell: () => void, trouble: (error: ApiError | undefined) => void): Promise<void> {
     for (;;) {
       const began = performance.now();
-      await this.#once(engine, tell);
-      if (!isLive(engine)) return;
-      const pause = Math.max(AGAIN_MS, (performance.now() - began) * AGAIN_FACTOR);
+      let pause = TROUBLE_MS;
+      try {
+        await this.#once(engine, tell);
+        trouble(undefined);
+        if (!isLive(engine)) return;
+        pause = Math.max(AGAIN_MS, (performance.now() - began) * AGAIN_FACTOR);
+      } catch (error) {
+        if (this.signal.aborted || !passes(error)) throw error;
+        trouble(error instanceof ApiError ? error : new ApiError(0, 'unreachable', errors.unreachable));
+      }
       await new Promise((done) => setTimeout(done, pause));
       if (this.signal.aborted) return;
     }

@@ -72,5 +72,5 @@ export const player = {
   modes: { best_effort: 'best effort', strict: 'strict' } as Record<string, string>,
   missing: 'The recording cannot be played',
   stops: 'The recording stops here',
-  more: 'More controls',
+  trouble: 'The node does not answer. What was read plays on; the rest is asked for again',
 };

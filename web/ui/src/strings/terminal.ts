@@ -1,5 +1,6 @@
 export const terminal = {
   page: 'Terminal',
+  session: 'Session',
   tabs: 'Terminal tabs',
   newTab: 'New tab',
   closeTab: (name: string) => `Close ${name}`,

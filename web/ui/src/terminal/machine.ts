@@ -141,7 +141,7 @@ function failed(state: State, setup: Setup, code: string, message: string, now: 
   if (passing.has(code) && (state.begun || state.tries < setup.places.length)) return away(state, setup, now, random);
   if (unsettled.has(code) && state.begun && now - state.lostAt < unknownMs) return away(state, setup, now, random);
   // One of one's own that a page before this one had: it is over, so a new one it is.
-  if (!state.begun && state.session && !setup.wish.mode) return connect({ ...state, session: '' }, setup);
+  if (!state.begun && state.session && !setup.wish.mode && setup.wish.host) return connect({ ...state, session: '' }, setup);
   return ended(state, { why: 'failed', code, message });
 }
 

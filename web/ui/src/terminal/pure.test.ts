@@ -3,7 +3,7 @@ import { ctrl, phoneKey, shortcut } from './keys';
 import { asks, safeLink } from './osc';
 import { safePaste } from './paste';
 import { places } from './places';
-import { changeTabs, fromSearch, parseWish, toSearch } from './tabs';
+import { changeTabs, fromSearch, parseWish, toSearch, wishName } from './tabs';
 import { baseName, uploadPath } from './transfer';
 
 describe('pasting', () => {
@@ -69,7 +69,7 @@ test('nodes to try', () => {
 
 describe('tabs', () => {
   test('the address says what is open', () => {
-    for (const search of ['', '?to=alice@web1', '?to=alice@web1&to=bob@db1,bob@db2&tab=2', '?to=alice@web1~observer~abc-1']) {
+    for (const search of ['', '?to=alice@web1', '?to=alice@web1&to=bob@db1,bob@db2&tab=2', '?to=~observer~abc-1']) {
       expect(toSearch(fromSearch(search))).toBe(search);
     }
     expect(toSearch(fromSearch('?to=<script>&tab=99'))).toBe('');
@@ -77,8 +77,21 @@ describe('tabs', () => {
 
   test('wishes', () => {
     expect(parseWish('alice@10.0.0.1:2222')).toEqual({ login: 'alice', host: '10.0.0.1:2222', session: '' });
-    expect(parseWish('alice@web1~boss~x')).toBeNull();
+    expect(parseWish('~peer~S1')).toEqual({ login: '', host: '', session: 'S1', mode: 'peer' });
+    for (const bad of ['~boss~x', '~peer~', '~peer~a b', 'alice@web1~peer~x', '~']) expect(parseWish(bad)).toBeNull();
     expect(parseWish('alice')).toBeNull();
+  });
+
+  test('other pages lead to live sessions', () => {
+    let joined = fromSearch('?session=S1&mode=observer');
+    const pane = joined.tabs[0]!.panes[0]!;
+    expect(pane.wish).toEqual({ login: '', host: '', session: 'S1', mode: 'observer' });
+    expect(toSearch(joined)).toBe('?to=~observer~S1');
+    joined = changeTabs(joined, { is: 'session', pane: pane.id, session: 'S1', host: 'web1', login: '' });
+    expect(wishName(joined.tabs[0]!.panes[0]!.wish!)).toBe('web1');
+    const own = fromSearch('?session=S2').tabs[0]!.panes[0]!.wish!;
+    expect(own).toEqual({ login: '', host: '', session: 'S2' });
+    expect(fromSearch('?session=<x>').tabs[0]!.panes[0]!.wish).toBeNull();
   });
 
   test('exit leads back to the picker, closing the last tab to an empty one', () => {

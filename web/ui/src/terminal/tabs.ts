@@ -1,6 +1,8 @@
 // The tabs of the terminal page and what stands in them, as a plain value; the address says it too:
 // `?to=alice@web1&to=bob@db1,bob@db2&tab=2` (a comma parts the panes of a split tab, an empty one is the picker).
+// `?session=<id>&mode=observer` is how other pages lead to a live session; without a mode it is one's own.
 import { hostOf, parseTarget } from '../app/target';
+import { terminal as strings } from '../strings/terminal';
 import type { Mode, Wish } from './frames';
 
 export type Pane = { id: number; wish: Wish | null; note?: Note };
@@ -11,20 +13,25 @@ export type Tabs = { tabs: Tab[]; active: number; last: number };
 export const panesMost = 4;
 const modes: Mode[] = ['observer', 'moderator', 'peer'];
 
-/** `login@host`, and `login@host~observer~<session>` for one to join. */
-export function wishText(wish: Wish): string {
-  const joins = wish.mode ? `~${wish.mode}~${wish.session}` : '';
-  return `${wish.login}@${wish.host}${joins}`;
+/** What a tab is called. Of a session that is joined the login is not known, and at first not the host either. */
+export function wishName(wish: Wish): string {
+  if (wish.login) return `${wish.login}@${wish.host}`;
+  return wish.host || strings.session;
 }
 
+/** `login@host`, and `~observer~<session>` for one to join. */
+export function wishText(wish: Wish): string {
+  return wish.mode ? `~${wish.mode}~${wish.session}` : `${wish.login}@${wish.host}`;
+}
+
+const sessionId = /^[A-Za-z0-9_-]{1,64}$/;
+
 export function parseWish(text: string): Wish | null {
-  const [where = '', mode, session = ''] = text.split('~');
+  const [where = '', asked, session = ''] = text.split('~');
+  const mode = modes.find((one) => one === asked);
+  if (asked !== undefined) return mode && !where && sessionId.test(session) ? { login: '', host: '', session, mode } : null;
   const target = parseTarget(where);
-  if (!target) return null;
-  const wish: Wish = { login: target.login, host: hostOf(target), session: '' };
-  const known = modes.find((one) => one === mode);
-  if (mode === undefined) return wish;
-  return known && /^[A-Za-z0-9_-]{1,64}$/.test(session) ? { ...wish, mode: known, session } : null;
+  return target ? { login: target.login, host: hostOf(target), session: '' } : null;
 }
 
 export function fromSearch(search: string): Tabs {
@@ -35,6 +42,12 @@ export function fromSearch(search: string): Tabs {
     const panes = text.split(',').slice(0, panesMost).map((one): Pane => ({ id: next(), wish: parseWish(one) }));
     return { id: next(), panes, active: panes[0]!.id };
   });
+  const session = params.get('session') ?? '';
+  if (sessionId.test(session)) {
+    const mode = modes.find((one) => one === params.get('mode'));
+    const pane: Pane = { id: next(), wish: { login: '', host: '', session, ...(mode ? { mode } : {}) } };
+    tabs.push({ id: next(), panes: [pane], active: pane.id });
+  }
   if (tabs.length === 0) {
     const pane = { id: next(), wish: null };
     tabs.push({ id: next(), panes: [pane], active: pane.id });
@@ -61,7 +74,7 @@ export type Change =
   | { is: 'number'; n: number }
   | { is: 'focus'; pane: number }
   | { is: 'open'; pane: number; wish: Wish }
-  | { is: 'session'; pane: number; session: string }
+  | { is: 'session'; pane: number; session: string; host: string; login: string }
   | { is: 'ended'; pane: number; note: Note }
   | { is: 'close-pane'; pane: number }
   | { is: 'close'; tab: number };
@@ -94,7 +107,7 @@ export function changeTabs(state: Tabs, change: Change): Tabs {
     case 'open':
       return inPane(state, change.pane, (pane) => ({ id: pane.id, wish: change.wish }));
     case 'session':
-      return inPane(state, change.pane, (pane) => (pane.wish ? { ...pane, wish: { ...pane.wish, session: change.session } } : pane));
+      return inPane(state, change.pane, (pane) => (pane.wish ? { ...pane, wish: { ...pane.wish, session: change.session, host: change.host, login: change.login } } : pane));
     case 'ended':
       return inPane(state, change.pane, (pane) => ({ id: pane.id, wish: null, note: change.note }));
     case 'close-pane': {

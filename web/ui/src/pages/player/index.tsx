@@ -20,9 +20,10 @@ import './player.css';
 export default function PlayerPage() {
   const { id = '' } = useParams<{ id: string }>();
   const loaded = useRecording(id);
-  if (loaded === undefined || (loaded.engine.start === undefined && loaded.error === undefined)) return <PageSkeleton />;
-  if (loaded.engine.start === undefined && loaded.error) {
-    return <Page><PageHeader title={words.missing} crumbs={<Link href="/sessions">{words.back}</Link>} /><Failed error={loaded.error} title={words.missing} /></Page>;
+  const first = loaded?.error ?? loaded?.trouble;
+  if (loaded === undefined || (loaded.engine.start === undefined && first === undefined)) return <PageSkeleton />;
+  if (loaded.engine.start === undefined && first) {
+    return <Page><PageHeader title={words.missing} crumbs={<Link href="/sessions">{words.back}</Link>} /><Failed error={first} title={words.missing} /></Page>;
   }
   return <Player key={id} id={id} loaded={loaded} />;
 }
@@ -69,6 +70,7 @@ function Player({ id, loaded }: { id: string; loaded: Loaded }) {
         }
       />
       {loaded.error && <Failed error={loaded.error} title={words.stops} />}
+      {loaded.trouble && <Note tone="warn" title={words.trouble}>{loaded.trouble.message}</Note>}
       {done && !live && engine.end && !engine.end.complete && <Note tone="warn" title={words.stops}>{engine.end.text}</Note>}
       <div className="player">
         <section className="player-main" aria-label={words.screen}>

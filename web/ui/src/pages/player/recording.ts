@@ -24,6 +24,8 @@ export interface Loaded {
   done: boolean;
   live: boolean;
   error: ApiError | undefined;
+  /** The node does not answer at the moment; it is asked again. */
+  trouble: ApiError | undefined;
 }
 
 const TELL_MS = 150;
@@ -45,19 +47,29 @@ export function useRecording(id: string): Loaded | undefined {
     const playback = new Playback(engine, screen as unknown as Term);
     let told = 0;
     let version = 0;
+    let done = false;
+    let troubled = false;
     const update = (change: Partial<Loaded> = {}) => {
       told = performance.now();
       version += 1;
       const live = isLive(engine);
-      playback.open = live || !('done' in change && change.done === true);
-      set((old) => ({ engine, playback, screen, done: false, error: undefined, ...(old?.engine === engine ? old : {}), version, live, ...change }));
+      done ||= change.done ?? false;
+      playback.open = live || !done;
+      set((old) => ({ engine, playback, screen, error: undefined, trouble: undefined, ...(old?.engine === engine ? old : {}), version, live, ...change, done }));
     };
     update();
     loader
-      .run(engine, () => {
-        if (engine.end !== undefined) update({ done: true });
-        else if (performance.now() - told > TELL_MS) update();
-      })
+      .run(
+        engine,
+        () => {
+          if (engine.end !== undefined) update({ done: true });
+          else if (performance.now() - told > TELL_MS) update();
+        },
+        (trouble) => {
+          if (trouble !== undefined || troubled) update({ trouble });
+          troubled = trouble !== undefined;
+        },
+      )
       .catch((error: unknown) => {
         if (!control.signal.aborted && !isAbort(error)) update({ error: asApiError(error), done: true });
       });

@@ -1,6 +1,7 @@
 import { useState } from 'react';
 import type { DragEvent } from 'react';
 import type { Wish } from '../../terminal/frames';
+import { wishName } from '../../terminal/tabs';
 import type { Change } from '../../terminal/tabs';
 import { files as fileStrings, terminal as strings } from '../../strings/terminal';
 import { IconUpload } from '../../ui';
@@ -14,7 +15,8 @@ import { useTransfers } from './useTransfers';
 
 type Props = { id: number; wish: Wish; active: boolean; change: (change: Change) => void; register: (id: number, handle: Handle | null) => void };
 
-const hasFiles = (event: DragEvent) => event.dataTransfer.types.includes('Files');
+// Without a login, in a session of somebody else, there is no account whose files they would be.
+const takesFiles = (wish: Wish, event: DragEvent) => wish.login !== '' && event.dataTransfer.types.includes('Files');
 
 /** A session: its screen, and what lies over it. */
 export function Live({ id, wish, active, change, register }: Props) {
@@ -26,7 +28,7 @@ export function Live({ id, wish, active, change, register }: Props) {
   const transfers = useTransfers(wish);
 
   const drop = (event: DragEvent) => {
-    if (!hasFiles(event)) return;
+    if (!takesFiles(wish, event)) return;
     event.preventDefault();
     setOver(false);
     setDragged([...event.dataTransfer.files]);
@@ -35,7 +37,7 @@ export function Live({ id, wish, active, change, register }: Props) {
   return (
     <div
       className="live" style={{ background: live.background }}
-      onDragOver={(event) => { if (hasFiles(event)) { event.preventDefault(); setOver(true); } }}
+      onDragOver={(event) => { if (takesFiles(wish, event)) { event.preventDefault(); setOver(true); } }}
       onDragLeave={(event) => { if (!event.currentTarget.contains(event.relatedTarget as Node | null)) setOver(false); }}
       onDrop={drop}
     >
@@ -46,11 +48,11 @@ export function Live({ id, wish, active, change, register }: Props) {
       {over && <div className="drop"><IconUpload size={32} />{fileStrings.dropNow(wish.host)}</div>}
       {showing && (
         <Files
-          title={fileStrings.title(`${wish.login}@${wish.host}`)} transfers={transfers} dropped={dragged}
+          title={fileStrings.title(wishName(wish))} transfers={transfers} dropped={dragged}
           onClose={() => { setShowing(false); setDragged(undefined); live.screen?.term.focus(); }}
         />
       )}
-      <span className="sr" role="status">{live.state.phase === 'open' ? strings.screen(`${wish.login}@${wish.host}`) : ''}</span>
+      <span className="sr" role="status">{live.state.phase === 'open' ? strings.screen(wishName(wish)) : ''}</span>
     </div>
   );
 }

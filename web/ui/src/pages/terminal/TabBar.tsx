@@ -39,7 +39,7 @@ export function TabBar({ tabs, change, handle }: Props) {
         </Tooltip>
       )}
       <IconButton size="small" icon={<IconSearch />} label={strings.search} disabled={!handle} onClick={() => handle?.toggleSearch()} />
-      <IconButton size="small" icon={<IconFile />} label={strings.files} disabled={!handle} onClick={() => handle?.showFiles()} />
+      <IconButton size="small" icon={<IconFile />} label={strings.files} disabled={!handle?.wish.login} onClick={() => handle?.showFiles()} />
       <IconButton size="small" icon={<IconSplit />} label={strings.split} disabled={active.panes.length >= panesMost} onClick={() => change({ is: 'split', tab: active.id })} />
       <Settings handle={handle} />
     </header>

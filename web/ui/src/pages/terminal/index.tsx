@@ -3,6 +3,7 @@ import { app } from '../../strings/app';
 import { terminal as strings } from '../../strings/terminal';
 import { useTitle } from '../../ui';
 import { shortcut } from '../../terminal/keys';
+import { wishName } from '../../terminal/tabs';
 import type { Tab } from '../../terminal/tabs';
 import { PaneView } from './PaneView';
 import { Screens } from './handles';
@@ -12,7 +13,7 @@ import './terminal.css';
 
 export function nameOf(tab: Tab): string {
   const pane = tab.panes.find((one) => one.id === tab.active) ?? tab.panes[0];
-  return pane?.wish ? `${pane.wish.login}@${pane.wish.host}` : strings.picker;
+  return pane?.wish ? wishName(pane.wish) : strings.picker;
 }
 
 export default function TerminalPage() {
@@ -20,7 +21,7 @@ export default function TerminalPage() {
   const screens = useRef(new Screens()).current;
   const active = tabs.tabs.find((tab) => tab.id === tabs.active)!;
   const open = active.panes.find((pane) => pane.id === active.active)?.wish;
-  useTitle(open ? `${open.login}@${open.host}` : app.title(strings.page));
+  useTitle(open ? wishName(open) : app.title(strings.page));
   const [, redraw] = useState(0);
   useEffect(() => screens.listen(() => redraw((n) => n + 1)), [screens]);
 
@@ -62,7 +63,7 @@ export default function TerminalPage() {
         {tabs.tabs.map((tab) => (
           <div key={tab.id} className={`panes panes-${tab.panes.length}`} hidden={tab.id !== tabs.active}>
             {tab.panes.map((pane) => (
-              <PaneView key={pane.id} pane={pane} active={tab.id === tabs.active && pane.id === tab.active} split={tab.panes.length > 1} before={tab.panes.find((one) => one.wish && one.id !== pane.id)?.wish ?? null} change={change} register={register} />
+              <PaneView key={pane.id} pane={pane} active={tab.id === tabs.active && pane.id === tab.active} split={tab.panes.length > 1} before={tab.panes.find((one) => one.wish?.login && one.id !== pane.id)?.wish ?? null} change={change} register={register} />
             ))}
           </div>
         ))}

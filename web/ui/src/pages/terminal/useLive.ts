@@ -10,6 +10,7 @@ import type { PhoneKey } from '../../terminal/keys';
 import type { Effect, State } from '../../terminal/machine';
 import { begin } from '../../terminal/machine';
 import { places } from '../../terminal/places';
+import { wishName } from '../../terminal/tabs';
 import type { Change, Note } from '../../terminal/tabs';
 import { copyText } from '../../ui';
 import type { Handle } from './handles';
@@ -85,7 +86,7 @@ export function useLive(props: Props): Live {
   useEffect(() => {
     const { props: first, fontSize: size, theme: colours, session: who } = now.current;
     const { id, wish } = first;
-    const target = `${wish.login}@${wish.host}`;
+    let target = wishName(wish);
     const readOnly = wish.mode === 'observer';
     const made = makeScreen(box.current!, { fontSize: size, theme: colours, label: strings.screen(target), readOnly });
     const { term } = made;
@@ -104,7 +105,8 @@ export function useLive(props: Props): Live {
       replay = opened.again || wish.mode ? { until: performance.now() + replayMs, bytes: replayMost } : { until: 0, bytes: 0 };
       const lost = !wish.mode && !opened.again && (Boolean(wish.session) || !firstTime);
       setNotice(lost ? strings.newShell : '');
-      change({ is: 'session', pane: id, session: opened.session });
+      change({ is: 'session', pane: id, session: opened.session, host: opened.host || wish.host, login: opened.login || wish.login });
+      target = wishName({ ...wish, host: opened.host || wish.host, login: opened.login || wish.login });
       if (now.current.props.active) term.focus();
     };
     const wire = new Connection(setup, { cols: term.cols, rows: term.rows }, {
