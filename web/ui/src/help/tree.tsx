@@ -20,7 +20,7 @@ function Node({ node }: { node: HelpNode }): ReactNode {
     case 'code':
       return <code>{node.text}</code>;
     case 'pre':
-      return <Code text={node.text} label={node.lang || words.code} actions={<CopyButton text={node.text} />} />;
+      return <Code text={node.text} label={node.text.split('\n', 1)[0] || words.code} actions={<CopyButton text={node.text} />} />;
     case 'br':
       return <br />;
     case 'hr':
@@ -29,7 +29,7 @@ function Node({ node }: { node: HelpNode }): ReactNode {
       return <ol start={node.start}><Tree nodes={node.kids} /></ol>;
     case 'table':
       // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reachable by keyboard
-      return <div className="help-table" tabIndex={0} role="region" aria-label={words.table}><table><Tree nodes={node.kids} /></table></div>;
+      return <div className="help-table" tabIndex={0} role="group" aria-label={words.table}><table><Tree nodes={node.kids} /></table></div>;
     case 'th':
       // The corner of a table of names and values is no heading.
       if (node.kids.length === 0) return <td />;

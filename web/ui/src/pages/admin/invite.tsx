@@ -22,7 +22,7 @@ export function InviteDialog({ user, onClose }: { user: string; onClose: () => v
       <Dialog open onClose={onClose} title={words.title(user)} foot={<Button look="primary" onClick={onClose}>{words.done}</Button>}>
         <Note tone="warn" title={words.once}>{words.onceHelp}</Note>
         <Secret label={words.link} text={link.url} />
-        <Secret label={words.cli} text={`pal invite accept ${link.url} --ca-pin ${link.ca_pin}`} />
+        <Secret label={words.cli} text={`pal invite accept '${link.url}' --ca-pin ${link.ca_pin}`} />
         <p className="small soft">{words.until(exact(new Date(link.expires), true))}</p>
       </Dialog>
     );
