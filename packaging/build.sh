@@ -126,7 +126,11 @@ spoken palctl "$node"
 put 755 "$work/bin/pal" "$client/usr/bin/pal"
 mkdir -p "$client/usr/share/doc/palisade-client"
 spoken pal "$client"
-python3 packaging/licences.py palisade-node palisade-client | gzip -9nc >"$work/node-licences.gz"
+{
+    python3 packaging/licences.py palisade-node palisade-client
+    # A debug build carries no pages.
+    [ "$profile" = debug ] || cat web/ui/dist/licences.txt
+} | gzip -9nc >"$work/node-licences.gz"
 python3 packaging/licences.py palisade-client | gzip -9nc >"$work/client-licences.gz"
 put 644 "$work/node-licences.gz" "$node/usr/share/doc/palisade/third-party.txt.gz"
 put 644 "$work/client-licences.gz" "$client/usr/share/doc/palisade-client/third-party.txt.gz"

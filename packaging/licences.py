@@ -16,6 +16,8 @@ from pathlib import Path
 
 TARGET = "x86_64-unknown-linux-gnu"
 TEXT = re.compile(r"^(licen[cs]e|copying|copyright|notice|unlicense)", re.IGNORECASE)
+# Texts of licences whose libraries carry none.
+KEPT = Path(__file__).parent / "licences"
 # Below the sources of a library: what it brings of others, such as the C library that it wraps.
 DEPTH = 4
 NOT_SHIPPED = {"tests", "test", "testing", "benches", "examples", "fuzz", "doc", "docs", "contrib", "programs"}
@@ -94,6 +96,13 @@ def main() -> int:
                 said = f"as its siblings: {', '.join(f'[{n}]' for n in siblings[0])}"
             elif "Apache-2.0" in licence and apache:
                 said = f"its sources carry no text; taken under Apache-2.0 [{apache}]"
+            elif (KEPT / f"{licence}.txt").is_file():
+                text = (KEPT / f"{licence}.txt").read_text(encoding="utf-8").rstrip()
+                key = words(text)
+                if key not in numbers:
+                    kept.append(text)
+                    numbers[key] = len(kept)
+                said = f"its sources carry no text; the licence is [{numbers[key]}]. Unchanged here: the sources are those below"
             else:
                 bare.append(f"{package['name']} {package['version']}, {licence}: no text")
         print(f"{package['name']} {package['version']} - {licence} - {said}")

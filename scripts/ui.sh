@@ -60,6 +60,7 @@ case ${1:-build} in
         printf '     Running web/ui (vitest)\n'
         code=0
         npx vitest run --reporter=dot --reporter=json --outputFile.json="$stamp.tests" || code=$?
+        # shellcheck disable=SC2016 # that is JavaScript
         node -e '
             const all = JSON.parse(require("fs").readFileSync(process.argv[1], "utf8"));
             for (const file of all.testResults)

@@ -41,6 +41,13 @@ export function licences(): Plugin {
   return {
     name: 'palisade-licences',
     resolveId: (id) => (id === NAME ? `\0${NAME}` : undefined),
+    // For the packages: what is in the program is named beside it as well, with its texts.
+    generateBundle() {
+      const all = licensed(root).map(({ name, version, licence, text }) => `${name} ${version} - ${licence}\n\n${text || 'Its package carries no text.'}\n`);
+      const line = '='.repeat(100);
+      const head = 'The web pages in the program contain the following packages of npm, each with its licence.\n';
+      this.emitFile({ type: 'asset', fileName: 'licences.txt', source: [head, ...all].join(`\n${line}\n`) });
+    },
     load: (id) => (id === `\0${NAME}` ? `export default JSON.parse(${JSON.stringify(JSON.stringify(licensed(root)))})` : undefined),
   };
 }

@@ -90,6 +90,13 @@ describe('opening', () => {
   });
 });
 
+describe('a new size', () => {
+  test('is told as columns and rows and nothing else', () => {
+    const size = { cols: 100, rows: 40, colsChanged: true };
+    expect(run([...up, { is: 'resized', size }]).last).toEqual([{ do: 'frame', frame: { resize: { cols: 100, rows: 40 } } }]);
+  });
+});
+
 describe('losing the node', () => {
   test('the same node first, then the others with the pass for them, and the session', () => {
     const away = run([...up, lost(1000)]);

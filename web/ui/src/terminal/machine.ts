@@ -225,9 +225,12 @@ export function step(state: State, event: Event, setup: Setup): Step {
       return typed(state, event.bytes);
     case 'written':
       return written(state, event.bytes);
-    case 'resized':
-      if (event.size.cols === state.size.cols && event.size.rows === state.size.rows) return [state, []];
-      return [{ ...state, size: event.size }, state.phase === 'open' ? [{ do: 'frame', frame: { resize: event.size } }] : []];
+    case 'resized': {
+      // These two alone: what draws the screen tells more of it, and the node takes no field that it does not know.
+      const { cols, rows } = event.size;
+      if (cols === state.size.cols && rows === state.size.rows) return [state, []];
+      return [{ ...state, size: { cols, rows } }, state.phase === 'open' ? [{ do: 'frame', frame: { resize: { cols, rows } } }] : []];
+    }
     case 'retry':
       return state.phase === 'waiting' ? connect(state, setup) : [state, []];
     case 'leave': {
