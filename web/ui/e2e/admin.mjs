@@ -58,7 +58,9 @@ part('a faulty text is named with its place and the nearest right name', async (
   await editor.click();
   await made.keyboard.press('Control+A');
   await made.keyboard.insertText('kind: role\nversion: v1\nmetadata:\n  name: dev\nspec:\n  allow:\n    login: [dev]\n');
-  await until('the fault', async () => /logins/.test(await made.locator('main').innerText()) && /1 fault/.test(await made.locator('main').innerText()));
+  await made.getByText('Line 7, column 5').waitFor();
+  await made.getByText('unknown field "login" in spec.allow').waitFor();
+  await made.getByRole('button', { name: 'Use logins' }).waitFor();
   await shot(made, 'role-fault');
   await editor.click();
   await made.keyboard.press('Control+A');

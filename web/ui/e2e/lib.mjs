@@ -33,6 +33,8 @@ export async function browser({ size = { width: 1440, height: 900 }, theme = 'li
     acceptDownloads: true,
     args: [
       '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+      // Nobody told this browser of the cluster's authority; also for sockets, which the option above leaves out.
+      '--ignore-certificate-errors',
       '--disable-background-networking', '--disable-component-update', '--disable-sync',
     ],
     ...more,
@@ -52,7 +54,11 @@ export async function closeAll() {
 
 /** A page that keeps what went wrong in it: uncaught errors, and what the browser complains of. */
 export async function page(context) {
-  const made = await context.newPage();
+  return watched(await context.newPage());
+}
+
+/** The same for a page that another one opened. */
+export function watched(made) {
   made.complaints = [];
   made.on('pageerror', (error) => made.complaints.push(`uncaught: ${error.message}`));
   made.on('console', (message) => {

@@ -3,7 +3,7 @@
 import { writeFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
-import { assert, browser, facts, page, part, shot, signIn, until } from './lib.mjs';
+import { assert, browser, facts, page, part, shot, signIn, until, watched } from './lib.mjs';
 
 let context;
 let hosts;
@@ -38,9 +38,7 @@ part('hosts are listed with their logins, and found by text', async () => {
 part('a host opens in a tab of its own, with a shell that knows its size', async () => {
   const opens = context.waitForEvent('page');
   await hosts.getByRole('button', { name: `Connect to web1 as ${facts.me}` }).or(hosts.getByRole('link', { name: `Connect to web1 as ${facts.me}` })).first().click();
-  made = await opens;
-  made.complaints = [];
-  made.on('pageerror', (error) => made.complaints.push(error.message));
+  made = watched(await opens);
   await made.locator('.xterm').first().waitFor();
   await made.locator('.xterm-helper-textarea').first().focus();
   await until('a prompt', async () => (await screen()).trim().length > 0);

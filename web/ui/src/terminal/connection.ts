@@ -10,6 +10,16 @@ export type Ears = {
   onState: (state: State) => void;
 };
 
+/**
+ * Nodes ask every client for a certificate, which `pal` has and browsers do not. For a request a browser says so by itself
+ * and remembers it; a socket to a node that it has not spoken with before is given up instead. So it is spoken with first.
+ */
+function greet(socket: string): void {
+  const url = new URL('/livez', socket.replace(/^ws/, 'http'));
+  if (url.origin === location.origin) return;
+  fetch(url, { mode: 'no-cors', credentials: 'include', cache: 'no-store' }).catch(() => undefined);
+}
+
 export class Connection {
   state: State;
   #socket: WebSocket | null = null;
@@ -25,6 +35,7 @@ export class Connection {
 
   start(): void {
     window.addEventListener('online', this.retry);
+    for (const place of this.setup.places) greet(place.url);
     this.#feed({ is: 'start', now: performance.now() });
   }
 
@@ -83,8 +94,15 @@ export class Connection {
     this.#socket?.close();
     const socket = (this.#socket = new WebSocket(url));
     socket.binaryType = 'arraybuffer';
-    socket.onopen = () => this.#feed({ is: 'connected', socket: n });
-    socket.onclose = () => this.#feed({ is: 'lost', socket: n, now: performance.now(), random: Math.random() });
+    let opened = false;
+    socket.onopen = () => {
+      opened = true;
+      this.#feed({ is: 'connected', socket: n });
+    };
+    socket.onclose = () => {
+      if (!opened) greet(url);
+      this.#feed({ is: 'lost', socket: n, now: performance.now(), random: Math.random() });
+    };
     socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
       if (n !== this.state.socket) return;
       if (typeof data === 'string') {
