@@ -34,6 +34,8 @@ async fn an_address_is_a_page_a_file_or_nothing() {
         "/recordings/0c9a4c9e",
         "/admin/roles/a%20b",
         "/admin/hosts/web1.example.com",
+        // No way out, whoever undoes the escapes: it is an address like any other, of a page that says that there is none.
+        "/%2e%2e/Cargo.toml",
         "/invite/AbC-_1",
     ] {
         let page = get(&world, path, &[]).await;
@@ -61,7 +63,6 @@ async fn an_address_is_a_page_a_file_or_nothing() {
         "/favicon.gif",
         "/../Cargo.toml",
         "/assets/../../../Cargo.toml",
-        "/%2e%2e/Cargo.toml",
         "/..%2fCargo.toml",
         "/index.html/../../package.json",
         "//etc/passwd",

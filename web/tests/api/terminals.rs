@@ -218,7 +218,7 @@ async fn whoever_is_not_let_in_is_told_why() {
          kind: lock\nmetadata: {name: lock1}\nspec: {target: {user: locked}, message: gone}\n",
     );
     for (user, code, why) in [
-        (None, "unauthenticated", "credential"),
+        (None, "unauthenticated", "log in first"),
         (Some("locked"), "locked", "gone"),
         (Some("ghost"), "unauthenticated", "does not exist"),
     ] {

@@ -1,4 +1,4 @@
-import type { LintFault } from '../api/later';
+import type { LintFault } from '../api/names';
 
 export interface Place {
   from: number;

@@ -72,6 +72,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/audit/download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Every event that a search finds, as JSON lines or CSV */
+        get: operations["download_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/audit/events": {
         parameters: {
             query?: never;
@@ -98,6 +115,23 @@ export interface paths {
         };
         /** The whole log, for offline verification */
         get: operations["export_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/state": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the audit log is whole */
+        get: operations["audit_state"];
         put?: never;
         post?: never;
         delete?: never;
@@ -310,6 +344,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/hosts/{host}/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A file of a host */
+        get: operations["read_file"];
+        /** Writes a file of a host */
+        put: operations["write_file"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/hosts/join": {
         parameters: {
             query?: never;
@@ -373,6 +425,23 @@ export interface paths {
         put?: never;
         /** Lets a node in that holds a token */
         post: operations["join"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/lint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What is wrong with a record's text; changes nothing */
+        post: operations["lint"];
         delete?: never;
         options?: never;
         head?: never;
@@ -552,6 +621,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/roles/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Who reaches what with a role, and what saving it would change; changes nothing */
+        post: operations["explain_role"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions": {
         parameters: {
             query?: never;
@@ -586,6 +672,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/terminal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A terminal at a host: a WebSocket, whose first frame is the credential */
+        get: operations["terminal"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tokens": {
         parameters: {
             query?: never;
@@ -614,6 +717,244 @@ export interface paths {
         put?: never;
         /** An invite, or a reset */
         post: operations["invite"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Proves again who sits there: for five minutes credentials may be changed */
+        post: operations["web_confirm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A browser's session for a password and a code: the answer sets its cookie */
+        post: operations["web_login"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/logout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ends the session of the browser that asks */
+        post: operations["web_logout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The caller's passkeys */
+        get: operations["passkeys"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/passkeys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Forgets a passkey */
+        delete: operations["remove_passkey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/passkeys/begin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begins to keep a passkey */
+        post: operations["begin_passkey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/passkeys/finish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Keeps a passkey */
+        post: operations["finish_passkey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/passkeys/login/begin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begins a login with a passkey */
+        post: operations["begin_passkey_login"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/passkeys/login/finish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A browser's session for a passkey: the answer sets its cookie */
+        post: operations["finish_passkey_login"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Sets the caller's password; certificates and other sessions are void */
+        put: operations["set_password"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The session of the browser that asks */
+        get: operations["web_session"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The caller's sessions in browsers */
+        get: operations["web_sessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends one of the caller's sessions in browsers */
+        delete: operations["end_web_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/ways": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How one may log in */
+        get: operations["ways"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -660,6 +1001,40 @@ export interface components {
             code: string;
             /** @description What failed, and what to do, for people. */
             message: string;
+        };
+        /** @description What a browser says. */
+        Asks: {
+            /** @description The first frame, and no other. */
+            open: components["schemas"]["Open"];
+        } | {
+            /** @description The terminal has another size. */
+            resize: {
+                /**
+                 * Format: int32
+                 * @description Columns.
+                 */
+                cols: number;
+                /**
+                 * Format: int32
+                 * @description Rows.
+                 */
+                rows: number;
+            };
+        } | {
+            /**
+             * Format: int64
+             * @description So many more bytes of output are on the screen.
+             */
+            ack: number;
+        } | {
+            /**
+             * Format: int64
+             * @description Answered by a `pong` with the same number.
+             */
+            ping: number;
+        } | {
+            /** @description Ends the session. A socket that closes without this leaves it for a while, to be taken up again. */
+            close: Record<string, never>;
         };
         /** @description One line of the audit export: an event as stored, or a signed head. */
         AuditExportLine: {
@@ -734,6 +1109,27 @@ export interface components {
             /** @description The events. */
             items: components["schemas"]["AuditItem"][];
         };
+        /** @description Whether the audit log is whole, by the answering node's own reckoning. */
+        AuditState: {
+            /** @description When it was reckoned. */
+            checked: string;
+            /**
+             * Format: int64
+             * @description Events in the log.
+             */
+            events: number;
+            /** @description When that was signed. */
+            head_time?: string | null;
+            /** @description The same in words. */
+            message: string;
+            /**
+             * Format: int64
+             * @description Events that the newest signed head covers; 0 if none is signed yet.
+             */
+            signed: number;
+            /** @description Whether the events' hashes come to what was signed, and the signature is the audit authority's. */
+            verified: boolean;
+        };
         /**
          * @description What an authority vouches for.
          * @enum {string}
@@ -759,8 +1155,83 @@ export interface components {
              * @description After this many failures within `lockout_window`, a user waits for `lockout_window`.
              */
             max_failures?: number;
+            /** @description Whether people may log in to the web pages with a passkey (Web Authentication) instead of password and code. */
+            passkeys?: boolean;
+            /**
+             * @description The domain that passkeys are for, such as `example.com`, where the nodes have names below it; empty: each name that
+             *     the pages are opened under has its own.
+             */
+            rp_id?: string;
             /** @description The second factor that local users need. */
             second_factor?: components["schemas"]["SecondFactor"];
+        };
+        /** @description A login in a browser. */
+        BrowserLogin: {
+            /** @description The six digits, if the cluster asks for them. */
+            code?: string;
+            /** @description The password. */
+            password: string;
+            /** @description The user's name. */
+            user: string;
+        };
+        /** @description A browser's session, as its page sees it. */
+        BrowserSession: {
+            /** @description The cluster's name. */
+            cluster: string;
+            /** @description When it began. */
+            created: string;
+            /** @description Goes into the header `x-palisade-csrf` of every request that is not a GET. A page of another site cannot know it. */
+            csrf: string;
+            /** @description Its last moment. */
+            expires: string;
+            /** @description Its id; no secret. */
+            id: string;
+            /** @description The logins that their roles allow somewhere. */
+            logins: string[];
+            /** @description What this user may do: for each resource and verb an empty text, or why not. Conditions of rules may allow less. */
+            may: {
+                [key: string]: {
+                    [key: string]: string;
+                };
+            };
+            /** @description The answering node's name. */
+            node: string;
+            /** @description Whether the cluster takes passkeys. */
+            passkeys: boolean;
+            /** @description What opens a terminal at another node, where the cookie is not: see the WebSocket `/v1/terminal`. */
+            resume: string;
+            /** @description The user's roles. */
+            roles: string[];
+            /** @description Whether the cluster asks for a code beside the password. */
+            second_factor: boolean;
+            /** @description Who. */
+            user: string;
+            /** @description The program's version on the answering node. */
+            version: string;
+            /** @description HTTPS addresses of all nodes, as `https://host:port`. */
+            web_addrs: string[];
+        };
+        /** @description One of a user's sessions in browsers. */
+        BrowserSessionRow: {
+            /** @description Where the login came from. */
+            addr: string;
+            /** @description The browser, in a few words. */
+            agent: string;
+            /** @description When it began. */
+            created: string;
+            /** @description Whether it is the one that asks. */
+            current: boolean;
+            /** @description Its last moment. */
+            expires: string;
+            /** @description Its id. */
+            id: string;
+            /** @description When it was last used, within five minutes. */
+            seen: string;
+        };
+        /** @description A user's sessions in browsers, newest first. */
+        BrowserSessions: {
+            /** @description They. */
+            items: components["schemas"]["BrowserSessionRow"][];
         };
         BTreeMap: {
             [key: string]: string;
@@ -902,6 +1373,13 @@ export interface components {
             /** @description What may be done with records over the API. */
             rules?: components["schemas"]["Rule"][];
         };
+        /** @description Proves again who sits at a browser, before credentials are changed. */
+        Confirm: {
+            /** @description The six digits, if the cluster asks for them. */
+            code?: string;
+            /** @description The password. */
+            password: string;
+        };
         /** @description One audit event. Empty fields are not written. */
         Event: {
             /** @description Where they came from. */
@@ -936,7 +1414,12 @@ export interface components {
          * @description What happened.
          * @enum {string}
          */
-        EventKind: "ClusterInit" | "NodeJoin" | "NodeJoinRefused" | "NodeLeave" | "Login" | "LoginRefused" | "LoginLockout" | "Logout" | "InviteCreate" | "InviteAccept" | "InviteRefused" | "CertIssue" | "CertRefused" | "HostCertIssue" | "RecordCreate" | "RecordUpdate" | "RecordDelete" | "RecordRefused" | "SessionStart" | "SessionEnd" | "SessionInterrupted" | "SessionRefused" | "SessionPlay" | "SessionTerminated" | "SessionJoin" | "SessionLeave" | "Exec" | "FileTransfer" | "FileSummary" | "Forward" | "ChannelRefused" | "HostJoin" | "HostJoinRefused" | "HostRenew" | "AgentRefused" | "HostRefused" | "ApiRefused" | "AuditHead";
+        EventKind: "ClusterInit" | "NodeJoin" | "NodeJoinRefused" | "NodeLeave" | "Login" | "LoginRefused" | "LoginLockout" | "Logout" | "LoginConfirm" | "PasswordChange" | "PasskeyAdd" | "PasskeyRemove" | "InviteCreate" | "InviteAccept" | "InviteRefused" | "CertIssue" | "CertRefused" | "HostCertIssue" | "RecordCreate" | "RecordUpdate" | "RecordDelete" | "RecordRefused" | "SessionStart" | "SessionEnd" | "SessionInterrupted" | "SessionRefused" | "SessionPlay" | "SessionTerminated" | "SessionJoin" | "SessionLeave" | "Exec" | "FileTransfer" | "FileSummary" | "Forward" | "ChannelRefused" | "HostJoin" | "HostJoinRefused" | "HostRenew" | "AgentRefused" | "HostRefused" | "ApiRefused" | "AuditHead";
+        /** @description A role to be explained. */
+        Explain: {
+            /** @description The role as it would be saved, YAML or JSON. */
+            text: string;
+        };
         /**
          * @description What a rule is about: a kind of record, everything, or one of the things that are not records.
          * @enum {string}
@@ -1177,6 +1660,37 @@ export interface components {
          * @enum {string}
          */
         Kind: "User" | "Role" | "Token" | "Host" | "Lock" | "CertAuthority" | "AuthPreference" | "RecordingConfig" | "Recording" | "Node" | "MaintenanceConfig";
+        /** @description A record to be looked at. */
+        Lint: {
+            /** @description Its text, YAML or JSON. */
+            text: string;
+        };
+        /** @description What is wrong with a text, and where. */
+        LintFault: {
+            /**
+             * Format: int64
+             * @description The column in characters, from 1.
+             */
+            column: number;
+            /** @description The valid name that was probably meant; empty if none is near. */
+            hint?: string;
+            /**
+             * Format: int64
+             * @description The line, from 1.
+             */
+            line: number;
+            /** @description What is wrong. */
+            message: string;
+        };
+        /** @description What a record's text comes to. Nothing was changed. */
+        LintReply: {
+            /** @description The faults; none if the record could be written by somebody who may. */
+            faults: components["schemas"]["LintFault"][];
+            /** @description Its kind, if that can be read. */
+            kind?: string;
+            /** @description Its name, if that can be read. */
+            name?: string;
+        };
         /** @description A session that runs now. */
         LiveSession: {
             /** @description From where. */
@@ -1271,6 +1785,20 @@ export interface components {
              * @description How long it may be used, in seconds; 0 for one hour.
              */
             ttl_secs?: number;
+        };
+        /** @description A new passkey. */
+        NewPasskey: {
+            /** @description The new credential, as its `toJSON` gives it. */
+            credential: Record<string, never>;
+            /** @description Of the challenge. */
+            id: string;
+            /** @description What the user calls it. */
+            name: string;
+        };
+        /** @description A new password. */
+        NewPassword: {
+            /** @description It. */
+            password: string;
         };
         /** @description Asks for a join token. */
         NewToken: {
@@ -1416,12 +1944,69 @@ export interface components {
          * @enum {string}
          */
         OnLeave: "pause" | "terminate";
+        /** @description A terminal that a browser asks for: its first frame. */
+        Open: {
+            /**
+             * Format: int32
+             * @description Columns.
+             */
+            cols: number;
+            /** @description The session's `csrf`: at the node that has the session's cookie. */
+            csrf?: string;
+            /** @description The host: a record's name, or `address:port`. */
+            host?: string;
+            /** @description The account there. */
+            login?: string;
+            mode?: components["schemas"]["JoinMode"] | null;
+            /** @description The session's `resume`: at another node. */
+            resume?: string;
+            /**
+             * Format: int32
+             * @description Rows.
+             */
+            rows: number;
+            /** @description A live session: one of one's own to take up again, or another's to join. `host` and `login` are its own then. */
+            session?: string;
+        };
         /** @description A page of a list. */
         Page: {
             /** @description The items, as records in JSON. */
             items: Record<string, never>[];
             /** @description Give it back as `after` for the next page; empty at the end. */
             next?: string;
+        };
+        /** @description What a browser is to ask an authenticator for. */
+        PasskeyChallenge: {
+            /** @description Given back with the authenticator's answer, within five minutes. */
+            id: string;
+            /**
+             * @description For `PublicKeyCredential.parseCreationOptionsFromJSON` or `parseRequestOptionsFromJSON` (Web Authentication,
+             *     Level 3, 5.1.8 and 5.1.9).
+             */
+            options: Record<string, never>;
+        };
+        /** @description A login with a passkey. */
+        PasskeyLogin: {
+            /** @description The assertion, as its `toJSON` gives it. */
+            credential: Record<string, never>;
+            /** @description Of the challenge. */
+            id: string;
+        };
+        /** @description A user's passkey. */
+        PasskeyRow: {
+            /** @description Since when. */
+            created: string;
+            /** @description Its id. */
+            id: string;
+            /** @description What the user calls it. */
+            name: string;
+            /** @description When it last opened a session. */
+            used?: string | null;
+        };
+        /** @description A user's passkeys, oldest first. */
+        Passkeys: {
+            /** @description They. */
+            items: components["schemas"]["PasskeyRow"][];
         };
         /** @description What the cluster is; no credential needed. */
         Ping: {
@@ -1527,6 +2112,15 @@ export interface components {
                 /** @description The same in words. */
                 text: string;
             };
+        };
+        /** @description Who reaches what. */
+        Reaches: {
+            /** @description Where. */
+            host: string;
+            /** @description As which accounts. */
+            logins: string[];
+            /** @description Who. */
+            user: string;
         };
         /** @description How sessions are recorded where no role says otherwise. */
         RecordingConfigSpec: {
@@ -1641,6 +2235,28 @@ export interface components {
             /** @description What becomes of a session that has begun when there are fewer. */
             on_leave?: components["schemas"]["OnLeave"];
         };
+        /** @description Who can reach what with a role, and what would change if it were saved. */
+        RoleExplained: {
+            /** @description Whether a list is longer than what is shown, or not every pair was looked at. */
+            cut: boolean;
+            /** @description Whether there is one of this name now. */
+            exists: boolean;
+            /** @description What they would reach that they do not reach now. */
+            gained: components["schemas"]["Reaches"][];
+            /** @description What they reach now and would not reach any more. */
+            lost: components["schemas"]["Reaches"][];
+            /**
+             * Format: int64
+             * @description Pairs of user and host that were looked at.
+             */
+            pairs: number;
+            /** @description What they will reach, by this and their other roles. */
+            reach: components["schemas"]["Reaches"][];
+            /** @description The role. */
+            role: string;
+            /** @description Who holds it. */
+            users: string[];
+        };
         /** @description Limits. How they combine over several roles is the table at [`crate::access::Options`]. */
         RoleOptions: {
             /** @description A session without input or output for this long is ended. */
@@ -1683,6 +2299,50 @@ export interface components {
             verbs: components["schemas"]["Verb"][];
             /** @description A condition on the record and the user. */
             where?: string | null;
+        };
+        /** @description What a node says. */
+        Says: {
+            /** @description It is open; output follows. */
+            opened: {
+                /** @description It is a session that was taken up again: what was on its screen follows. */
+                again: boolean;
+                /** @description The host. */
+                host: string;
+                /** @description The account there; empty for a session that was joined. */
+                login: string;
+                /** @description The node that serves it, by its name. */
+                node: string;
+                /** @description The session: by this it is taken up again. */
+                session: string;
+            };
+        } | {
+            /** @description A line about the terminal, not from it. */
+            notice: string;
+        } | {
+            /** @description It is over. */
+            closed: {
+                /** @description Why it ended, where it did not end by itself. */
+                reason: string;
+                /**
+                 * Format: int32
+                 * @description What its program returned; absent where it did not end by itself.
+                 */
+                status?: number | null;
+            };
+        } | {
+            /** @description It was not opened, or the browser broke a rule. */
+            failed: {
+                /** @description The word for programs, as in every error of the API. */
+                code: string;
+                /** @description What failed, for people. */
+                message: string;
+            };
+        } | {
+            /**
+             * Format: int64
+             * @description The answer to a `ping`.
+             */
+            pong: number;
         };
         /**
          * @description Whether a password alone is enough.
@@ -1756,6 +2416,17 @@ export interface components {
          * @enum {string}
          */
         Version: "v1";
+        /** @description How one may log in. */
+        WaysIn: {
+            /** @description The cluster's name. */
+            cluster: string;
+            /** @description Whether passkeys are taken. */
+            passkeys: boolean;
+            /** @description Whether a code is asked for beside the password. */
+            second_factor: boolean;
+            /** @description The program's version on the answering node. */
+            version: string;
+        };
         /** @description Who the caller is. */
         WhoAmI: {
             /** @description The logins that their roles allow. */
@@ -1892,6 +2563,44 @@ export interface operations {
             };
         };
     };
+    download_audit: {
+        parameters: {
+            query?: {
+                event?: string;
+                format?: string;
+                from?: string;
+                host?: string;
+                oldest_first?: string;
+                text?: string;
+                to?: string;
+                user?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
     search_audit: {
         parameters: {
             query?: {
@@ -1947,6 +2656,35 @@ export interface operations {
                 };
                 content: {
                     "application/x-ndjson": components["schemas"]["AuditExportLine"];
+                };
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    audit_state: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditState"];
                 };
             };
             /** @description Not done, and why */
@@ -2337,6 +3075,76 @@ export interface operations {
             };
         };
     };
+    read_file: {
+        parameters: {
+            query?: {
+                login?: string;
+                path?: string;
+            };
+            header?: never;
+            path: {
+                host: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    write_file: {
+        parameters: {
+            query?: {
+                login?: string;
+                path?: string;
+            };
+            header?: never;
+            path: {
+                host: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
     join_host: {
         parameters: {
             query?: never;
@@ -2487,6 +3295,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JoinReply"];
+                };
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    lint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Lint"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LintReply"];
                 };
             };
             /** @description Not done, and why */
@@ -2916,6 +3757,39 @@ export interface operations {
             };
         };
     };
+    explain_role: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Explain"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoleExplained"];
+                };
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
     sessions: {
         parameters: {
             query?: never;
@@ -2958,6 +3832,33 @@ export interface operations {
         responses: {
             /** @description Done */
             204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    terminal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The socket is open */
+            101: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3029,6 +3930,424 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["InviteLink"];
+                };
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    web_confirm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Confirm"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    web_login: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BrowserLogin"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrowserSession"];
+                };
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    web_logout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    passkeys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Passkeys"];
+                };
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    remove_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    begin_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyChallenge"];
+                };
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    finish_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPasskey"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    begin_passkey_login: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyChallenge"];
+                };
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    finish_passkey_login: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyLogin"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrowserSession"];
+                };
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    set_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPassword"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    web_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrowserSession"];
+                };
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    web_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrowserSessions"];
+                };
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    end_web_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not done, and why */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    ways: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WaysIn"];
                 };
             };
             /** @description Not done, and why */

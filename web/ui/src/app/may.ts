@@ -1,4 +1,4 @@
-import type { May } from '../api/later';
+import type { May } from '../api/names';
 import { ui } from '../strings/app';
 
 /** The reason against, or undefined when it is allowed. What the node does not mention is not allowed. */
