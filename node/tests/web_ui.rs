@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// How long one file may take on a busy machine.
-const BOUND: Duration = Duration::from_secs(240);
+const BOUND: Duration = Duration::from_secs(480);
 
 fn ui() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/ui")
