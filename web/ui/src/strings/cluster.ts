@@ -21,7 +21,7 @@ export const cluster = {
   skew: (newest: string) => `Bring the others to ${newest}, one node after the other, the leader last. Until then the cluster stays at the feature level of the oldest.`,
   nodes: 'Nodes',
   noNodes: 'This cluster has no nodes yet',
-  noNodesHelp: 'Run palctl init on the first node.',
+  noNodesHelp: 'Run palctl cluster init on the first node.',
   node: 'Node',
   role: 'Role',
   roles: { leader: 'Leader', follower: 'Follower', candidate: 'Candidate', learner: 'Learner', unknown: 'Unknown', joining: 'Joining' } as Record<string, string>,

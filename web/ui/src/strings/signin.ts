@@ -11,7 +11,7 @@ export const signin = {
   withPassword: 'Sign in with password',
   providers: (name: string) => `Continue with ${name}`,
   node: (version: string) => `Palisade ${version}`,
-  noCluster: 'This node is in no cluster yet. Run palctl init on the first node, or palctl join on a further one.',
+  noCluster: 'This node is in no cluster yet. Run palctl cluster init on the first node, or palctl cluster join on a further one.',
   passkeyFailed: 'The passkey was not accepted. Try again, or use your password.',
   passkeyGone: 'No passkey was chosen.',
 };
