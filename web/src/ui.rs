@@ -30,14 +30,17 @@ pub(crate) async fn serve(State(app): State<App>, request: Request) -> Response 
     if api || !reads {
         return nothing().into_response();
     }
-    let name = path.trim_start_matches('/');
+    let name = path.strip_prefix('/').unwrap_or(path);
+    if !plain(name) {
+        return nothing().into_response();
+    }
     if let Some(answer) = file(name, request.headers()) {
         return answer;
     }
     // An address that names a file is never a page: a script that is missing must not be answered with HTML. Further down a
     // dot is that of a record's name.
     let names_file = name.starts_with(HASHED) || (name.contains('.') && !name.contains('/'));
-    if names_file || !plain(name) {
+    if names_file {
         return nothing().into_response();
     }
     let Some(mut page) = file(INDEX, request.headers()) else {
@@ -62,7 +65,11 @@ fn nothing() -> Failure {
 /// Addresses of pages are words; anything else is somebody's try.
 fn plain(name: &str) -> bool {
     let known = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~@:%".contains(&b);
-    name.len() <= 512 && !name.contains("//") && !name.contains("..") && name.bytes().all(known)
+    name.len() <= 512
+        && !name.starts_with('/')
+        && !name.contains("//")
+        && !name.contains("..")
+        && name.bytes().all(known)
 }
 
 /// What the page may do: run our scripts, talk to the nodes of this cluster, and nothing else. The terminal's library
@@ -189,7 +196,15 @@ mod tests {
         ] {
             assert!(plain(name), "{name:?}");
         }
-        for name in ["a\\b", "a//b", "a/../b", "a;b", "a<b", &"x".repeat(600)] {
+        for name in [
+            "a\\b",
+            "a//b",
+            "/etc/passwd",
+            "a/../b",
+            "a;b",
+            "a<b",
+            &"x".repeat(600),
+        ] {
             assert!(!plain(name), "{name:?}");
         }
     }
