@@ -231,7 +231,7 @@ def the_first_ssh_within_five_minutes(w: World) -> None:
     host.sh("useradd -m -s /bin/sh alice && usermod -p '*' alice")
     w.install(desk, "palisade-client")
     said = w.node().out("palctl users add alice --roles access,auditor --logins alice")
-    invite = re.search(r"https://\S+/invites/\S+", said)[0]
+    invite = re.search(r"https://\S+/invite/\S+", said)[0]
     pin = re.search(r"sha256:[0-9a-f]{64}", said)[0]
     shown = desk.out(f"pal invite accept '{invite}' --ca-pin {pin} --show")
     w.secret = re.search(r"^ +([A-Z2-7]{16,})$", shown, re.MULTILINE)[1]

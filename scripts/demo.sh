@@ -201,7 +201,7 @@ contains "$host"
 
 title "A user is invited, sets a password and a second factor"
 must palctl --socket "$(control a)" users add alice --roles access,auditor --logins "$me"
-invite=$(printf '%s\n' "$output" | grep -oE 'https://[^ ]+/invites/[A-Za-z0-9._-]+' | head -n 1)
+invite=$(printf '%s\n' "$output" | grep -oE 'https://[^ ]+/invite/[A-Za-z0-9._-]+' | head -n 1)
 pin=$(printf '%s\n' "$output" | grep -oE 'sha256:[0-9a-f]{64}' | head -n 1)
 must pal invite accept "$invite" --ca-pin "$pin" --show
 secret=$(printf '%s\n' "$output" | grep -oE '^ +[A-Z2-7]{16,}$' | tr -d ' ' | head -n 1)
