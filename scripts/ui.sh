@@ -53,6 +53,10 @@ case ${1:-build} in
     dev) cd "$ui" && PALISADE_NODE=${NODE:-https://localhost:3080} exec npm run --silent dev ;;
     check)
         cd "$ui"
+        # The client's types are those of the API's document as it is now.
+        npx openapi-typescript ../openapi.json --output "$stamp.schema.ts" --alphabetize >/dev/null 2>&1
+        cmp -s "$stamp.schema.ts" src/api/schema.ts ||
+            die "web/ui/src/api/schema.ts is stale: npm run api, in web/ui, makes it anew"
         npm run --silent check
         ;;
     test)

@@ -116,6 +116,11 @@ fn sessions_are_seen_ended_and_played() {
 fn the_log_is_searched_and_records_are_changed() {
     let world = World::new(1);
     world.browse("admin.mjs");
+    // What a browser took with it is the log, by the judgement of the program that auditors have.
+    let file = world.cluster.folder("browser").join("audit.ndjson");
+    let file = file.to_str().expect("a plain path");
+    let said = world.cluster.palctl(0, &["audit", "verify", file]).ok();
+    assert!(said.contains("The audit log is good"), "{said}");
 }
 
 /// Goal: every page in both themes, wide and narrow, for who may do everything and who may do little: nothing that an

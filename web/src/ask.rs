@@ -8,7 +8,6 @@ use crate::error::Failure;
 use crate::issued::{self, Issued};
 use crate::limits::source;
 use axum::extract::FromRequestParts;
-use axum::http::header;
 use axum::http::request::Parts;
 use palisade_core::access::{
     LOCAL_OPERATOR, Refusal, RuleAsk, RulePermit, View, check_grant, decide_rule, grant_word, local_operator,
@@ -36,10 +35,6 @@ pub(crate) struct Ask {
     pub(crate) peer: Peer,
     /// What a browser shows, where no certificate is.
     pub(crate) browser: Option<Shown>,
-    /// The name, and the port, under which this node was asked.
-    pub(crate) host: Option<String>,
-    /// The program at the other end, in a few words and by its own account.
-    pub(crate) agent: String,
     client_id: Option<RequestId>,
 }
 
@@ -82,14 +77,7 @@ impl Who {
     ) -> Result<RulePermit, Refusal> {
         match self {
             Who::Operator => Ok(local_operator(verb, resource)),
-            Who::User(view, _) => {
-                let ask = RuleAsk {
-                    verb,
-                    resource,
-                    record,
-                };
-                decide_rule(&ask, view, now)
-            }
+            Who::User(view, _) => user_decides(view, verb, resource, record, now),
         }
     }
 
@@ -157,23 +145,9 @@ impl FromRequestParts<App> for Ask {
             // A listener that says nothing about the other end has accepted nobody we know.
             peer: peer.unwrap_or(Peer::nobody(None)),
             browser: Shown::of(&parts.method, &parts.headers),
-            host: asked_host(parts),
-            agent: browser::browser_words(&parts.headers),
             client_id,
         })
     }
-}
-
-/// HTTP/2 carries it in the request line, HTTP/1.1 in a header.
-fn asked_host(parts: &Parts) -> Option<String> {
-    let authority = parts.uri.authority().map(|authority| authority.as_str());
-    let header = || {
-        parts
-            .headers
-            .get(header::HOST)
-            .and_then(|value| value.to_str().ok())
-    };
-    authority.or_else(header).map(str::to_owned)
 }
 
 impl Ask {
@@ -210,15 +184,7 @@ impl Ask {
                         "this needs a credential: run `pal login`, or log in with a browser",
                     ));
                 };
-                self.fresh(fresh).await?;
-                let session = browser::open(self, shown).await?;
-                let certified = Certified {
-                    name: session.user.clone(),
-                    serial: session.serial,
-                    not_before: session.created,
-                    not_after: session.session.expires,
-                };
-                return self.user(certified, Some(session)).await;
+                return Ok(self.who_shows(shown, fresh).await?.0);
             }
             Caller::LocalOperator => {
                 if fresh != Fresh::Change {
@@ -241,8 +207,26 @@ impl Ask {
         self.user(certified.clone(), None).await
     }
 
+    /// Who shows this of a browser's session, and the session.
+    pub(crate) async fn who_shows(
+        &self,
+        shown: &Shown,
+        fresh: Fresh,
+    ) -> Result<(Who, BrowserSession), Failure> {
+        self.fresh(fresh).await?;
+        let session = browser::open(self, shown).await?;
+        let certified = Certified {
+            name: session.user.clone(),
+            serial: session.serial,
+            not_before: session.created,
+            not_after: session.session.expires,
+        };
+        let who = self.user(certified, Some(&session)).await?;
+        Ok((who, session))
+    }
+
     /// The user that a credential names, if it is still good here and now.
-    async fn user(&self, certified: Certified, session: Option<BrowserSession>) -> Result<Who, Failure> {
+    async fn user(&self, certified: Certified, session: Option<&BrowserSession>) -> Result<Who, Failure> {
         let (now, name) = (self.now(), &certified.name);
         let Some(view) = View::load(self.kv().as_ref(), name)?.filter(|view| !view.user.expired(now)) else {
             return Err(Refusal::NoUser(name.to_string()).into());
@@ -255,7 +239,7 @@ impl Ask {
             return Err(self.audited(name.as_str(), "api", why).await);
         }
         if view.options(now).pin_source_ip {
-            let pinned = match &session {
+            let pinned = match session {
                 // Where the login came from, which fails closed where it is not known.
                 Some(session) => session
                     .addr
@@ -278,8 +262,6 @@ impl Ask {
             app: self.app.clone(),
             peer: self.peer.clone(),
             browser: Some(shown),
-            host: self.host.clone(),
-            agent: self.agent.clone(),
             client_id: None,
         }
     }
@@ -435,14 +417,26 @@ impl Ask {
     }
 }
 
-/// Why a user may not use a verb on a resource, whatever the record; `None` if they may.
-pub(crate) fn why_not(view: &View, verb: Verb, resource: Grant, now: Timestamp) -> Option<String> {
+/// The one decision about records, for a user.
+fn user_decides(
+    view: &View,
+    verb: Verb,
+    resource: Grant,
+    record: Option<(&str, &Labels)>,
+    now: Timestamp,
+) -> Result<RulePermit, Refusal> {
     let ask = RuleAsk {
         verb,
         resource,
-        record: None,
+        record,
     };
-    decide_rule(&ask, view, now).err().map(|why| why.to_string())
+    decide_rule(&ask, view, now)
+}
+
+/// Why a user may not use a verb on a resource, whatever the record; `None` if they may.
+pub(crate) fn why_not(view: &View, verb: Verb, resource: Grant, now: Timestamp) -> Option<String> {
+    let decided = user_decides(view, verb, resource, None, now);
+    decided.err().map(|why| why.to_string())
 }
 
 /// A command that writes one event.

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The largest JSON body.
 pub(crate) const BODY_MAX: usize = 1024 * 1024;
 /// The largest body of records.
-pub(crate) const RECORD_BODY_MAX: usize = 256 * 1024;
+const RECORD_BODY_MAX: usize = 256 * 1024;
 
 /// A body that is not whole by then is given up, however steadily it trickles in.
 const WHOLE: Duration = Duration::from_secs(30);
@@ -55,6 +55,18 @@ impl<S: Sync> FromRequest<S> for RecordText {
     }
 }
 
+/// A record's text that came inside of something else is bounded as one that came by itself.
+pub(crate) fn bounded(text: &str) -> Result<(), Failure> {
+    if text.len() > RECORD_BODY_MAX {
+        return Err(too_long(RECORD_BODY_MAX));
+    }
+    Ok(())
+}
+
+fn too_long(most: usize) -> Failure {
+    Failure::too_large(format!("the body is longer than {} KiB", most / 1024))
+}
+
 async fn read(body: Body, most: usize) -> Result<axum::body::Bytes, Failure> {
     let late = || {
         Failure::invalid(format!(
@@ -66,7 +78,7 @@ async fn read(body: Body, most: usize) -> Result<axum::body::Bytes, Failure> {
     whole.map_err(|_| late())?.map_err(|error| {
         let error = axum::Error::into_inner(error);
         if error.is::<http_body_util::LengthLimitError>() {
-            Failure::too_large(format!("the body is longer than {} KiB", most / 1024))
+            too_long(most)
         } else {
             Failure::invalid("the body did not arrive whole")
         }

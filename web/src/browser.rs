@@ -9,6 +9,8 @@ use crate::error::Failure;
 use crate::invites::{random_secret, sha256_hex};
 use crate::login::{Checked, admit, check, no_sooner};
 use crate::passwords::check_new;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use palisade_core::access::View;
@@ -21,6 +23,7 @@ use palisade_core::record::{Grant, NodeSpec, SecondFactor, Verb};
 use palisade_core::state::{self, BrowserSession, CONFIRMED_MS};
 use palisade_core::time::Timestamp;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::time::Instant;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -183,11 +186,42 @@ fn seen(ask: &Ask, session: &BrowserSession) {
 
 /// The session that asks, and who that is.
 pub(crate) async fn own(ask: &Ask, fresh: Fresh) -> Result<(Box<View>, BrowserSession), Failure> {
-    let who = ask.who(fresh).await?;
-    let (Who::User(view, _), Some(shown), true) = (who, &ask.browser, ask.is_browser()) else {
+    let (Some(shown), true) = (&ask.browser, ask.is_browser()) else {
+        // Whoever shows something else is told first what is wrong with that.
+        ask.who(fresh).await?;
         return Err(Failure::refused("this is for a browser's session alone"));
     };
-    Ok((view, open(ask, shown).await?))
+    match ask.who_shows(shown, fresh).await? {
+        (Who::User(view, _), session) => Ok((view, session)),
+        (Who::Operator, _) => Err(Failure::refused("the control socket has no session")),
+    }
+}
+
+/// What a request says of the browser and of the address that it was opened under.
+pub(crate) struct Browser {
+    /// The name and the port under which the node was asked.
+    pub(crate) host: Option<String>,
+    /// The program, in a few words and by its own account.
+    agent: String,
+}
+
+impl<S: Sync> FromRequestParts<S> for Browser {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        // HTTP/2 carries it in the request line, HTTP/1.1 in a header.
+        let authority = parts.uri.authority().map(|authority| authority.as_str());
+        let header = || {
+            parts
+                .headers
+                .get(header::HOST)
+                .and_then(|value| value.to_str().ok())
+        };
+        Ok(Browser {
+            host: authority.or_else(header).map(str::to_owned),
+            agent: browser_words(&parts.headers),
+        })
+    }
 }
 
 /// `GET /v1/web/ways`.
@@ -205,7 +239,11 @@ pub(crate) async fn ways(ask: Ask) -> Result<axum::Json<WaysIn>, Failure> {
 }
 
 /// `POST /v1/web/login`.
-pub(crate) async fn login(ask: Ask, Json(request): Json<BrowserLogin>) -> Result<Response, Failure> {
+pub(crate) async fn login(
+    ask: Ask,
+    from: Browser,
+    Json(request): Json<BrowserLogin>,
+) -> Result<Response, Failure> {
     let began = Instant::now();
     let BrowserLogin { user, password, code } = request;
     let (password, code) = (Zeroizing::new(password), Zeroizing::new(code));
@@ -216,7 +254,7 @@ pub(crate) async fn login(ask: Ask, Json(request): Json<BrowserLogin>) -> Result
                 totp_step: checked.totp_step,
             };
             let (view, generation) = (checked.view, checked.generation);
-            begin(&ask, &view, proof, generation).await
+            begin(&ask, from, &view, proof, generation).await
         }
         Err(failure) => Err(failure),
     };
@@ -226,6 +264,7 @@ pub(crate) async fn login(ask: Ask, Json(request): Json<BrowserLogin>) -> Result
 /// Begins a session for somebody who was found to be who they say.
 pub(crate) async fn begin(
     ask: &Ask,
+    from: Browser,
     view: &View,
     proof: LoginProof,
     generation: u64,
@@ -244,7 +283,7 @@ pub(crate) async fn begin(
         secret_sha256: sha256_hex(&secret),
         page_sha256: sha256_hex(&page),
         expires: now.plus_ms(lasts),
-        agent: ask.agent.clone(),
+        agent: from.agent,
     };
     let (user, expires) = (view.user.metadata.name.clone(), session.expires);
     let command = Command::BrowserLogin {
@@ -480,7 +519,7 @@ pub(crate) async fn set_password(ask: Ask, Json(request): Json<NewPassword>) -> 
 }
 
 /// A browser in a few words, of its own lengthy description.
-pub(crate) fn browser_words(headers: &HeaderMap) -> String {
+fn browser_words(headers: &HeaderMap) -> String {
     let text = headers
         .get(header::USER_AGENT)
         .and_then(|value| value.to_str().ok());

@@ -2,7 +2,7 @@
 //! holder and a host, now and as if.
 
 use crate::ask::{Ask, Fresh};
-use crate::body::{Json, RECORD_BODY_MAX};
+use crate::body::{Json, bounded};
 use crate::error::Failure;
 use palisade_core::access::View;
 use palisade_core::api::{Explain, Reaches, RoleExplained};
@@ -28,12 +28,7 @@ pub(crate) async fn role(
     for grant in [Grant::Role, Grant::User, Grant::Host] {
         ask.permit(&who, Verb::List, grant, None).await?;
     }
-    if request.text.len() > RECORD_BODY_MAX {
-        return Err(Failure::too_large(format!(
-            "the text is longer than {} KiB",
-            RECORD_BODY_MAX / 1024
-        )));
-    }
+    bounded(&request.text)?;
     let mut records = parse_records(&request.text).map_err(|e| Failure::invalid(e.to_string()))?;
     let (Some(AnyRecord::Role(role)), true) = (records.pop(), records.is_empty()) else {
         return Err(Failure::invalid("the text must be exactly one role"));

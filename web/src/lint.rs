@@ -1,7 +1,7 @@
 //! What is wrong with a record's text, by the rules that writing it keeps: nothing is changed.
 
 use crate::ask::{Ask, Fresh};
-use crate::body::{Json, RECORD_BODY_MAX};
+use crate::body::{Json, bounded};
 use crate::error::Failure;
 use crate::records::check_form;
 use palisade_core::api::{Lint, LintFault, LintReply};
@@ -14,12 +14,7 @@ use palisade_core::time::Timestamp;
 /// `POST /v1/lint`.
 pub(crate) async fn lint(ask: Ask, Json(request): Json<Lint>) -> Result<axum::Json<LintReply>, Failure> {
     ask.who(Fresh::Decision).await?;
-    if request.text.len() > RECORD_BODY_MAX {
-        return Err(Failure::too_large(format!(
-            "the text is longer than {} KiB",
-            RECORD_BODY_MAX / 1024
-        )));
-    }
+    bounded(&request.text)?;
     looked_at(ask.kv().as_ref(), &request.text, ask.now()).map(axum::Json)
 }
 

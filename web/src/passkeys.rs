@@ -4,7 +4,7 @@
 
 use crate::ask::{Ask, Fresh, Who};
 use crate::body::{Json, Path};
-use crate::browser;
+use crate::browser::{self, Browser};
 use crate::error::Failure;
 use crate::login::no_sooner;
 use axum::http::StatusCode;
@@ -76,13 +76,13 @@ fn library(rp_id: &str, origin: &str) -> Result<Webauthn, Failure> {
 }
 
 /// The domain and the origin of this request.
-fn here(ask: &Ask, auth: &AuthPreferenceSpec) -> Result<(String, String), Failure> {
+fn here(from: &Browser, auth: &AuthPreferenceSpec) -> Result<(String, String), Failure> {
     if !auth.passkeys {
         return Err(Failure::refused(
             "this cluster does not take passkeys: use your password",
         ));
     }
-    let host = ask.host.as_deref().unwrap_or_default();
+    let host = from.host.as_deref().unwrap_or_default();
     let origin = format!("https://{host}");
     let domain = Url::parse(&origin)
         .ok()
@@ -138,13 +138,13 @@ fn credential_id(raw: &[u8]) -> String {
 }
 
 /// `POST /v1/web/passkeys/begin`.
-pub(crate) async fn begin(ask: Ask) -> Result<axum::Json<PasskeyChallenge>, Failure> {
+pub(crate) async fn begin(ask: Ask, from: Browser) -> Result<axum::Json<PasskeyChallenge>, Failure> {
     let (view, session) = browser::own(&ask, Fresh::Change).await?;
     let now = ask.now();
     if now.since_ms(session.confirmed) > CONFIRMED_MS {
         return Err(RefusedCommand::NotConfirmed.into());
     }
-    let (rp_id, origin) = here(&ask, &view.auth)?;
+    let (rp_id, origin) = here(&from, &view.auth)?;
     let user = view.user.metadata.name;
     let kept = state::passkeys(ask.kv().as_ref(), &user)?;
     let handle = match Uuid::parse_str(&kept.handle) {
@@ -252,13 +252,13 @@ pub(crate) async fn remove(ask: Ask, Path(id): Path<String>) -> Result<StatusCod
 }
 
 /// `POST /v1/web/passkeys/login/begin`: nobody is named, so that nobody learns who has passkeys.
-pub(crate) async fn login_begin(ask: Ask) -> Result<axum::Json<PasskeyChallenge>, Failure> {
+pub(crate) async fn login_begin(ask: Ask, from: Browser) -> Result<axum::Json<PasskeyChallenge>, Failure> {
     if !ask.app.logins.take(ask.source()) {
         return Err(Failure::rate_limited());
     }
     ask.fresh(Fresh::Decision).await?;
     let auth = state::auth_preference(ask.kv().as_ref())?;
-    let (rp_id, origin) = here(&ask, &auth)?;
+    let (rp_id, origin) = here(&from, &auth)?;
     let begun = library(&rp_id, &origin)?.start_discoverable_authentication();
     let (challenge, state) = begun.map_err(|e| Failure::internal("passkeys", &e))?;
     let pending = Pending {
@@ -273,7 +273,11 @@ pub(crate) async fn login_begin(ask: Ask) -> Result<axum::Json<PasskeyChallenge>
 }
 
 /// `POST /v1/web/passkeys/login/finish`.
-pub(crate) async fn login_finish(ask: Ask, Json(request): Json<PasskeyLogin>) -> Result<Response, Failure> {
+pub(crate) async fn login_finish(
+    ask: Ask,
+    from: Browser,
+    Json(request): Json<PasskeyLogin>,
+) -> Result<Response, Failure> {
     let began = Instant::now();
     if !ask.app.logins.take(ask.source()) {
         return Err(Failure::rate_limited());
@@ -282,7 +286,7 @@ pub(crate) async fn login_finish(ask: Ask, Json(request): Json<PasskeyLogin>) ->
     let answer: PublicKeyCredential = serde_json::from_value(request.credential)
         .map_err(|e| Failure::invalid(format!("credential: {e}")))?;
     let answer = match check(&ask, pending, &answer).await {
-        Ok((view, proof, generation)) => browser::begin(&ask, &view, proof, generation).await,
+        Ok((view, proof, generation)) => browser::begin(&ask, from, &view, proof, generation).await,
         Err(failure) => Err(failure),
     };
     no_sooner(&ask, began, answer).await

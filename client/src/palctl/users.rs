@@ -144,7 +144,7 @@ async fn invite(
         return print(&output::data_text(format.format, &output::to_value(&link)?));
     }
     print(&format!(
-        "{}\nSend this link to them, by a way that only they read. It works once, until {}:\n\n  {}\n\nCA pin: {}\n\nThey type:\n  pal invite accept '{}' --ca-pin {}\n",
+        "{}\nSend this link to them, by a way that only they read. It works once, until {}:\n\n  {}\n\nCA pin: {}\n\nThey open it in a browser, or type:\n  pal invite accept '{}' --ca-pin {}\n",
         done.replacen("{}", &Shown(&link.user).to_string(), 1),
         link.expires,
         Shown(&link.url),

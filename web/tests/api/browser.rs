@@ -612,6 +612,23 @@ async fn a_passkey_needs_a_confirmation_a_name_and_a_challenge_of_ours() {
         .browse("POST", "/v1/web/passkeys/login/finish", &[], Some(body))
         .await
         .refused(400, "invalid");
+    // With a domain of the cluster's, every name below it has the same passkeys, and no other name has any.
+    world.cluster.node.write(
+        "kind: cluster_auth_preference\nmetadata: {name: cluster-auth-preference}\nspec: {rp_id: example.com}\n",
+    );
+    for (host, rp_id) in [
+        ("n1.example.com:3080", Some("example.com")),
+        ("n1.example.org", None),
+        ("example.com.evil.org", None),
+    ] {
+        let begun = world
+            .browse("POST", "/v1/web/passkeys/login/begin", &[("host", host)], None)
+            .await;
+        match rp_id {
+            Some(rp_id) => assert_eq!(begun.json()["options"]["rpId"], rp_id, "{host}"),
+            None => begun.refused(400, "invalid"),
+        }
+    }
     // Where the cluster takes none, there are none.
     world.cluster.node.write(
         "kind: cluster_auth_preference\nmetadata: {name: cluster-auth-preference}\nspec: {passkeys: false}\n",
@@ -630,4 +647,26 @@ async fn a_passkey_needs_a_confirmation_a_name_and_a_challenge_of_ours() {
         world.by(&browser, "GET", "/v1/web/passkeys", None).await.json(),
         other
     );
+}
+
+#[tokio::test]
+async fn a_session_that_roles_pin_to_an_address_works_from_there_alone() {
+    let (world, secret) = alice().await;
+    let browser = world.browser("alice", &secret).await;
+    world.cluster.node.write(
+        "kind: role\nmetadata: {name: pinned}\nspec: {options: {pin_source_ip: true}}\n---\n\
+         kind: user\nmetadata: {name: alice}\nspec: {roles: [admin, pinned], traits: {logins: [root]}}\n",
+    );
+    let from = async |addr: &str| {
+        let peer = palisade_web::Peer::nobody(Some(addr.parse().expect("an address")));
+        let request = Request::builder()
+            .uri("/v1/whoami")
+            .header("cookie", &browser.cookie)
+            .body(Body::empty());
+        world.send(&peer, request.expect("a request")).await
+    };
+    assert_eq!(from("192.0.2.7").await.status, 200);
+    assert_eq!(from("::ffff:192.0.2.7").await.status, 200);
+    from("192.0.2.8").await.refused(401, "unauthenticated");
+    from("2001:db8::7").await.refused(401, "unauthenticated");
 }

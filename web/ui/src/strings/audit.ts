@@ -81,7 +81,7 @@ export const audit = {
   jsonl: 'As JSON lines',
   csv: 'As CSV',
   whole: 'The whole log, for offline verification',
-  wholeHint: 'palctl audit verify --file FILE',
+  wholeHint: 'palctl audit verify FILE',
   empty: 'No event fits this filter',
   emptyHelp: 'Take a longer time, or clear a part of the filter.',
   refresh: 'Load again',

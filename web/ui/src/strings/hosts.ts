@@ -30,7 +30,7 @@ export const hosts = {
   noLogin: 'No login',
   noLoginWhy: 'Your roles let you see this host, but name no login on it.',
   none: 'There are no hosts yet',
-  noneHelp: 'Make a join token, then run palisade agent on the machine with it. A plain OpenSSH server needs a host record instead.',
+  noneHelp: 'Make a join token, then run palisade agent join on the machine with it. A plain OpenSSH server needs a host record instead.',
   noneAction: 'Make a join token',
   noneNoRight: 'Your roles reach no host. Ask whoever runs the cluster.',
   noMatch: 'No host matches',
