@@ -109,6 +109,22 @@ pub mod path {
     pub const PASSKEY_LOGIN_BEGIN: &str = "/v1/web/passkeys/login/begin";
     /// POST [`super::PasskeyLogin`] -> [`super::BrowserSession`], with the cookie.
     pub const PASSKEY_LOGIN_FINISH: &str = "/v1/web/passkeys/login/finish";
+    /// GET -> [`super::SecondFactors`]: one's own.
+    pub const MFA: &str = "/v1/mfa";
+    /// POST -> [`super::RecoveryCodes`]: new ones; the older are void.
+    pub const RECOVERY: &str = "/v1/web/recovery";
+    /// GET -> [`super::RecoveryCodes`] that go with an invite.
+    pub const INVITE_RECOVERY: &str = "/v1/invites/{token}/recovery";
+    /// POST -> [`super::TotpChallenge`]: begins with a new authenticator.
+    pub const TOTP_BEGIN: &str = "/v1/web/totp/begin";
+    /// POST [`super::NewTotp`] -> [`super::RecoveryCodes`].
+    pub const TOTP_FINISH: &str = "/v1/web/totp/finish";
+    /// POST [`super::ApprovalRequest`] -> [`super::ApprovalTicket`].
+    pub const APPROVALS: &str = "/v1/approvals";
+    /// POST [`super::ApprovalTake`] -> [`super::ApprovalReply`].
+    pub const APPROVAL_TAKE: &str = "/v1/approvals/{code}/take";
+    /// GET -> [`super::ApprovalView`]; POST [`super::ApprovalAnswer`].
+    pub const WEB_APPROVAL: &str = "/v1/web/approvals/{code}";
     /// POST [`super::Lint`] -> [`super::LintReply`].
     pub const LINT: &str = "/v1/lint";
     /// POST [`super::Explain`] -> [`super::RoleExplained`].
@@ -153,9 +169,13 @@ macro_rules! secret_debug {
     };
 }
 
+mod approvals;
 mod browser;
+mod credentials;
 
+pub use approvals::*;
 pub use browser::*;
+pub use credentials::*;
 
 wire_types! {
     /// Every error of the API.

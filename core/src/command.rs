@@ -145,6 +145,50 @@ pub struct NewBrowserSession {
     pub agent: String,
 }
 
+/// A recovery code, as the proposer recognised it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryUse {
+    /// Of which set; must be the one that counts.
+    pub set: u32,
+    /// Which of the set, from 0; must not have been used.
+    pub index: u32,
+}
+
+/// What a program asks to be let in for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ApprovalWanted {
+    /// Certificates, as a login gives them.
+    Login,
+    /// One connection from a computer that is not the person's own: certificates for one account and a short time.
+    Headless {
+        /// Where to.
+        host: String,
+        /// As which account.
+        login: Login,
+    },
+}
+
+/// A program that asks to be let in, as the node describes it that heard it. Of its secret only the hash is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewApproval {
+    /// What a person compares and types: eight letters.
+    pub code: String,
+    /// Hex SHA-256 of what the program proves when it takes the answer.
+    pub secret_sha256: String,
+    /// What it wants.
+    pub wanted: ApprovalWanted,
+    /// Of its SSH key, as `ssh-keygen -l` shows it.
+    pub ssh_key: String,
+    /// Hex SHA-256 of its TLS public key in PEM.
+    pub tls_key_sha256: String,
+    /// How long it wants the certificates to live, in seconds; 0 leaves it to the cluster.
+    pub ttl_secs: u64,
+    /// The program and its computer, by its own account.
+    pub client: String,
+    /// Until when it can be answered.
+    pub expires: Timestamp,
+}
+
 /// What proved who logs in, as the proposer checked it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LoginProof {
@@ -161,7 +205,12 @@ pub enum LoginProof {
         issued: Timestamp,
         /// The credential with its new counter.
         credential: Vec<u8>,
+        /// Whether the password was checked beside it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        with_password: bool,
     },
+    /// The password, and a recovery code instead of the authenticator's.
+    Recovery(RecoveryUse),
 }
 
 impl std::fmt::Debug for LoginProof {
@@ -176,7 +225,11 @@ impl LoginProof {
         match self {
             LoginProof::Password { totp_step: Some(_) } => "password+totp",
             LoginProof::Password { totp_step: None } => "password",
+            LoginProof::Passkey {
+                with_password: true, ..
+            } => "password+passkey",
             LoginProof::Passkey { .. } => "passkey",
+            LoginProof::Recovery(_) => "password+recovery",
         }
     }
 }
@@ -259,6 +312,9 @@ pub enum Command {
         user: Name,
         /// The time step of the code; must be later than the last one used. `None` where no code is asked for.
         totp_step: Option<u64>,
+        /// The recovery code that stood for one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recovery: Option<RecoveryUse>,
         /// The generation of the credentials that were checked: a reset in between makes this login void.
         generation: u64,
         /// What the certificates will say.
@@ -428,6 +484,44 @@ pub enum Command {
         /// The page.
         page: SealedPage,
     },
+    /// A user has new recovery codes.
+    NewRecovery {
+        /// Whose.
+        user: Name,
+        /// The session in which it was confirmed.
+        session: String,
+        /// The set's number: one more than the last.
+        set: u32,
+    },
+    /// A user has a new authenticator, and the recovery codes that go with it.
+    SetTotp {
+        /// Whose.
+        user: Name,
+        /// The session in which it was confirmed.
+        session: String,
+        /// The secret, sealed.
+        totp: Sealed,
+        /// The time step of the code that proved it.
+        totp_step: u64,
+        /// The generation of the credentials that are replaced.
+        generation: u64,
+    },
+    /// A program asks to be let in.
+    AskApproval {
+        /// It.
+        approval: NewApproval,
+    },
+    /// A user answers a program that asked to be let in: with certificates for its keys, or with no.
+    AnswerApproval {
+        /// Who answers.
+        user: Name,
+        /// The session in which they do.
+        session: String,
+        /// Which program.
+        code: String,
+        /// What its certificates will say; `None` turns it away.
+        terms: Option<CertTerms>,
+    },
 }
 
 /// What an agent's two certificates will say beside its name: a host certificate and an X.509 identity.
@@ -471,6 +565,10 @@ impl Command {
             Command::JoinHost { .. } => "join_host",
             Command::RenewHost { .. } => "renew_host",
             Command::SealAuditPage { .. } => "seal_audit_page",
+            Command::NewRecovery { .. } => "new_recovery",
+            Command::SetTotp { .. } => "set_totp",
+            Command::AskApproval { .. } => "ask_approval",
+            Command::AnswerApproval { .. } => "answer_approval",
         }
     }
 }

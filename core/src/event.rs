@@ -59,12 +59,20 @@ event_kinds! {
     PasskeyAdd = "user.passkey.add", "PL106I";
     /// A user's passkey was removed.
     PasskeyRemove = "user.passkey.remove", "PL107I";
+    /// A user made new recovery codes: the older ones are void.
+    RecoveryNew = "user.recovery", "PL108I";
+    /// A user has a new authenticator.
+    TotpChange = "user.totp", "PL109I";
     /// An invite or a reset was made.
     InviteCreate = "user.invite", "PL110I";
     /// An invite or a reset was used: password and second factor set.
     InviteAccept = "user.invite.accept", "PL111I";
     /// An invite was refused.
     InviteRefused = "user.invite.refused", "PL112W";
+    /// A user let a program in that asked for it.
+    ApprovalGrant = "user.approval", "PL120I";
+    /// A user turned away a program that asked to be let in.
+    ApprovalRefuse = "user.approval.refused", "PL121W";
     /// A certificate was issued.
     CertIssue = "cert.issue", "PK100I";
     /// A certificate was refused.

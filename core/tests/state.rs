@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use palisade_core::command::{
-    Actor, AgentTerms, CertPurpose, CertTerms, Command, Entry, Expect, InvitePurpose, RefusedCommand, Reply,
-    Sealed,
+    Actor, AgentTerms, ApprovalWanted, CertPurpose, CertTerms, Command, Entry, Expect, InvitePurpose,
+    LoginProof, NewApproval, NewBrowserSession, RecoveryUse, RefusedCommand, Reply, Sealed,
 };
 use palisade_core::event::EventKind;
 use palisade_core::kv::{Kv, MemoryKv};
@@ -14,7 +14,7 @@ use palisade_core::record::{
     AuthorityType, CertAuthoritySpec, Completeness, HostAddr, HostSpec, HostToken, Kind, Labels, NodeSpec,
     Record, RecordingMode, RecordingSpec, SessionKind, TokenSpec, parse_records,
 };
-use palisade_core::state::{self, Fault, apply};
+use palisade_core::state::{self, Fault, Outcome, apply};
 use palisade_core::time::Timestamp;
 use proptest::prelude::*;
 
@@ -170,9 +170,145 @@ fn login(log: &Log, step: u64) -> Command {
     Command::Login {
         user: name("alice"),
         totp_step: Some(step),
+        recovery: None,
         generation: 1,
         terms: terms(log.now, CertPurpose::Login),
     }
+}
+
+const SESSION: &str = "00112233445566778899aabbccddeeff";
+
+/// Alice logs in with a browser, which confirms her for a while.
+fn sits(step: u64) -> Command {
+    Command::BrowserLogin {
+        user: name("alice"),
+        proof: LoginProof::Password {
+            totp_step: Some(step),
+        },
+        generation: 1,
+        session: NewBrowserSession {
+            id: SESSION.into(),
+            secret_sha256: "00".into(),
+            page_sha256: "11".into(),
+            expires: START.plus_ms(3_600_000),
+            agent: "Firefox".into(),
+        },
+    }
+}
+
+fn asks(code: &str) -> Command {
+    Command::AskApproval {
+        approval: NewApproval {
+            code: code.into(),
+            secret_sha256: "00".into(),
+            wanted: ApprovalWanted::Login,
+            ssh_key: "SHA256:x".into(),
+            tls_key_sha256: "00".into(),
+            ttl_secs: 0,
+            client: "pal".into(),
+            expires: START.plus_ms(state::APPROVAL_MS),
+        },
+    }
+}
+
+fn answers(code: &str, yes: bool) -> Command {
+    Command::AnswerApproval {
+        user: name("alice"),
+        session: SESSION.into(),
+        code: code.into(),
+        terms: yes.then(|| terms(START, CertPurpose::Login)),
+    }
+}
+
+#[test]
+fn a_program_is_let_in_once_for_its_own_key_and_by_whoever_sits_there() {
+    let mut log = with_credentials();
+    log.done(sits(101));
+    log.done(asks("BCDFGHJK"));
+    // Nobody else's session, no other key, no other user.
+    let other = |change: fn(&mut CertTerms)| {
+        let mut terms = terms(START, CertPurpose::Login);
+        change(&mut terms);
+        Command::AnswerApproval {
+            user: name("alice"),
+            session: SESSION.into(),
+            code: "BCDFGHJK".into(),
+            terms: Some(terms),
+        }
+    };
+    for wrong in [
+        other(|terms| terms.key_fingerprint = "SHA256:y".into()),
+        other(|terms| terms.subject = name("bob")),
+        other(|terms| terms.purpose = CertPurpose::Renew),
+        other(|terms| terms.principals = vec![Login::parse("root").unwrap()]),
+        other(|terms| terms.valid_before = START.plus_ms(1000 * 3_600_000)),
+        Command::AnswerApproval {
+            user: name("bob"),
+            session: SESSION.into(),
+            code: "BCDFGHJK".into(),
+            terms: None,
+        },
+        answers("BCDFGHJL", true),
+    ] {
+        assert!(log.say(wrong.clone()).is_err(), "{wrong:?}");
+    }
+    assert_eq!(log.events(EventKind::CertIssue), 0);
+    let serial = log.done(answers("BCDFGHJK", true));
+    let kept = state::approval(&log.kv, "BCDFGHJK").unwrap().unwrap();
+    assert!(matches!(kept.outcome, Some(Outcome::Granted { serial: at, .. }) if at == serial));
+    assert!(log.say(answers("BCDFGHJK", true)).is_err());
+    assert!(log.say(answers("BCDFGHJK", false)).is_err());
+    assert_eq!(
+        (
+            log.events(EventKind::CertIssue),
+            log.events(EventKind::ApprovalGrant)
+        ),
+        (1, 1)
+    );
+    // Six minutes later whoever sits there has to prove again who they are, but may say no at once.
+    log.done(asks("BCDFGHJL"));
+    log.now = log.now.plus_ms(state::CONFIRMED_MS + 1);
+    assert_eq!(
+        log.say(answers("BCDFGHJL", true)),
+        Err(RefusedCommand::NotConfirmed)
+    );
+    log.done(answers("BCDFGHJL", false));
+    // What waited is forgotten with its time.
+    log.now = START.plus_ms(state::APPROVAL_MS);
+    assert!(
+        log.say(asks("BCDFGHJM")).is_err(),
+        "its time is over before it begins"
+    );
+    assert_eq!(state::approval(&log.kv, "BCDFGHJK").unwrap(), None);
+}
+
+#[test]
+fn a_recovery_code_counts_once_and_only_of_the_set_in_force() {
+    let by = |set, index| Command::Login {
+        user: name("alice"),
+        totp_step: None,
+        recovery: Some(RecoveryUse { set, index }),
+        generation: 1,
+        terms: terms(START, CertPurpose::Login),
+    };
+    let mut log = with_credentials();
+    log.done(by(1, 0));
+    for wrong in [
+        by(1, 0),
+        by(0, 1),
+        by(2, 1),
+        by(1, state::RECOVERY_CODES),
+        by(1, 40),
+    ] {
+        assert_eq!(log.say(wrong.clone()), Err(RefusedCommand::BadLogin), "{wrong:?}");
+        // A login that succeeds takes the failures back: nobody is locked out here.
+        log.done(by(1, next_unused(&log)));
+    }
+}
+
+fn next_unused(log: &Log) -> u32 {
+    let auth = state::local_auth(&log.kv, &name("alice")).unwrap().unwrap();
+    auth.recovery_used.trailing_ones()
 }
 
 #[test]
@@ -593,6 +729,7 @@ fn any_command() -> impl Strategy<Value = (u64, u64, Command)> {
         (0..20u64, 0..3u64).prop_map(|(step, generation)| Command::Login {
             user: name("alice"),
             totp_step: Some(step),
+            recovery: None,
             generation,
             terms: terms(START, CertPurpose::Login)
         }),
@@ -612,6 +749,24 @@ fn any_command() -> impl Strategy<Value = (u64, u64, Command)> {
         }),
         (1..40u64).prop_map(|size| Command::SignHead { size, root: "00".into(), time: START, signature: "00".into() }),
         (2..9u64).prop_map(|id| Command::RemoveNode { id }),
+        (101..120u64).prop_map(sits),
+        (0..4u32).prop_map(|set| Command::NewRecovery { user: name("alice"), session: SESSION.into(), set }),
+        (0..4u32, 0..12u32).prop_map(|(set, index)| Command::Login {
+            user: name("alice"),
+            totp_step: None,
+            recovery: Some(RecoveryUse { set, index }),
+            generation: 1,
+            terms: terms(START, CertPurpose::Login)
+        }),
+        (1..20u64).prop_map(|step| Command::SetTotp {
+            user: name("alice"),
+            session: SESSION.into(),
+            totp: Sealed(vec![1]),
+            totp_step: step,
+            generation: 1
+        }),
+        (0..3u8).prop_map(|n| asks(&format!("BCDFGHJ{n}"))),
+        (0..3u8, any::<bool>()).prop_map(|(n, yes)| answers(&format!("BCDFGHJ{n}"), yes)),
     ];
     // Few request ids, so that some are retries; times that jump, so that replies are forgotten.
     (10..200u64, 0..3_000_000u64, command)

@@ -258,6 +258,7 @@ impl Meter {
                 CertPurpose::Renew => "renew",
                 CertPurpose::Host => "host",
             }),
+            Command::AnswerApproval { terms: Some(_), .. } => Mark::Certificate("login"),
             Command::JoinHost { .. } | Command::RenewHost { .. } => Mark::Certificate("agent"),
             Command::StartSession { .. } => Mark::Session,
             Command::Audit { events } => {
@@ -279,7 +280,11 @@ impl Meter {
             | Command::SignHead { .. }
             | Command::JoinNode { .. }
             | Command::RemoveNode { .. }
-            | Command::SealAuditPage { .. } => Mark::Other,
+            | Command::SealAuditPage { .. }
+            | Command::NewRecovery { .. }
+            | Command::SetTotp { .. }
+            | Command::AskApproval { .. }
+            | Command::AnswerApproval { terms: None, .. } => Mark::Other,
         }
     }
 

@@ -7,7 +7,8 @@ use crate::certs::addresses;
 use crate::cluster::VERSION;
 use crate::error::Failure;
 use crate::invites::{random_secret, sha256_hex};
-use crate::login::{Checked, admit, check, no_sooner};
+use crate::login::{Beside, Checked, admit, check, failed, no_sooner};
+use crate::passkeys;
 use crate::passwords::check_new;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -235,6 +236,7 @@ pub(crate) async fn ways(ask: Ask) -> Result<axum::Json<WaysIn>, Failure> {
         version: VERSION.to_owned(),
         second_factor: auth.second_factor == SecondFactor::Totp,
         passkeys: auth.passkeys,
+        passwordless: auth.passwordless,
     }))
 }
 
@@ -245,17 +247,17 @@ pub(crate) async fn login(
     Json(request): Json<BrowserLogin>,
 ) -> Result<Response, Failure> {
     let began = Instant::now();
-    let BrowserLogin { user, password, code } = request;
+    let BrowserLogin {
+        user,
+        password,
+        code,
+        passkey,
+    } = request;
     let (password, code) = (Zeroizing::new(password), Zeroizing::new(code));
     admit(&ask, &password)?;
-    let answer = match check(&ask, &user, password, &code).await {
-        Ok(checked) => {
-            let proof = LoginProof::Password {
-                totp_step: checked.totp_step,
-            };
-            let (view, generation) = (checked.view, checked.generation);
-            begin(&ask, from, &view, proof, generation).await
-        }
+    let beside = passkey.as_ref().map_or(Beside::Code(&code), Beside::Passkey);
+    let answer = match check(&ask, &user, password, beside).await {
+        Ok(checked) => begin(&ask, from, &checked.view, checked.proof, checked.generation).await,
         Err(failure) => Err(failure),
     };
     no_sooner(&ask, began, answer).await
@@ -353,6 +355,7 @@ fn page_of(
         expires,
         second_factor: view.auth.second_factor == SecondFactor::Totp,
         passkeys: view.auth.passkeys,
+        passwordless: view.auth.passwordless,
         web_addrs: web_addrs.iter().map(|addr| format!("https://{addr}")).collect(),
         may: abilities(view, now),
     })
@@ -465,15 +468,23 @@ pub(crate) async fn confirm(ask: Ask, Json(request): Json<Confirm>) -> Result<St
     let (view, session) = own(&ask, Fresh::Change).await?;
     admit(&ask, &password)?;
     let user = view.user.metadata.name.clone();
-    let answer = match check(&ask, user.as_str(), password, &code).await {
-        Ok(checked) => confirmed(&ask, checked, session.session.id).await,
+    let checked = match &request.passkey {
+        Some(alone) if password.is_empty() => passkeys::check(&ask, alone).await,
+        Some(beside) => check(&ask, user.as_str(), password, Beside::Passkey(beside)).await,
+        None => check(&ask, user.as_str(), password, Beside::Code(&code)).await,
+    };
+    let answer = match checked {
+        Ok(checked) if checked.view.user.metadata.name == user => {
+            confirmed(&ask, checked, session.session.id).await
+        }
+        Ok(_) => Err(failed(&ask, user.as_str(), "the passkey is another user's").await),
         Err(failure) => Err(failure),
     };
     match no_sooner(&ask, began, answer).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         // Not a matter of the session: a page that took it for one would throw the person out.
         Err(failure) if failure.status() == StatusCode::UNAUTHORIZED => Err(Failure::refused(
-            "the password or the code is wrong; a code works once",
+            "the password, the code or the passkey is wrong; a code works once",
         )),
         Err(failure) => Err(failure),
     }
@@ -484,9 +495,7 @@ async fn confirmed(ask: &Ask, checked: Checked, session: String) -> Result<(), F
     let command = Command::BrowserConfirm {
         user: user.clone(),
         session,
-        proof: LoginProof::Password {
-            totp_step: checked.totp_step,
-        },
+        proof: checked.proof,
         generation: checked.generation,
     };
     ask.propose(ask.actor(user.as_str()), ask.new_id(), command)

@@ -80,7 +80,8 @@ pub(crate) fn terms(
     terms_for(view, purpose, keys.fingerprint(), ttl_secs, client, now)
 }
 
-fn terms_for(
+/// The same for a key of which only the fingerprint is known.
+pub(crate) fn terms_for(
     view: &View,
     purpose: CertPurpose,
     key_fingerprint: String,
@@ -134,8 +135,8 @@ impl Ask {
         let kv = self.kv();
         let user = order.terms.subject.to_string();
         // Opened first: an entry must not be spent on an authority that does not open.
-        let ssh = self.app.authorities.signer(kv.as_ref(), AuthorityType::User)?;
-        let tls = self.app.authorities.signer(kv.as_ref(), AuthorityType::Tls)?;
+        self.app.authorities.signer(kv.as_ref(), AuthorityType::User)?;
+        self.app.authorities.signer(kv.as_ref(), AuthorityType::Tls)?;
         let mut terms = order.terms;
         let id = self.id_for(&user, &[what.as_bytes(), terms.key_fingerprint.as_bytes()]);
         let serial = self
@@ -155,15 +156,28 @@ impl Ask {
             }
             terms = repeated(terms, found)?;
         }
-        self.remember(serial, Issued::of(&terms));
-        let options = order.view.options(self.now());
-        let ssh_certificate = sign_ssh(&ssh, &terms, &order.keys.ssh, extensions(&options), serial)?;
-        let tls_certificate = sign_tls(&tls, &terms, &order.keys, serial)?;
+        self.signed(&order.view, &order.keys, &terms, serial)
+    }
+
+    /// The certificates that the entry with this serial allowed. It has committed: without it nothing is signed.
+    pub(crate) fn signed(
+        &self,
+        view: &View,
+        keys: &ClientKeys,
+        terms: &CertTerms,
+        serial: u64,
+    ) -> Result<Certificates, Failure> {
         let kv = self.kv();
+        let ssh = self.app.authorities.signer(kv.as_ref(), AuthorityType::User)?;
+        let tls = self.app.authorities.signer(kv.as_ref(), AuthorityType::Tls)?;
+        self.remember(serial, Issued::of(terms));
+        let options = view.options(self.now());
+        let ssh_certificate = sign_ssh(&ssh, terms, &keys.ssh, extensions(&options), serial)?;
+        let tls_certificate = sign_tls(&tls, terms, keys, serial)?;
         let (web_addrs, ssh_addrs) = addresses(kv.as_ref())?;
         let cluster = state::cluster(kv.as_ref())?;
         Ok(Certificates {
-            user,
+            user: terms.subject.to_string(),
             cluster: cluster.map(|c| c.name.to_string()).unwrap_or_default(),
             ssh_certificate,
             tls_certificate,
@@ -177,15 +191,8 @@ impl Ask {
                 .collect(),
             web_addrs,
             ssh_addrs,
-            logins: logins(&terms),
-            roles: order
-                .view
-                .user
-                .spec
-                .roles
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            logins: logins(terms),
+            roles: view.user.spec.roles.iter().map(ToString::to_string).collect(),
             valid_before: terms.valid_before,
         })
     }

@@ -97,7 +97,7 @@ pub(crate) async fn create(
 }
 
 /// The invite that a token opens. Wrong, used and expired ones are not told apart.
-async fn open(ask: &Ask, token: &str) -> Result<(String, Invite), Failure> {
+pub(crate) async fn open(ask: &Ask, token: &str) -> Result<(String, Invite), Failure> {
     if !ask.app.tokens.take(ask.source()) {
         return Err(Failure::rate_limited());
     }

@@ -10,6 +10,7 @@
 
 mod agents;
 mod api;
+mod approvals;
 mod ask;
 mod audit;
 mod audit_state;
@@ -18,6 +19,7 @@ mod browser;
 mod bundle;
 mod caller;
 mod certs;
+mod challenge;
 mod cluster;
 mod error;
 mod explain;
@@ -29,9 +31,11 @@ mod issued;
 mod limits;
 mod lint;
 mod login;
+mod mfa;
 mod passkeys;
 mod passwords;
 mod records;
+mod recovery;
 mod routes;
 mod serve;
 mod sessions;

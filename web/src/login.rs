@@ -6,25 +6,33 @@ use crate::body::Json;
 use crate::certs::{ClientKeys, Order, terms};
 use crate::error::Failure;
 use crate::passwords::PASSWORD_MAX;
-use crate::totp;
+use crate::{passkeys, recovery, totp};
 use axum::http::StatusCode;
 use palisade_ca::SealContext;
 use palisade_core::access::View;
-use palisade_core::api::{Certificates, LoginRequest};
-use palisade_core::command::{CertPurpose, Command, Sealed};
+use palisade_core::api::{Certificates, LoginRequest, PasskeyLogin};
+use palisade_core::command::{CertPurpose, Command, LoginProof, RecoveryUse, Sealed};
 use palisade_core::event::{Event, EventKind};
 use palisade_core::kv::Kv;
 use palisade_core::name::Name;
 use palisade_core::record::SecondFactor;
-use palisade_core::state;
+use palisade_core::state::{self, LocalAuth};
 use std::time::Instant;
 use zeroize::Zeroizing;
 
 /// What was found out about a login before it is proposed.
 pub(crate) struct Checked {
     pub(crate) view: View,
-    pub(crate) totp_step: Option<u64>,
+    pub(crate) proof: LoginProof,
     pub(crate) generation: u64,
+}
+
+/// What is shown beside the password.
+pub(crate) enum Beside<'a> {
+    /// Six digits, a recovery code, or nothing.
+    Code(&'a str),
+    /// A passkey's answer.
+    Passkey(&'a PasskeyLogin),
 }
 
 /// `POST /v1/login`.
@@ -44,13 +52,18 @@ pub(crate) async fn login(
     let (password, code) = (Zeroizing::new(password), Zeroizing::new(code));
     admit(&ask, &password)?;
     let keys = ClientKeys::parse(&ssh_public_key, &tls_public_key)?;
-    let answer = match check(&ask, &user, password, &code).await {
+    let answer = match check(&ask, &user, password, Beside::Code(&code)).await {
         Ok(checked) => {
             let Checked {
                 view,
-                totp_step,
+                proof,
                 generation,
             } = checked;
+            let (totp_step, recovery) = match proof {
+                LoginProof::Password { totp_step } => (totp_step, None),
+                LoginProof::Recovery(code) => (None, Some(code)),
+                LoginProof::Passkey { .. } => return Err(Failure::bad_login()),
+            };
             let terms = terms(
                 &view,
                 CertPurpose::Login,
@@ -64,6 +77,7 @@ pub(crate) async fn login(
             ask.issue(order, "login", move |terms| Command::Login {
                 user: name,
                 totp_step,
+                recovery,
                 generation,
                 terms,
             })
@@ -102,12 +116,12 @@ pub(crate) async fn no_sooner<T>(
     answer
 }
 
-/// Checks password and code. What is wrong goes to the audit log alone.
+/// Checks the password and what is shown beside it. What is wrong goes to the audit log alone.
 pub(crate) async fn check(
     ask: &Ask,
     user: &str,
     password: Zeroizing<String>,
-    code: &str,
+    beside: Beside<'_>,
 ) -> Result<Checked, Failure> {
     // A code that another node has just taken must be seen here.
     ask.fresh(Fresh::Linear).await?;
@@ -133,22 +147,39 @@ pub(crate) async fn check(
     let (Some(view), Some(auth)) = (view, auth) else {
         return Err(failed(ask, user, "there is no such user").await);
     };
-    let totp_step = match view.auth.second_factor {
-        SecondFactor::Off => Ok(None),
-        SecondFactor::Totp => {
-            let secret = open_totp(&ask.app, kv.as_ref(), &view.user.metadata.name, &auth.totp)?;
-            totp::matching_step(&secret, code, now.secs()).map(Some).ok_or(())
-        }
+    let proof = match beside {
+        Beside::Code(code) => by_code(ask, &view, &auth, code)?.ok_or_else(|| "the code is wrong".to_owned()),
+        Beside::Passkey(answer) => match passkeys::answered(ask, answer, true)? {
+            Ok((owner, proof)) if owner == view.user.metadata.name => Ok(proof),
+            Ok(_) => Err("the passkey is another user's".to_owned()),
+            Err((_, why)) => Err(why),
+        },
     };
-    match (right, totp_step) {
-        (true, Ok(totp_step)) => Ok(Checked {
+    match (right, proof) {
+        (true, Ok(proof)) => Ok(Checked {
             view,
-            totp_step,
+            proof,
             generation: auth.generation,
         }),
         (false, _) => Err(failed(ask, user, "the password is wrong").await),
-        (true, Err(())) => Err(failed(ask, user, "the code is wrong").await),
+        (true, Err(why)) => Err(failed(ask, user, &why).await),
     }
+}
+
+/// What a code proves beside the password, if it does.
+fn by_code(ask: &Ask, view: &View, auth: &LocalAuth, code: &str) -> Result<Option<LoginProof>, Failure> {
+    if view.auth.second_factor == SecondFactor::Off {
+        return Ok(Some(LoginProof::Password { totp_step: None }));
+    }
+    let secret = open_totp(&ask.app, ask.kv().as_ref(), &view.user.metadata.name, &auth.totp)?;
+    if let Some(step) = totp::matching_step(&secret, code, ask.now().secs()) {
+        return Ok(Some(LoginProof::Password {
+            totp_step: Some(step),
+        }));
+    }
+    let set = auth.recovery_set;
+    let index = recovery::matching(&secret, set, code);
+    Ok(index.map(|index| LoginProof::Recovery(RecoveryUse { set, index })))
 }
 
 /// Counts and audits a failure, and gives the one answer that every failure gets.

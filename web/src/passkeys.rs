@@ -1,25 +1,20 @@
-//! Passkeys (Web Authentication, Level 3): kept after a confirmation, and good for a session without a password. What is
-//! remembered between a challenge and its answer goes out sealed and comes back with it, so that any node can take the
-//! answer; the log takes each only once.
+//! Passkeys (Web Authentication, Level 3): kept after a confirmation, and good for a session: in the place of a code or,
+//! where the cluster allows it, without a password. The log takes each answer only once.
 
 use crate::ask::{Ask, Fresh, Who};
 use crate::body::{Json, Path};
 use crate::browser::{self, Browser};
+use crate::challenge;
 use crate::error::Failure;
-use crate::login::no_sooner;
+use crate::login::{Checked, failed, no_sooner};
 use axum::http::StatusCode;
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use palisade_ca::SealContext;
 use palisade_core::access::View;
 use palisade_core::api::{NewPasskey, PasskeyChallenge, PasskeyLogin, PasskeyRow, Passkeys};
 use palisade_core::command::{Command, LoginProof, RefusedCommand};
 use palisade_core::name::Name;
 use palisade_core::record::AuthPreferenceSpec;
-use palisade_core::state::{self, CONFIRMED_MS, PASSKEY_CHALLENGE_MS};
-use palisade_core::time::Timestamp;
-use serde::de::DeserializeOwned;
+use palisade_core::state::{self, CONFIRMED_MS};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -31,13 +26,12 @@ use webauthn_rs::prelude::{
 
 /// The longest name of a passkey, in characters.
 const NAME_MAX: usize = 64;
-/// The longest challenge that is opened.
-const CHALLENGE_MAX: usize = 16 * 1024;
-
+/// Keep the two questions apart.
+const MAKE: &str = "passkey/make";
+const LOGIN: &str = "passkey/login";
 /// What is remembered while an authenticator is asked.
 #[derive(Serialize, Deserialize)]
-struct Pending<T> {
-    issued: Timestamp,
+struct Asked<T> {
     /// The domain and the origin that the challenge was made for.
     rp_id: String,
     origin: String,
@@ -95,38 +89,6 @@ fn here(from: &Browser, auth: &AuthPreferenceSpec) -> Result<(String, String), F
     Ok((rp_id, origin))
 }
 
-fn context(ask: &Ask, what: &str) -> Result<SealContext, Failure> {
-    let cluster = state::cluster(ask.kv().as_ref())?
-        .ok_or_else(|| Failure::unavailable("this node is in no cluster yet"))?;
-    Ok(SealContext::new(
-        cluster.id.as_str(),
-        &format!("passkey/{what}"),
-        1,
-    ))
-}
-
-fn sealed<T: Serialize>(ask: &Ask, what: &str, pending: &Pending<T>) -> Result<String, Failure> {
-    let bytes = serde_json::to_vec(pending).map_err(|e| Failure::internal("passkeys", &e))?;
-    let sealed = ask.app.api.seal.seal(context(ask, what)?.as_str(), &bytes);
-    let sealed = sealed.map_err(|e| Failure::internal("passkeys", &e))?;
-    Ok(URL_SAFE_NO_PAD.encode(sealed))
-}
-
-fn opened<T: DeserializeOwned>(ask: &Ask, what: &str, id: &str) -> Result<Pending<T>, Failure> {
-    let foreign = || Failure::invalid("id: this is no challenge of this cluster");
-    if id.len() > CHALLENGE_MAX {
-        return Err(foreign());
-    }
-    let bytes = URL_SAFE_NO_PAD.decode(id).map_err(|_| foreign())?;
-    let open = ask.app.api.seal.open(context(ask, what)?.as_str(), &bytes);
-    let pending: Pending<T> = serde_json::from_slice(&open.map_err(|_| foreign())?).map_err(|_| foreign())?;
-    let now = ask.now();
-    if now.since_ms(pending.issued) > PASSKEY_CHALLENGE_MS {
-        return Err(Failure::invalid("this took too long: try again"));
-    }
-    Ok(pending)
-}
-
 /// The options as browsers take them.
 fn options<T: Serialize>(challenge: &T) -> Result<Value, Failure> {
     let mut whole = serde_json::to_value(challenge).map_err(|e| Failure::internal("passkeys", &e))?;
@@ -164,8 +126,7 @@ pub(crate) async fn begin(ask: Ask, from: Browser) -> Result<axum::Json<PasskeyC
     // It is to be found without a name being typed.
     options["authenticatorSelection"]["residentKey"] = "required".into();
     options["authenticatorSelection"]["requireResidentKey"] = true.into();
-    let pending = Pending {
-        issued: now,
+    let asked = Asked {
         rp_id,
         origin,
         state: Making {
@@ -175,7 +136,7 @@ pub(crate) async fn begin(ask: Ask, from: Browser) -> Result<axum::Json<PasskeyC
             registration,
         },
     };
-    let id = sealed(&ask, "make", &pending)?;
+    let id = challenge::seal(&ask, MAKE, asked)?;
     Ok(axum::Json(PasskeyChallenge { id, options }))
 }
 
@@ -190,15 +151,15 @@ pub(crate) async fn finish(ask: Ask, Json(request): Json<NewPasskey>) -> Result<
     if name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
         return Err(Failure::invalid(format!("name: 1 to {NAME_MAX} characters")));
     }
-    let pending: Pending<Making> = opened(&ask, "make", &request.id)?;
-    let making = pending.state;
+    let asked: Asked<Making> = challenge::open(&ask, MAKE, &request.id)?.state;
+    let making = asked.state;
     let user = view.user.metadata.name;
     if making.user != user || making.session != session.session.id {
         return Err(Failure::invalid("id: this challenge is another session's"));
     }
     let answer: RegisterPublicKeyCredential = serde_json::from_value(request.credential)
         .map_err(|e| Failure::invalid(format!("credential: {e}")))?;
-    let passkey = library(&pending.rp_id, &pending.origin)?
+    let passkey = library(&asked.rp_id, &asked.origin)?
         .finish_passkey_registration(&answer, &making.registration)
         .map_err(|e| Failure::invalid(format!("the passkey is not accepted: {e}")))?;
     let command = Command::AddPasskey {
@@ -261,13 +222,8 @@ pub(crate) async fn login_begin(ask: Ask, from: Browser) -> Result<axum::Json<Pa
     let (rp_id, origin) = here(&from, &auth)?;
     let begun = library(&rp_id, &origin)?.start_discoverable_authentication();
     let (challenge, state) = begun.map_err(|e| Failure::internal("passkeys", &e))?;
-    let pending = Pending {
-        issued: ask.now(),
-        rp_id,
-        origin,
-        state,
-    };
-    let id = sealed(&ask, "login", &pending)?;
+    let asked = Asked { rp_id, origin, state };
+    let id = challenge::seal(&ask, LOGIN, asked)?;
     let options = options(&challenge)?;
     Ok(axum::Json(PasskeyChallenge { id, options }))
 }
@@ -282,56 +238,75 @@ pub(crate) async fn login_finish(
     if !ask.app.logins.take(ask.source()) {
         return Err(Failure::rate_limited());
     }
-    let pending: Pending<DiscoverableAuthentication> = opened(&ask, "login", &request.id)?;
-    let answer: PublicKeyCredential = serde_json::from_value(request.credential)
-        .map_err(|e| Failure::invalid(format!("credential: {e}")))?;
-    let answer = match check(&ask, pending, &answer).await {
-        Ok((view, proof, generation)) => browser::begin(&ask, from, &view, proof, generation).await,
+    let answer = match check(&ask, &request).await {
+        Ok(checked) => browser::begin(&ask, from, &checked.view, checked.proof, checked.generation).await,
         Err(failure) => Err(failure),
     };
     no_sooner(&ask, began, answer).await
 }
 
-/// Whose passkey answered, if it did. What is wrong goes to the audit log alone.
-async fn check(
-    ask: &Ask,
-    pending: Pending<DiscoverableAuthentication>,
-    answer: &PublicKeyCredential,
-) -> Result<(View, LoginProof, u64), Failure> {
+/// Checks a passkey that stands alone: whose it is, it says itself. What is wrong goes to the audit log alone.
+pub(crate) async fn check(ask: &Ask, answer: &PasskeyLogin) -> Result<Checked, Failure> {
     ask.fresh(Fresh::Linear).await?;
-    let (kv, now) = (ask.kv(), ask.now());
-    let library = library(&pending.rp_id, &pending.origin)?;
-    let handle = library.identify_discoverable_authentication(answer);
+    let (user, proof) = match answered(ask, answer, false)? {
+        Ok(found) => found,
+        Err((user, why)) => return Err(failed(ask, &user, &why).await),
+    };
+    let kv = ask.kv();
+    let view = View::load(kv.as_ref(), &user)?.filter(|view| !view.user.expired(ask.now()));
+    let auth = state::local_auth(kv.as_ref(), &user)?;
+    let (Some(view), Some(auth)) = (view, auth) else {
+        return Err(failed(ask, user.as_str(), "there is no such user").await);
+    };
+    Ok(Checked {
+        view,
+        proof,
+        generation: auth.generation,
+    })
+}
+
+/// Whose passkey answered and what that proves; or who was meant and what is wrong, for the audit log. The state is to be
+/// fresh.
+pub(crate) fn answered(
+    ask: &Ask,
+    answer: &PasskeyLogin,
+    with_password: bool,
+) -> Result<Result<(Name, LoginProof), (String, String)>, Failure> {
+    let pending: challenge::Pending<Asked<DiscoverableAuthentication>> =
+        challenge::open(ask, LOGIN, &answer.id)?;
+    let (issued, asked) = (pending.issued, pending.state);
+    let answer: PublicKeyCredential = serde_json::from_value(answer.credential.clone())
+        .map_err(|e| Failure::invalid(format!("credential: {e}")))?;
+    let kv = ask.kv();
+    let library = library(&asked.rp_id, &asked.origin)?;
+    let handle = library.identify_discoverable_authentication(&answer);
     let handle = handle
         .map(|(handle, _)| handle.simple().to_string())
         .unwrap_or_default();
     let Some(user) = state::handle_owner(kv.as_ref(), &handle)? else {
-        return Err(crate::login::failed(ask, "", "the passkey is nobody's").await);
+        return Ok(Err((String::new(), "the passkey is nobody's".into())));
     };
     let id = credential_id(answer.get_credential_id());
     let kept = state::passkeys(kv.as_ref(), &user)?;
     let Some(key) = kept.keys.iter().find(|key| key.id == id) else {
-        return Err(crate::login::failed(ask, user.as_str(), "there is no such passkey").await);
+        return Ok(Err((user.to_string(), "there is no such passkey".into())));
     };
     let mut passkey = read(&key.credential)?;
     let known = DiscoverableKey::from(&passkey);
-    let result = match library.finish_discoverable_authentication_v2(answer, pending.state, &known) {
+    let result = match library.finish_discoverable_authentication_v2(&answer, asked.state, &known) {
         Ok(result) => result,
         Err(error) => {
             let why = format!("the passkey's answer is not right: {error}");
-            return Err(crate::login::failed(ask, user.as_str(), &why).await);
+            return Ok(Err((user.to_string(), why)));
         }
     };
     passkey.update_credential(&result);
-    let view = View::load(kv.as_ref(), &user)?.filter(|view| !view.user.expired(now));
-    let auth = state::local_auth(kv.as_ref(), &user)?;
-    let (Some(view), Some(auth)) = (view, auth) else {
-        return Err(crate::login::failed(ask, user.as_str(), "there is no such user").await);
-    };
+    let credential = serde_json::to_vec(&passkey).map_err(|e| Failure::internal("passkeys", &e))?;
     let proof = LoginProof::Passkey {
         id,
-        issued: pending.issued,
-        credential: serde_json::to_vec(&passkey).map_err(|e| Failure::internal("passkeys", &e))?,
+        issued,
+        credential,
+        with_password,
     };
-    Ok((view, proof, auth.generation))
+    Ok(Ok((user, proof)))
 }

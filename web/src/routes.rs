@@ -6,8 +6,8 @@ use crate::ask::{Ask, Fresh};
 use crate::caller::Caller;
 use crate::error::Failure;
 use crate::{
-    agents, audit, audit_state, browser, bundle, certs, cluster, explain, guard, health, hosts, invites,
-    lint, login, passkeys, records, sessions, terminal, ui,
+    agents, approvals, audit, audit_state, browser, bundle, certs, cluster, explain, guard, health, hosts,
+    invites, lint, login, mfa, passkeys, records, sessions, terminal, ui,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, RawQuery};
@@ -137,6 +137,14 @@ fn table() -> Table {
     .open()
     .body::<api::AcceptInvite>()
     .none();
+    t.get(
+        path::INVITE_RECOVERY,
+        "invite_recovery",
+        "The recovery codes that go with what an invited person has to set",
+        mfa::of_invite,
+    )
+    .open()
+    .reply::<api::RecoveryCodes>();
     t.post(path::INVITES, "invite", "An invite, or a reset", invites::create)
         .body::<api::NewInvite>()
         .reply::<api::InviteLink>();
@@ -243,6 +251,7 @@ fn table() -> Table {
     .open()
     .body::<api::PasskeyLogin>()
     .reply::<api::BrowserSession>();
+    second_factors(&mut t);
     t.post(
         path::LINT,
         "lint",
@@ -501,6 +510,71 @@ fn table() -> Table {
     .body::<api::JoinOrder>()
     .reply::<api::ClusterStatus>();
     t
+}
+
+fn second_factors(t: &mut Table) {
+    t.get(
+        path::MFA,
+        "mfa",
+        "What the caller has beside the password",
+        mfa::factors,
+    )
+    .reply::<api::SecondFactors>();
+    t.post(
+        path::RECOVERY,
+        "new_recovery",
+        "New recovery codes; the older are void",
+        mfa::new_codes,
+    )
+    .reply::<api::RecoveryCodes>();
+    t.post(
+        path::TOTP_BEGIN,
+        "begin_totp",
+        "Begins with a new authenticator",
+        mfa::totp_begin,
+    )
+    .reply::<api::TotpChallenge>();
+    t.post(
+        path::TOTP_FINISH,
+        "finish_totp",
+        "Takes a new authenticator; the older and its recovery codes are void",
+        mfa::totp_finish,
+    )
+    .body::<api::NewTotp>()
+    .reply::<api::RecoveryCodes>();
+    t.post(
+        path::APPROVALS,
+        "ask_approval",
+        "A program asks to be let in by its user's browser",
+        approvals::begin,
+    )
+    .open()
+    .body::<api::ApprovalRequest>()
+    .reply::<api::ApprovalTicket>();
+    t.post(
+        path::APPROVAL_TAKE,
+        "take_approval",
+        "What the program was answered; waits for some seconds",
+        approvals::take,
+    )
+    .open()
+    .body::<api::ApprovalTake>()
+    .reply::<api::ApprovalReply>();
+    t.get(
+        path::WEB_APPROVAL,
+        "approval",
+        "A program that asks to be let in",
+        approvals::view,
+    )
+    .reply::<api::ApprovalView>();
+    t.post(
+        path::WEB_APPROVAL,
+        "answer_approval",
+        "Lets a program in, or turns it away",
+        approvals::answer,
+    )
+    .body::<api::ApprovalAnswer>()
+    .none();
 }
 
 struct Table {

@@ -15,6 +15,8 @@ wire_types! {
         pub second_factor: bool,
         /// Whether passkeys are taken.
         pub passkeys: bool,
+        /// Whether a passkey is enough without the password.
+        pub passwordless: bool,
     }
 
     /// A login in a browser.
@@ -23,18 +25,25 @@ wire_types! {
         pub user: String,
         /// The password.
         pub password: String,
-        /// The six digits, if the cluster asks for them.
+        /// The six digits, or a recovery code, if the cluster asks for them.
         #[serde(default)]
         pub code: String,
+        /// A passkey's answer in the place of a code.
+        #[serde(default)]
+        pub passkey: Option<PasskeyLogin>,
     }
 
     /// Proves again who sits at a browser, before credentials are changed.
     pub struct Confirm {
-        /// The password.
+        /// The password; not with a passkey that is enough by itself.
+        #[serde(default)]
         pub password: String,
-        /// The six digits, if the cluster asks for them.
+        /// The six digits, or a recovery code, if the cluster asks for them.
         #[serde(default)]
         pub code: String,
+        /// A passkey's answer in the place of a code.
+        #[serde(default)]
+        pub passkey: Option<PasskeyLogin>,
     }
 
     /// A new password.
@@ -73,6 +82,8 @@ wire_types! {
         pub second_factor: bool,
         /// Whether the cluster takes passkeys.
         pub passkeys: bool,
+        /// Whether a passkey is enough without the password.
+        pub passwordless: bool,
         /// HTTPS addresses of all nodes, as `https://host:port`.
         pub web_addrs: Vec<String>,
         /// What this user may do: for each resource and verb an empty text, or why not. Conditions of rules may allow less.

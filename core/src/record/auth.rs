@@ -100,9 +100,12 @@ pub struct AuthPreferenceSpec {
     #[serde(default = "default_ttl")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub default_session_ttl: Ttl,
-    /// Whether people may log in to the web pages with a passkey (Web Authentication) instead of password and code.
+    /// Whether people may log in to the web pages with a passkey (Web Authentication) instead of a code.
     #[serde(default = "default_passkeys")]
     pub passkeys: bool,
+    /// Whether a passkey is enough, without the password beside it.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub passwordless: bool,
     /// The domain that passkeys are for, such as `example.com`, where the nodes have names below it; empty: each name that
     /// the pages are opened under has its own.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -111,6 +114,13 @@ pub struct AuthPreferenceSpec {
 
 fn default_passkeys() -> bool {
     true
+}
+fn yes() -> bool {
+    true
+}
+// What was written before the field was there reads and writes as it was.
+fn is_true(value: &bool) -> bool {
+    *value
 }
 fn default_failures() -> u32 {
     5
@@ -130,6 +140,7 @@ impl Default for AuthPreferenceSpec {
             lockout_window: default_window(),
             default_session_ttl: default_ttl(),
             passkeys: default_passkeys(),
+            passwordless: yes(),
             rp_id: String::new(),
         }
     }

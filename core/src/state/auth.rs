@@ -1,6 +1,6 @@
 //! What proves a local user, as it is kept.
 
-use crate::command::{InvitePurpose, Sealed};
+use crate::command::{InvitePurpose, RecoveryUse, Sealed};
 use crate::name::Name;
 use crate::time::{Timestamp, Ttl};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,20 @@ pub struct LocalAuth {
     pub failures: Vec<Timestamp>,
     /// Nobody logs in as this user before.
     pub locked_until: Timestamp,
+    /// Which set of recovery codes counts; 0 as long as none was made. The codes themselves are made of the TOTP secret
+    /// and this number, and kept nowhere.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub recovery_set: u32,
+    /// Which codes of the set were used: a bit each.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub recovery_used: u32,
+}
+
+/// Recovery codes in a set.
+pub const RECOVERY_CODES: u32 = 10;
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl std::fmt::Debug for LocalAuth {
@@ -41,7 +55,28 @@ impl LocalAuth {
             generation: 0,
             failures: Vec::new(),
             locked_until: Timestamp::ZERO,
+            recovery_set: 0,
+            recovery_used: 0,
         }
+    }
+
+    /// Recovery codes that still work.
+    pub fn recovery_left(&self) -> u32 {
+        match self.recovery_set {
+            0 => 0,
+            _ => RECOVERY_CODES.saturating_sub(self.recovery_used.count_ones()),
+        }
+    }
+
+    /// Uses a recovery code up; false if it is none that works.
+    pub(super) fn use_recovery(&mut self, code: RecoveryUse) -> bool {
+        let bit = 1u32.checked_shl(code.index).unwrap_or(0);
+        let good = code.set == self.recovery_set && code.set > 0 && code.index < RECOVERY_CODES;
+        if !good || self.recovery_used & bit != 0 {
+            return false;
+        }
+        self.recovery_used |= bit;
+        true
     }
 
     /// Counts a failure; true if it is the one that locks the user out.

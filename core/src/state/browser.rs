@@ -3,7 +3,7 @@
 use super::apply::{Run, Verdict};
 use super::{keys, read};
 use crate::access::{View, lock_text};
-use crate::command::{LoginProof, NewBrowserSession, RefusedCommand};
+use crate::command::{LoginProof, NewBrowserSession, RefusedCommand, Sealed};
 use crate::event::{Event, EventKind};
 use crate::kv::{Kv, KvFault, prefix_end};
 use crate::name::Name;
@@ -114,7 +114,11 @@ impl Run<'_> {
     }
 
     /// The user's session with this id, if it still is one.
-    fn browser(&self, user: &Name, id: &str) -> Result<Result<BrowserSession, RefusedCommand>, KvFault> {
+    pub(super) fn browser(
+        &self,
+        user: &Name,
+        id: &str,
+    ) -> Result<Result<BrowserSession, RefusedCommand>, KvFault> {
         let void = super::certs_void_until(&self.state, user)?;
         let found = browser_session(&self.state, id)?
             .filter(|found| found.user == *user && found.session.expires > self.now && found.serial > void);
@@ -158,6 +162,56 @@ impl Run<'_> {
         self.put(keys::browser(id), &session);
         let event = Event::new(EventKind::LoginConfirm).user(user.as_str());
         self.event(event.with("method", proof.method()));
+        Ok(Ok(()))
+    }
+
+    pub(super) fn new_recovery(&mut self, user: &Name, id: &str, set: u32) -> Result<Verdict, KvFault> {
+        if let Err(why) = self.confirmed(user, id)? {
+            return Ok(Err(why));
+        }
+        let Some(mut auth) = super::local_auth(&self.state, user)? else {
+            return Ok(Err(RefusedCommand::BadLogin));
+        };
+        if set != auth.recovery_set.saturating_add(1) {
+            let why = "somebody made other recovery codes meanwhile: try again";
+            return Ok(Err(RefusedCommand::Invalid(why.into())));
+        }
+        (auth.recovery_set, auth.recovery_used) = (set, 0);
+        self.put(keys::auth(user), &auth);
+        self.event(
+            Event::new(EventKind::RecoveryNew)
+                .user(user.as_str())
+                .target(format!("user/{user}")),
+        );
+        Ok(Ok(()))
+    }
+
+    pub(super) fn set_totp(
+        &mut self,
+        user: &Name,
+        id: &str,
+        totp: Sealed,
+        totp_step: u64,
+        generation: u64,
+    ) -> Result<Verdict, KvFault> {
+        if let Err(why) = self.confirmed(user, id)? {
+            return Ok(Err(why));
+        }
+        let Some(mut auth) =
+            super::local_auth(&self.state, user)?.filter(|auth| auth.generation == generation)
+        else {
+            return Ok(Err(RefusedCommand::BadLogin));
+        };
+        (auth.totp, auth.last_totp_step) = (totp, totp_step);
+        // A login that was checked against the old secret is void; so are the codes that were made of it.
+        auth.generation += 1;
+        (auth.recovery_set, auth.recovery_used) = (1, 0);
+        self.put(keys::auth(user), &auth);
+        self.event(
+            Event::new(EventKind::TotpChange)
+                .user(user.as_str())
+                .target(format!("user/{user}")),
+        );
         Ok(Ok(()))
     }
 

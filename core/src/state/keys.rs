@@ -45,6 +45,13 @@ pub(super) fn browser(id: &str) -> Vec<u8> {
     format!("s/web/{id}").into_bytes()
 }
 
+pub(super) const APPROVALS: &[u8] = b"s/approval/";
+
+/// A program that asks to be let in.
+pub(super) fn approval(code: &str) -> Vec<u8> {
+    [APPROVALS, code.as_bytes()].concat()
+}
+
 pub(super) fn passkeys(user: &Name) -> Vec<u8> {
     format!("s/passkeys/{user}").into_bytes()
 }

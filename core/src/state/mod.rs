@@ -8,6 +8,7 @@
 //! | `s/auth/<user>` | password hash, sealed TOTP secret, failures: never shown by any API |
 //! | `s/invite/<sha256>`, `s/invited/<user>` | open invites and resets |
 //! | `s/web/<id>`, `w/<user>/<id>` | sessions of browsers, and whose they are |
+//! | `s/approval/<code>` | programs that ask to be let in |
 //! | `s/passkeys/<user>`, `s/handle/<handle>`, `s/credential/<sha256>` | passkeys, and whose handles and credentials are |
 //! | `v/<user>` | up to which serial the user's certificates are void |
 //! | `a/<seq>` | recent audit events, in order: those that are on no page yet |
@@ -21,16 +22,19 @@
 mod agents;
 mod answers;
 mod apply;
+mod approvals;
 mod auth;
 mod browser;
 mod keys;
 mod pages;
 mod passkeys;
+mod people;
 
 pub use apply::{
     Applied, ENTRY_BYTES_MAX, FIRST_NODE, Fault, NOTIFY_MEMBERS, NOTIFY_POLICY, NOTIFY_SESSIONS, apply,
 };
-pub use auth::{Invite, LocalAuth};
+pub use approvals::{APPROVAL_MS, APPROVALS_MAX, Approval, Outcome, approval};
+pub use auth::{Invite, LocalAuth, RECOVERY_CODES};
 pub use browser::{BROWSER_SESSIONS_MAX, BrowserSession, CONFIRMED_MS, browser_session, browser_sessions};
 pub use keys::{audit_key, audit_range, record_key};
 pub use pages::{last_page, next_page, pages_before, pages_from, sealed_until};

@@ -141,12 +141,17 @@ impl Run<'_> {
             id,
             issued,
             credential,
+            with_password,
         } = proof
         else {
             return Ok(Ok(None));
         };
-        if !super::auth_preference(&self.state)?.passkeys {
+        let policy = super::auth_preference(&self.state)?;
+        if !policy.passkeys {
             return Ok(Err("passkeys are switched off"));
+        }
+        if !policy.passwordless && !with_password {
+            return Ok(Err("a passkey counts beside the password alone"));
         }
         let mut all = passkeys(&self.state, user)?;
         let Some(key) = all.keys.iter_mut().find(|key| key.id == *id) else {

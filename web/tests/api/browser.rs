@@ -18,7 +18,7 @@ pub(crate) struct Browser {
 }
 
 impl World {
-    async fn browse(
+    pub(crate) async fn browse(
         &self,
         method: &str,
         path: &str,

@@ -24,6 +24,10 @@ const OPEN: &[(&str, &str)] = &[
     ("post", path::PASSKEY_LOGIN_FINISH),
     ("get", path::INVITE),
     ("post", path::INVITE),
+    ("get", path::INVITE_RECOVERY),
+    // Asks, and gets no more than a ticket; what that proves is a secret, and the answer is bound to the asker's keys.
+    ("post", path::APPROVALS),
+    ("post", path::APPROVAL_TAKE),
     ("post", path::JOIN),
     ("post", path::HOST_JOIN),
     // So is the first frame of the socket, and the page that it comes from: see `terminals.rs`.
@@ -48,6 +52,12 @@ const OWN: &[(&str, &str)] = &[
     ("post", path::PASSKEY_FINISH),
     ("get", path::PASSKEYS),
     ("delete", path::PASSKEY),
+    ("get", path::MFA),
+    ("post", path::RECOVERY),
+    ("post", path::TOTP_BEGIN),
+    ("post", path::TOTP_FINISH),
+    ("get", path::WEB_APPROVAL),
+    ("post", path::WEB_APPROVAL),
 ];
 
 /// Routes to hosts: what somebody may do there is decided, and a refusal audited, by the way to the host.
@@ -68,6 +78,8 @@ fn example(method: &str, route: &str) -> Option<Value> {
         ("post", path::WEB_CONFIRM) => Some(json!({"password": "x", "code": ""})),
         ("post", path::PASSKEY_FINISH) => Some(json!({"id": "x", "name": "x", "credential": {}})),
         ("post", path::PASSKEY_LOGIN_FINISH) => Some(json!({"id": "x", "credential": {}})),
+        ("post", path::TOTP_FINISH) => Some(json!({"id": "x", "code": "000000"})),
+        ("post", path::WEB_APPROVAL) => Some(json!({"approve": true})),
         ("put", path::WEB_PASSWORD) => Some(json!({"password": "a long password"})),
         ("post", path::LINT) => Some(json!({"text": "kind: role"})),
         ("post", path::EXPLAIN) => Some(json!({"text": "kind: role\nmetadata: {name: r}\nspec: {}\n"})),

@@ -1,5 +1,6 @@
 //! What the API promises, through the real router over the real state machine in memory.
 
+mod approvals;
 mod browser;
 mod certificates;
 mod every_route_refuses;
@@ -8,6 +9,7 @@ mod logins;
 mod openapi;
 mod pages;
 mod records;
+mod second_factors;
 mod streams;
 mod support;
 mod terminals;
