@@ -8,7 +8,8 @@ use crate::errors::Failure;
 use crate::profile::Profile;
 use crate::race::{STAGGER, first_ok};
 use crate::tls::{self, ClientCertificate, PinMismatch, Trust};
-use palisade_core::api::{ApiError, REQUEST_ID_HEADER, path};
+use palisade_core::api::{ApiError, BrowserSession, CSRF_HEADER, REQUEST_ID_HEADER, path};
+use reqwest::header::{COOKIE, HeaderName, HeaderValue, SET_COOKIE};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -120,6 +121,18 @@ pub struct Nodes {
     preferred: AtomicUsize,
     chosen: std::sync::atomic::AtomicBool,
     deadline: Duration,
+    /// What a session of a browser's kind shows with every call. Secrets: never printed.
+    session: Session,
+}
+
+/// The two headers of a session.
+#[derive(Clone, Default)]
+struct Session(Vec<(HeaderName, HeaderValue)>);
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Session({})", self.0.len())
+    }
 }
 
 impl Nodes {
@@ -172,7 +185,27 @@ impl Nodes {
             preferred: AtomicUsize::new(0),
             chosen: chosen.into(),
             deadline: DEADLINE,
+            session: Session::default(),
         }
+    }
+
+    /// The same nodes, in the session that this answer to [`path::WEB_LOGIN`] opened.
+    pub async fn in_session(mut self, answer: Response) -> Result<Self, CallError> {
+        let odd = || CallError::BadAnswer("it opens no session".into());
+        let mut cookies = answer.headers().get_all(SET_COOKIE).iter();
+        let cookie = cookies.find_map(|value| value.to_str().ok()?.split(';').next().map(str::to_owned));
+        let cookie = cookie.ok_or_else(odd)?;
+        let opened: BrowserSession = decode(answer).await?;
+        let secret = |text: &str| {
+            let mut value = HeaderValue::from_str(text).map_err(|_| odd())?;
+            value.set_sensitive(true);
+            Ok::<_, CallError>(value)
+        };
+        self.session = Session(vec![
+            (COOKIE, secret(&cookie)?),
+            (HeaderName::from_static(CSRF_HEADER), secret(&opened.csrf)?),
+        ]);
+        Ok(self)
     }
 
     /// With another deadline for each call.
@@ -292,6 +325,9 @@ impl Nodes {
             .client
             .request(method.clone(), url)
             .header(REQUEST_ID_HEADER, id);
+        for (name, value) in &self.session.0 {
+            request = request.header(name, value);
+        }
         if let Some(body) = body {
             request = request
                 .header("content-type", "application/json")

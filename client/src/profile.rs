@@ -434,7 +434,8 @@ impl Checked {
     }
 }
 
-fn make_dir(dir: &Path) -> Result<(), Failure> {
+/// Makes a directory that only its owner may look into.
+pub fn make_dir(dir: &Path) -> Result<(), Failure> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

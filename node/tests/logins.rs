@@ -63,6 +63,53 @@ fn a_code_used_at_one_node_is_refused_at_every_other() {
     }
 }
 
+/// Ten characters in two groups.
+fn recovery_codes(said: &str) -> Vec<String> {
+    let lines = said.lines().map(str::trim);
+    let codes = lines.filter(|line| line.len() == 11 && line.as_bytes()[5] == b'-');
+    codes.map(str::to_owned).collect()
+}
+
+/// Goal: whoever lost their authenticator gets in by a recovery code, and sets up another, with `pal` alone; at any node.
+#[test]
+fn a_recovery_code_gets_in_and_a_new_authenticator_is_set_up_by_pal() {
+    let cluster = Cluster::start(3);
+    let alice = cluster.person("alice", "access");
+    let at = |i: usize| cluster.nodes[i].web_addr();
+    let password = format!("{}\n", alice.password);
+    alice.login(&at(0)).ok();
+    let listed = alice.pal(&["mfa", "ls"]).ok();
+    assert!(listed.contains("10 of 10 left"), "{listed}");
+    let code = alice.code();
+    let words = ["mfa", "add", "recovery", "--password-stdin", "--code", &code];
+    let codes = recovery_codes(&alice.pal_with_input(&words, &password).ok());
+    assert_eq!(codes.len(), 10);
+    alice.login_with(&at(1), &alice.password, Some(&codes[0])).ok();
+    for i in 0..3 {
+        alice
+            .login_with(&at(i), &alice.password, Some(&codes[0]))
+            .refused();
+    }
+    let listed = alice.pal(&["mfa", "ls"]).ok();
+    assert!(listed.contains("9 of 10 left"), "{listed}");
+    // The authenticator is lost: a recovery code proves who sets up another.
+    let words = [
+        "mfa",
+        "add",
+        "authenticator",
+        "--password-stdin",
+        "--code",
+        &codes[1],
+    ];
+    let codes = recovery_codes(&alice.new_authenticator(&words));
+    assert_eq!(codes.len(), 10);
+    alice.login(&at(2)).ok();
+    alice.login_with(&at(0), &alice.password, Some(&codes[9])).ok();
+    let gone = alice.pal_with_input(&["mfa", "rm", "blue key", "--password-stdin"], &password);
+    let said = gone.refused();
+    assert!(said.contains("pal mfa ls"), "{said}");
+}
+
 /// Files of a login that `curl` needs.
 struct Credential {
     certificate: PathBuf,

@@ -1,7 +1,7 @@
 //! The web pages in a real browser, against real nodes with a real agent and a stock `sshd`. What is done there is written in
 //! `web/ui/e2e`, one file each; it is run here, so that the nodes, the hosts and the people are those of every other test.
 
-use palisade_testkit::{Agent, Cluster, Sshd, me};
+use palisade_testkit::{Agent, Cluster, Sshd, me, program};
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,9 @@ impl World {
                 "pid": node.pid(),
             })).collect::<Vec<_>>(),
             "me": me(),
+            "pal": program("pal"),
+            "palctl": [program("palctl").display().to_string(), "--socket".to_owned(), cluster.nodes[0].socket().display().to_string()],
+            "pin": alice.pin(),
             "hosts": {"agent": "web1", "plain": "plain1"},
             "people": {
                 "alice": {"password": alice.password},
@@ -95,6 +98,13 @@ fn an_invited_person_enrols_signs_in_and_minds_their_own_account() {
         .json();
     world.facts["invite"] = made["url"].clone();
     world.browse("signin.mjs");
+}
+
+/// Goal: a program is let in by its user's browser, and by nobody else's.
+#[test]
+fn a_program_is_let_in_from_a_browser() {
+    let world = World::new(1);
+    world.browse("programs.mjs");
 }
 
 /// Goal: from the list of hosts to a shell, and on with the same shell after the node that served it was killed.

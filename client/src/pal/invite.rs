@@ -2,10 +2,11 @@
 
 use super::ContactArgs;
 use super::login::{ask_code, contact, password};
+use super::mfa::listed;
 use crate::errors::{Failure, print};
 use crate::http::fill;
 use crate::tls::CaPin;
-use palisade_core::api::{AcceptInvite, InviteView, path};
+use palisade_core::api::{AcceptInvite, InviteView, RecoveryCodes, path};
 use palisade_core::shown::Shown;
 use reqwest::{Method, Url};
 
@@ -139,6 +140,13 @@ pub(super) async fn accept(proxy: Option<&str>, args: AcceptArgs) -> Result<(), 
         None if view.second_factor => ask_code("Code that the app shows now: ", args.password_stdin)?,
         None => String::new(),
     };
+    // While the invite is good. A node of an older version has none.
+    let recovery: Option<RecoveryCodes> = if view.second_factor {
+        let route = fill(path::INVITE_RECOVERY, &[&link.token]);
+        contact.nodes.get(&route, &[]).await.ok()
+    } else {
+        None
+    };
     let mut body = AcceptInvite {
         password: chosen.to_string(),
         code,
@@ -146,6 +154,9 @@ pub(super) async fn accept(proxy: Option<&str>, args: AcceptArgs) -> Result<(), 
     let done = contact.nodes.change(Method::POST, &route, &body).await;
     zeroize::Zeroize::zeroize(&mut body.password);
     done?;
+    if let Some(made) = recovery {
+        print(&listed(&made))?;
+    }
     print(&format!(
         "Done. Log in with:\n  pal login --proxy {} --user {}{}\n",
         contact.first,

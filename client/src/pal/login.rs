@@ -1,6 +1,6 @@
 //! `pal login`, `logout`, `status`.
 
-use super::{ContactArgs, LoginArgs, load};
+use super::{ContactArgs, LoginArgs, approve, load};
 use crate::errors::{Failure, print};
 use crate::http::{CallError, Nodes};
 use crate::output::{self, Format, Table};
@@ -104,6 +104,9 @@ pub(super) async fn login(proxy: Option<&str>, args: LoginArgs) -> Result<(), Fa
         ));
     }
     let home = profile::home()?;
+    if args.browser {
+        return by_browser(&home, contact, &args).await;
+    }
     let user = match args.user.clone() {
         Some(user) => user,
         None => Profile::load(&home, Some(contact.first.host()))
@@ -145,15 +148,39 @@ pub(super) async fn login(proxy: Option<&str>, args: LoginArgs) -> Result<(), Fa
             "check that the address is that of your cluster",
         ));
     }
-    let profile = Profile::save(
-        &home,
-        &contact.first,
-        contact.kind,
-        contact.extra_roots.as_deref(),
-        &keys,
-        &issued,
-    )?;
-    print(&describe(&profile))
+    print(&describe(&contact.save(&home, &keys, &issued)?))
+}
+
+/// A login that somebody allows in their browser: who they are is known from there.
+async fn by_browser(home: &std::path::Path, contact: Contact, args: &LoginArgs) -> Result<(), Failure> {
+    let keys = NewKeys::make()?;
+    let issued = approve::ask(&contact, &keys, args.ttl, None, true).await?;
+    if args.user.as_ref().is_some_and(|user| *user != issued.user) {
+        return Err(Failure::new(
+            format!("the browser is {}'s, not yours", Shown(&issued.user)),
+            "log in there as the user that you want to be here",
+        ));
+    }
+    print(&describe(&contact.save(home, &keys, &issued)?))
+}
+
+impl Contact {
+    /// Keeps what was issued as a profile.
+    pub(super) fn save(
+        &self,
+        home: &std::path::Path,
+        keys: &NewKeys,
+        issued: &Certificates,
+    ) -> Result<Profile, Failure> {
+        Profile::save(
+            home,
+            &self.first,
+            self.kind,
+            self.extra_roots.as_deref(),
+            keys,
+            issued,
+        )
+    }
 }
 
 pub(super) async fn logout(proxy: Option<&str>) -> Result<(), Failure> {
@@ -264,22 +291,7 @@ fn describe(profile: &Profile) -> String {
 /// Reads a password from the terminal, or the first line of standard input.
 pub(super) fn password(from_stdin: bool, prompt: &str) -> Result<Zeroizing<String>, Failure> {
     if from_stdin {
-        let mut line = Zeroizing::new(String::new());
-        std::io::stdin().lock().read_line(&mut line).map_err(|e| {
-            Failure::usage(
-                format!("no password on standard input: {e}"),
-                "write it there as one line",
-            )
-        })?;
-        let kept = line.trim_end_matches(['\n', '\r']).len();
-        line.truncate(kept);
-        if line.is_empty() {
-            return Err(Failure::usage(
-                "no password on standard input",
-                "write it there as one line",
-            ));
-        }
-        return Ok(line);
+        return line("password");
     }
     rpassword::prompt_password(prompt)
         .map(Zeroizing::new)
@@ -291,7 +303,26 @@ pub(super) fn password(from_stdin: bool, prompt: &str) -> Result<Zeroizing<Strin
         })
 }
 
-/// Asks for six digits on the terminal.
+/// The next line of standard input.
+pub(super) fn line(what: &str) -> Result<Zeroizing<String>, Failure> {
+    let none = |why: &str| {
+        Failure::usage(
+            format!("no {what} on standard input{why}"),
+            "write it there as one line",
+        )
+    };
+    let mut line = Zeroizing::new(String::new());
+    let read = std::io::stdin().lock().read_line(&mut line);
+    read.map_err(|e| none(&format!(": {e}")))?;
+    let kept = line.trim_end_matches(['\n', '\r']).len();
+    line.truncate(kept);
+    if line.is_empty() {
+        return Err(none(""));
+    }
+    Ok(line)
+}
+
+/// Asks for a code on the terminal.
 pub(super) fn ask_code(prompt: &str, stdin_taken: bool) -> Result<String, Failure> {
     if stdin_taken || !std::io::stdin().is_terminal() {
         return Err(Failure::usage(

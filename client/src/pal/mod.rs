@@ -1,11 +1,13 @@
 //! `pal`: for people.
 
+mod approve;
 mod config;
 mod invite;
 mod join;
 mod login;
 mod ls;
 mod many;
+mod mfa;
 mod proxy;
 mod reach;
 mod recordings;
@@ -86,6 +88,9 @@ enum Command {
     Sessions(SessionsCommand),
     /// Take part in somebody's live session
     Join(join::JoinArgs),
+    /// What you have beside the password: authenticator, recovery codes, passkeys
+    #[command(subcommand)]
+    Mfa(mfa::MfaCommand),
     /// Use an invite: choose a password and set up the second factor
     #[command(subcommand)]
     Invite(InviteCommand),
@@ -128,9 +133,12 @@ struct LoginArgs {
     /// Read the password from standard input
     #[arg(long)]
     password_stdin: bool,
-    /// The code of the second factor [default: asked for]
+    /// The code of the second factor, or a recovery code [default: asked for]
     #[arg(long, alias = "otp")]
     code: Option<String>,
+    /// Log in by your browser: with a passkey, or where you are logged in already
+    #[arg(long, conflicts_with_all = ["password_stdin", "code"])]
+    browser: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -175,6 +183,7 @@ impl Pal {
             } => ls::ls(&load(proxy)?, format, search.as_deref(), query.as_deref())
                 .await
                 .map(|()| ExitCode::SUCCESS),
+            Command::Ssh(args) if args.headless => ssh::headless(proxy, *args).await,
             Command::Ssh(args) => match many::selector(&args.target) {
                 Some((login, search)) => many::run(&load(proxy)?, &args, login, search).await,
                 None => ssh::ssh(&load(proxy)?, *args),
@@ -197,6 +206,9 @@ impl Pal {
                     .await
                     .map(|()| ExitCode::SUCCESS)
             }
+            Command::Mfa(command) => mfa::run(&load(proxy)?, proxy, command)
+                .await
+                .map(|()| ExitCode::SUCCESS),
             Command::Invite(InviteCommand::Accept(args)) => {
                 invite::accept(proxy, args).await.map(|()| ExitCode::SUCCESS)
             }

@@ -1,12 +1,16 @@
 //! `pal ssh` and `pal scp`: the system's OpenSSH, told how to reach the cluster's hosts.
 
+use super::ContactArgs;
+use super::approve::{self, One, Passing};
 use super::config::own_path;
+use super::login::contact;
 use crate::errors::Failure;
-use crate::profile::{self, Profile};
+use crate::profile::{self, NewKeys, Profile};
 use crate::ssh_config::for_one;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Options are those of ssh.
 #[derive(Debug, clap::Args)]
@@ -56,6 +60,11 @@ pub(super) struct SshArgs {
     /// Any other option of ssh, as in its configuration file
     #[arg(short = 'o', long = "option", value_name = "NAME=VALUE")]
     options: Vec<String>,
+    /// On a computer that is not yours: you allow this one connection in your browser, and nothing is left here
+    #[arg(long, conflicts_with = "background")]
+    pub(super) headless: bool,
+    #[command(flatten)]
+    contact: ContactArgs,
     /// Where to; with labels (env=prod,role=db), the command runs on every host that has them
     #[arg(value_name = "[LOGIN@]HOST[:PORT]")]
     pub(super) target: String,
@@ -226,10 +235,14 @@ pub(super) fn write_config(profile: &Profile) -> Result<std::path::PathBuf, Fail
 
 pub(super) fn become_program(program: &str, args: Vec<OsString>) -> Result<ExitCode, Failure> {
     let error = Command::new(program).args(args).exec();
-    Err(Failure::new(
+    Err(not_started(program, &error))
+}
+
+fn not_started(program: &str, error: &std::io::Error) -> Failure {
+    Failure::new(
         format!("cannot start {program}: {error}"),
         "install the OpenSSH client",
-    ))
+    )
 }
 
 pub(super) fn ssh(profile: &Profile, args: SshArgs) -> Result<ExitCode, Failure> {
@@ -237,6 +250,49 @@ pub(super) fn ssh(profile: &Profile, args: SshArgs) -> Result<ExitCode, Failure>
     let argv = ssh_args(&args, &config)?;
     profile.check_valid()?;
     become_program("ssh", argv)
+}
+
+/// A connection that somebody allows in their browser, for one account. Keys and certificates stay in memory and go with
+/// this process.
+pub(super) async fn headless(proxy: Option<&str>, mut args: SshArgs) -> Result<ExitCode, Failure> {
+    let target = Target::parse(&args.target)?;
+    let Some(login) = args.login.take().or(target.login) else {
+        return Err(Failure::usage(
+            "it is not known which account is wanted",
+            "give it before the host: pal ssh --headless root@web1",
+        ));
+    };
+    let contact = contact(proxy, &args.contact)?;
+    let keys = NewKeys::make()?;
+    let one = One {
+        host: &target.host,
+        login: &login,
+    };
+    let issued = approve::ask(&contact, &keys, None, Some(one), false).await?;
+    let passing = Passing::make()?;
+    let profile = contact.save(passing.home(), &keys, &issued)?;
+    drop(keys);
+    args.login = Some(login);
+    let argv = ssh_args(&args, &write_config(&profile)?)?;
+    // The end of ssh is waited for, so that what it was given can be removed. Ctrl-C is for whoever types at the host.
+    let hears =
+        |kind| signal(kind).map_err(|e| Failure::new(format!("cannot hear signals: {e}"), "try again"));
+    let _interrupted = hears(SignalKind::interrupt())?;
+    let (mut terminated, mut hung_up) = (hears(SignalKind::terminate())?, hears(SignalKind::hangup())?);
+    let started = tokio::process::Command::new("ssh")
+        .args(argv)
+        .env("PAL_HOME", passing.home())
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = started.map_err(|e| not_started("ssh", &e))?;
+    let status = tokio::select! {
+        status = child.wait() => status,
+        _ = terminated.recv() => return Ok(ExitCode::FAILURE),
+        _ = hung_up.recv() => return Ok(ExitCode::FAILURE),
+    };
+    let status = status.map_err(|e| not_started("ssh", &e))?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 pub(super) fn scp(profile: &Profile, args: ScpArgs) -> Result<ExitCode, Failure> {

@@ -6,8 +6,9 @@ use crate::run::{Background, Ran, run, run_with_input};
 use crate::wait::until;
 use std::cell::RefCell;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const STEP_SECS: u64 = 30;
@@ -44,12 +45,7 @@ impl Person {
         let shown = self
             .pal(&["invite", "accept", url, "--ca-pin", &self.pin, "--show"])
             .ok();
-        let base32 =
-            |word: &&str| word.len() >= 16 && word.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'));
-        let secret = shown.split_whitespace().find(base32);
-        *self.secret.borrow_mut() = secret
-            .unwrap_or_else(|| panic!("no secret in {shown}"))
-            .to_owned();
+        *self.secret.borrow_mut() = secret_in(&shown);
         let code = self.code();
         let words = [
             "invite",
@@ -62,6 +58,27 @@ impl Person {
             &code,
         ];
         self.pal_with_input(&words, &format!("{}\n", self.password)).ok();
+    }
+
+    /// Runs `pal mfa add authenticator` with these words: stores the secret that it shows, and proves it with a code. What it
+    /// said.
+    pub fn new_authenticator(&self, words: &[&str]) -> String {
+        let mut command = self.pal_command(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut pal = command.spawn().expect("pal starts");
+        let mut input = pal.stdin.take().expect("it is piped");
+        writeln!(input, "{}", self.password).expect("pal reads");
+        let mut said = String::new();
+        let mut output = BufReader::new(pal.stdout.take().expect("it is piped"));
+        while !said.contains("otpauth://") {
+            let read = output.read_line(&mut said).expect("pal speaks");
+            assert!(read > 0, "it ended after {said:?}");
+        }
+        *self.secret.borrow_mut() = secret_in(&said);
+        writeln!(input, "{}", self.code()).expect("pal reads");
+        output.read_to_string(&mut said).expect("pal speaks");
+        assert!(pal.wait().expect("pal ends").success(), "{said}");
+        said
     }
 
     /// Accepts an invite or reset where a password is enough.
@@ -136,6 +153,11 @@ impl Person {
             words.extend(["--code", code]);
         }
         self.pal_with_input(&words, &format!("{password}\n"))
+    }
+
+    /// The pin that this person was told.
+    pub fn pin(&self) -> &str {
+        &self.pin
     }
 
     /// `pal` with these words.
@@ -267,6 +289,16 @@ impl Login {
         at_home(&self.home, &mut command);
         run(&mut command)
     }
+}
+
+/// The TOTP secret in what a program shows.
+fn secret_in(shown: &str) -> String {
+    let base32 =
+        |word: &&str| word.len() >= 16 && word.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'));
+    let secret = shown.split_whitespace().find(base32);
+    secret
+        .unwrap_or_else(|| panic!("no secret in {shown}"))
+        .to_owned()
 }
 
 /// Sets a program's environment so that it lives in this home.
