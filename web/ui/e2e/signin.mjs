@@ -1,10 +1,12 @@
 // Getting in: an invite, a code, a passkey; and one's own account.
 
+import { execFileSync } from 'node:child_process';
 import { api, assert, BOUND, browser, facts, freshCode, page, part, shot, totp, until } from './lib.mjs';
 
 const node = facts.nodes[0];
 const password = 'a password for the pages';
 let secret;
+let codes;
 let made;
 let context;
 
@@ -26,7 +28,19 @@ part('an invite lets somebody choose a password and store a secret', async () =>
   await made.getByLabel('New password once more').fill(password);
   await made.getByRole('button', { name: 'Set password' }).click();
   await made.getByText('Your password is set').waitFor();
+  codes = await shownCodes(made);
+  await shot(made, 'invite-done');
 });
+
+/** Recovery codes, as a page shows them once. */
+async function shownCodes(on) {
+  const list = on.getByRole('list', { name: 'Recovery codes' });
+  await list.waitFor();
+  const all = await list.getByRole('listitem').allInnerTexts();
+  assert.equal(all.length, 10);
+  for (const code of all) assert.match(code, /^[a-z2-7]{5}-[a-z2-7]{5}$/);
+  return all;
+}
 
 part('a link works once', async () => {
   await made.reload();
@@ -135,4 +149,80 @@ part('other sessions are listed, and ended', async () => {
   await made.getByText('The session has ended.').waitFor();
   await there.goto(`${node.named}/hosts`);
   await there.waitForURL(/signin/, { timeout: BOUND });
+});
+
+part('a recovery code stands once for the authenticator', async () => {
+  const other = await page(await browser());
+  for (const [code, comes] of [[codes[0], true], [codes[0], false]]) {
+    await other.context().clearCookies();
+    await other.goto(`${node.named}/signin`);
+    await other.getByLabel('User', { exact: true }).fill('carol');
+    await other.getByLabel('Password', { exact: true }).fill(password);
+    await other.getByRole('button', { name: 'Use a recovery code' }).click();
+    await other.getByLabel('Recovery code', { exact: true }).fill(code);
+    const answered = other.waitForResponse((answer) => answer.url().endsWith('/v1/web/login'));
+    await other.getByRole('button', { name: 'Sign in', exact: true }).click();
+    assert.equal((await answered).status(), comes ? 200 : 401);
+    if (comes) await other.waitForURL((url) => !url.pathname.startsWith('/signin'));
+  }
+});
+
+part('new recovery codes void the older, and a new authenticator voids the old one', async () => {
+  await made.goto(`${node.named}/account`);
+  await made.getByText('9 of 10 still work.').waitFor();
+  await confirmed(() => made.getByRole('button', { name: 'Make new codes' }).click());
+  const fresh = await shownCodes(made);
+  assert.ok(fresh.every((code) => !codes.includes(code)));
+  await shot(made, 'recovery-codes');
+  await made.getByRole('button', { name: 'I have kept them' }).click();
+  await made.getByText('10 of 10 still work.').waitFor();
+  await made.getByRole('button', { name: 'Set up a new one' }).click();
+  const dialog = made.getByRole('dialog');
+  const next = await until('the secret', async () => {
+    const text = await dialog.innerText();
+    return text.replace(/\s/g, '').match(/[A-Z2-7]{32,}/)?.[0];
+  });
+  await shot(made, 'new-authenticator');
+  await dialog.getByLabel('Code from the app').fill(totp(next));
+  await dialog.getByRole('button', { name: 'Use this one' }).click();
+  await made.getByText('The new authenticator is set up.').waitFor();
+  codes = await shownCodes(made);
+  await made.getByRole('button', { name: 'I have kept them' }).click();
+  secret = next;
+});
+
+/** Presses something that may ask first who sits there, and answers with the passkey. */
+async function confirmed(press) {
+  await press();
+  const asked = made.getByText('Confirm that it is you');
+  const done = made.getByRole('list', { name: 'Recovery codes' });
+  await asked.or(done).first().waitFor();
+  if (await asked.isVisible()) await made.getByRole('button', { name: 'Confirm with a passkey' }).click();
+}
+
+part('where the cluster wants it, a passkey counts beside the password alone', async () => {
+  const yaml = 'kind: cluster_auth_preference\nmetadata: {name: cluster-auth-preference}\nspec: {second_factor: totp, passwordless: false}\n';
+  execFileSync(facts.palctl[0], [...facts.palctl.slice(1), 'create', '--force', '-f', '-'], { input: yaml });
+  await api(made, 'POST', '/v1/web/logout');
+  await made.goto(`${node.named}/signin`);
+  await made.getByLabel('User', { exact: true }).fill('carol');
+  assert.equal(await made.getByRole('button', { name: 'Sign in with a passkey' }).count(), 0);
+  const beside = made.getByRole('button', { name: 'Sign in with password and passkey' });
+  await made.getByLabel('Password', { exact: true }).fill('not her password');
+  await beside.click();
+  await made.getByText('wrong user name, password or code').waitFor();
+  // Alone it opens nothing, whatever a page says.
+  const alone = await made.evaluate(async () => {
+    const say = (path, body) => fetch(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    const bytes = (text) => Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+    const { id, options } = await (await say('/v1/web/passkeys/login/begin', {})).json();
+    const credential = await navigator.credentials.get({ publicKey: { ...options, challenge: bytes(options.challenge), allowCredentials: [] } });
+    return (await say('/v1/web/passkeys/login/finish', { id, credential: credential.toJSON() })).status;
+  });
+  assert.equal(alone, 401);
+  await made.getByLabel('Password', { exact: true }).fill(password);
+  await beside.click();
+  await made.waitForURL((url) => !url.pathname.startsWith('/signin'));
+  const session = await api(made, 'GET', '/v1/web/session');
+  assert.equal(session.json.user, 'carol');
 });

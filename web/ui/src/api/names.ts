@@ -8,6 +8,9 @@ export type WebSession = Schema<'BrowserSession'>;
 export type WebSessionRow = Schema<'BrowserSessionRow'>;
 export type Passkey = Schema<'PasskeyRow'>;
 export type PasskeyBegin = Schema<'PasskeyChallenge'>;
+export type SecondFactors = Schema<'SecondFactors'>;
+export type TotpBegin = Schema<'TotpChallenge'>;
+export type Approval = Schema<'ApprovalView'>;
 export type AuditState = Schema<'AuditState'>;
 /** A node says an empty text where it has none. */
 export type LintFault = Required<Schema<'LintFault'>>;

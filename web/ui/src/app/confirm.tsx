@@ -3,7 +3,9 @@ import { createContext, useCallback, useContext, useMemo, useRef, useState } fro
 import type { FormEvent, ReactNode } from 'react';
 import { ApiError, json, useAction } from '../api';
 import { confirm as strings, ui } from '../strings/app';
-import { Button, Dialog, Note, PasswordField, TextField } from '../ui';
+import { knowsPasskeys } from '../lib/webauthn';
+import { Button, Dialog, Note, PasswordField } from '../ui';
+import { CodeField, passkeyAnswer } from './beside';
 import { useSessionState } from './session';
 
 type Sure = <T>(change: () => Promise<T>) => Promise<T>;
@@ -55,20 +57,28 @@ function ConfirmIdentity({ onDone, onClose }: { onDone: () => void; onClose: () 
   const { state } = useSessionState();
   const [password, setPassword] = useState('');
   const [code, setCode] = useState('');
-  const wantsCode = state.is === 'in' && state.session.second_factor;
-  const { run, busy, error } = useAction(() => json('POST', '/v1/web/confirm', { body: { password, code }, proves: true }));
+  const session = state.is === 'in' ? state.session : undefined;
+  const passkeys = session?.passkeys === true && knowsPasskeys();
+  const { run, busy, error } = useAction(async (by: 'code' | 'passkey') => {
+    const beside = by === 'code' ? { code } : { passkey: await passkeyAnswer() };
+    await json('POST', '/v1/web/confirm', { body: { password, ...beside }, proves: true });
+  });
   const submit = async (event: FormEvent) => {
     event.preventDefault();
-    if (await run()) onDone();
+    if (await run('code')) onDone();
+  };
+  const byPasskey = async () => {
+    if (await run('passkey')) onDone();
   };
   return (
     <Dialog open title={strings.title} about={strings.why} onClose={onClose}>
       <form className="stack" onSubmit={(event) => void submit(event)}>
         <PasswordField label={strings.password} autoComplete="current-password" autoFocus required value={password} onChange={(event) => setPassword(event.target.value)} />
-        {wantsCode && <TextField label={strings.code} inputMode="numeric" autoComplete="one-time-code" maxLength={8} required value={code} onChange={(event) => setCode(event.target.value.trim())} />}
+        {session?.second_factor && <CodeField code={code} setCode={setCode} required />}
         {error && <Note tone="bad">{error.message}</Note>}
         <div className="dialog-foot">
           <Button onClick={onClose}>{ui.cancel}</Button>
+          {passkeys && <Button busy={busy} disabled={!session?.passwordless && !password} onClick={() => void byPasskey()}>{strings.passkey}</Button>}
           <Button type="submit" look="primary" busy={busy}>{strings.go}</Button>
         </div>
       </form>

@@ -20,6 +20,7 @@ const inside: [path: string, view: ComponentType][] = [
   ['/hosts', page(() => import('../pages/hosts'))],
   ['/clusters', page(() => import('../pages/clusters'))],
   ['/account', page(() => import('../pages/account'))],
+  ['/approve/:code?', page(() => import('../pages/approve'))],
   ['/cluster', page(() => import('../pages/cluster'))],
   ['/sessions', page(() => import('../pages/sessions'))],
   ['/recordings/:id', page(() => import('../pages/player'))],

@@ -28,6 +28,13 @@ export const account = {
   removePasskeyAbout: 'It no longer signs you in. The key itself forgets nothing: delete the entry there too.',
   passkeyAdded: 'The passkey is added.',
   passkeyRemoved: 'The passkey is removed.',
+  authenticator: 'Authenticator',
+  authenticatorAbout: 'The app whose codes you type beside your password.',
+  newAuthenticator: 'Set up a new one',
+  newAuthenticatorTitle: 'A new authenticator',
+  newAuthenticatorAbout: 'The one that you have and its recovery codes stop working as soon as the new one has shown a code.',
+  useAuthenticator: 'Use this one',
+  authenticatorSet: 'The new authenticator is set up.',
   sessions: 'Browser sessions',
   sessionsAbout: 'Where you are signed in. End what you do not know, then change your password.',
   noSessions: 'No browser session',
@@ -41,4 +48,14 @@ export const account = {
   endLabel: (agent: string, addr: string) => `End the session of ${agent} at ${addr}`,
   ended: 'The session has ended.',
   useSignOut: 'This is the session that you are in: sign out instead.',
+};
+
+export const codes = {
+  title: 'Recovery codes',
+  about: 'Each stands once for a code of your authenticator, for the day when it is lost.',
+  keep: 'Write these down or print them, and keep them away from your password. They are not shown again.',
+  copy: 'Copy all codes',
+  make: 'Make new codes',
+  kept: 'I have kept them',
+  left: (left: number, of: number) => (left === 0 ? 'You have none that works.' : `${left} of ${of} still work.`),
 };

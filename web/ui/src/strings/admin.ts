@@ -123,6 +123,7 @@ export const fieldLabels: Record<string, string> = {
   'spec.lockout_window': 'Waiting time',
   'spec.default_session_ttl': 'Life of a certificate',
   'spec.passkeys': 'Passkeys',
+  'spec.passwordless': 'Passkeys without a password',
   'spec.rp_id': 'Domain of passkeys',
   'spec.mode': 'Mode',
   'spec.exec_capture_bytes': 'Bytes kept of a command',

@@ -80,8 +80,8 @@ export const confirm = {
   title: 'Confirm that it is you',
   why: 'Passwords, passkeys and the like change only after the person at the keyboard has been checked. It holds for five minutes.',
   password: 'Password',
-  code: 'Code from your authenticator',
   go: 'Confirm',
+  passkey: 'Confirm with a passkey',
 };
 
 export const errors = {

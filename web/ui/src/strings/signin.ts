@@ -3,8 +3,6 @@ export const signin = {
   plainTitle: 'Sign in',
   user: 'User',
   password: 'Password',
-  code: 'Code',
-  codeHint: 'Six digits from your authenticator',
   go: 'Sign in',
   passkey: 'Sign in with a passkey',
   or: 'or',
@@ -12,6 +10,16 @@ export const signin = {
   providers: (name: string) => `Continue with ${name}`,
   node: (version: string) => `Palisade ${version}`,
   noCluster: 'This node is in no cluster yet. Run palctl cluster init on the first node, or palctl cluster join on a further one.',
+  passkeyBeside: 'Sign in with password and passkey',
+};
+
+export const beside = {
+  code: 'Code',
+  codeHint: 'Six digits from your authenticator',
+  recovery: 'Recovery code',
+  recoveryHint: 'One of the ten that you wrote down; it works once',
+  useRecovery: 'Use a recovery code',
+  useCode: 'Use the authenticator',
   passkeyFailed: 'The passkey was not accepted. Try again, or use your password.',
   passkeyGone: 'No passkey was chosen.',
 };

@@ -9,6 +9,7 @@ import { account as strings } from '../../strings/account';
 import { ui } from '../../strings/app';
 import { Button, Chip, Dialog, Facts, Note, Page, PageHeader, Panel, Time } from '../../ui';
 import { NewPassword } from '../invite/NewPassword';
+import { Authenticator } from './Authenticator';
 import { BrowserSessions } from './BrowserSessions';
 import { Passkeys } from './Passkeys';
 
@@ -29,6 +30,7 @@ export default function Account() {
         />
       </Panel>
       <Panel title={strings.password} about={strings.passwordAbout} actions={<Button onClick={() => setChanging(true)}>{strings.change}</Button>} />
+      <Authenticator />
       <Passkeys />
       <BrowserSessions />
       {changing && <ChangePassword onClose={() => setChanging(false)} />}

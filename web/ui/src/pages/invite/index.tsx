@@ -4,6 +4,7 @@ import { useLocation, useParams } from 'wouter';
 import { api, call, useAction, useQuery } from '../../api';
 import type { Schema } from '../../api';
 import { AloneCard } from '../../app/alone';
+import { CodeList } from '../../app/codes';
 import { passwordReady } from '../../lib/password';
 import { invite as strings } from '../../strings/signin';
 import { Button, CopyButton, Empty, Failed, IconLink, IconOk, Note, Skeleton, TextField } from '../../ui';
@@ -15,8 +16,10 @@ import './invite.css';
 export default function Invite() {
   const { token = '' } = useParams();
   const view = useQuery(['invite', token], (signal) => call(api.GET('/v1/invites/{token}', { params: { path: { token } }, signal })));
+  // Fetched while the link is good: it works once.
+  const recovery = useQuery(['invite-codes', token], (signal) => call(api.GET('/v1/invites/{token}/recovery', { params: { path: { token } }, signal })));
   const [done, setDone] = useState(false);
-  if (done && view.data) return <Done user={view.data.user} code={view.data.second_factor} />;
+  if (done && view.data) return <Done user={view.data.user} code={view.data.second_factor} codes={recovery.data?.codes ?? []} />;
   if (view.data) return <AcceptForm token={token} view={view.data} onDone={() => setDone(true)} />;
   if (!view.error) return <AloneCard title={strings.plainTitle}><div><Skeleton lines={6} height="20px" /></div></AloneCard>;
   const gone = view.error.status >= 400 && view.error.status < 500 && view.error.status !== 429;
@@ -69,11 +72,12 @@ function AcceptForm({ token, view, onDone }: { token: string; view: Schema<'Invi
 
 const spaced = (secret: string) => secret.replace(/(.{4})(?=.)/g, '$1 ');
 
-function Done({ user, code }: { user: string; code: boolean }) {
+function Done({ user, code, codes }: { user: string; code: boolean; codes: string[] }) {
   const [, go] = useLocation();
   return (
     <AloneCard title={strings.done}>
       <Note tone="ok">{code ? strings.doneHelp(user) : strings.doneHelpPlain(user)}</Note>
+      {codes.length > 0 && <CodeList codes={codes} />}
       <Button look="primary" size="large" icon={<IconOk />} onClick={() => go(`/signin?user=${encodeURIComponent(user)}`, { replace: true })}>{strings.toSignIn}</Button>
     </AloneCard>
   );

@@ -4,6 +4,7 @@ import { Redirect, useSearch } from 'wouter';
 import { json, useQuery } from '../../api';
 import type { WaysIn } from '../../api';
 import { AloneCard } from '../../app/alone';
+import { CodeField } from '../../app/beside';
 import { useSessionState } from '../../app/session';
 import { returnPath } from '../../lib/url';
 import { knowsPasskeys } from '../../lib/webauthn';
@@ -17,21 +18,22 @@ export default function SignIn() {
   const ways = useQuery('ways', (signal) => json<WaysIn>('GET', '/v1/web/ways', { signal }));
   if (state.is === 'in') return <Redirect to={returnPath(new URLSearchParams(search).get('to'), location.origin)} replace />;
 
-  const { cluster, version, second_factor: code, passkeys, providers } = ways.data ?? {};
+  const { cluster, version, second_factor: code, passkeys, passwordless, providers } = ways.data ?? {};
+  const known = passkeys === true && knowsPasskeys();
   const title = cluster ? strings.title(cluster) : strings.plainTitle;
   return (
     <AloneCard title={title} foot={version && strings.node(version)}>
       {ways.data && !cluster && <Note tone="warn">{strings.noCluster}</Note>}
       {ways.error && <Note tone="bad">{ways.error.message}</Note>}
-      {ways.loading ? <FormSkeleton /> : <Ways passkeys={passkeys === true && knowsPasskeys()} providers={providers ?? []} code={code ?? true} />}
+      {ways.loading ? <FormSkeleton /> : <Ways passkeys={known && passwordless === true} beside={known} providers={providers ?? []} code={code ?? true} />}
     </AloneCard>
   );
 }
 
-type WaysProps = { passkeys: boolean; providers: NonNullable<WaysIn['providers']>; code: boolean };
+type WaysProps = { passkeys: boolean; beside: boolean; providers: NonNullable<WaysIn['providers']>; code: boolean };
 
 /** Passkeys first, then the identity providers; with providers the password form is one click away. */
-function Ways({ passkeys, providers, code }: WaysProps) {
+function Ways({ passkeys, beside, providers, code }: WaysProps) {
   const [form, setForm] = useState(providers.length === 0);
   const passkey = usePasskeySignIn();
   return (
@@ -41,13 +43,13 @@ function Ways({ passkeys, providers, code }: WaysProps) {
       {providers.map((one) => <a key={one.id} className="btn btn-plain btn-large" href={one.url}>{strings.providers(one.name)}</a>)}
       {(passkeys || providers.length > 0) && <div className="or">{strings.or}</div>}
       {form
-        ? <PasswordForm code={code} first={!passkeys && providers.length === 0} />
+        ? <PasswordForm code={code} passkey={code && beside} first={!passkeys && providers.length === 0} />
         : <Button size="large" onClick={() => setForm(true)}>{strings.withPassword}</Button>}
     </>
   );
 }
 
-function PasswordForm({ code: wantsCode, first }: { code: boolean; first: boolean }) {
+function PasswordForm({ code: wantsCode, passkey, first }: { code: boolean; passkey: boolean; first: boolean }) {
   const [user, setUser] = useState(() => new URLSearchParams(location.search).get('user') ?? '');
   const [password, setPassword] = useState('');
   const [code, setCode] = useState('');
@@ -61,14 +63,10 @@ function PasswordForm({ code: wantsCode, first }: { code: boolean; first: boolea
     <form className="stack" onSubmit={(event) => void submit(event)}>
       <TextField label={strings.user} autoComplete="username webauthn" autoCapitalize="none" spellCheck={false} required autoFocus={!user} value={user} onChange={(event) => setUser(event.target.value)} />
       <PasswordField label={strings.password} autoComplete="current-password" required autoFocus={Boolean(user)} value={password} onChange={(event) => setPassword(event.target.value)} />
-      {wantsCode && (
-        <TextField
-          label={strings.code} hint={strings.codeHint} inputMode="numeric" pattern="[0-9]{6}" autoComplete="one-time-code" maxLength={6} required
-          value={code} onChange={(event) => setCode(event.target.value.replace(/\D/g, ''))}
-        />
-      )}
+      {wantsCode && <CodeField code={code} setCode={setCode} required />}
       {error && <Note tone="bad">{error.message}</Note>}
       <Button type="submit" size="large" look={first ? 'primary' : 'plain'} busy={busy}>{strings.go}</Button>
+      {passkey && <Button size="large" look="quiet" icon={<IconToken />} busy={busy} disabled={!user.trim() || !password} onClick={() => void run(user.trim(), password, undefined)}>{strings.passkeyBeside}</Button>}
     </form>
   );
 }

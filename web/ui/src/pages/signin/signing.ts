@@ -1,13 +1,14 @@
-import { ApiError, json, useAction } from '../../api';
-import type { PasskeyBegin, WebSession } from '../../api';
+import { json, useAction } from '../../api';
+import type { WebSession } from '../../api';
+import { passkeyAnswer } from '../../app/beside';
 import { useSessionState } from '../../app/session';
-import { credentialJson, requestOptions } from '../../lib/webauthn';
-import { signin as strings } from '../../strings/signin';
 
+/** With the password, and beside it the code or, where there is none, a passkey. */
 export function usePasswordSignIn() {
   const { enter } = useSessionState();
-  return useAction(async (user: string, password: string, code: string) => {
-    enter(await json<WebSession>('POST', '/v1/web/login', { body: { user, password, code }, proves: true }));
+  return useAction(async (user: string, password: string, code: string | undefined) => {
+    const beside = code === undefined ? { passkey: await passkeyAnswer() } : { code };
+    enter(await json<WebSession>('POST', '/v1/web/login', { body: { user, password, ...beside }, proves: true }));
   });
 }
 
@@ -15,19 +16,6 @@ export function usePasswordSignIn() {
 export function usePasskeySignIn() {
   const { enter } = useSessionState();
   return useAction(async () => {
-    const { id, options } = await json<PasskeyBegin>('POST', '/v1/web/passkeys/login/begin', { body: {} });
-    const credential = await choose(options);
-    enter(await json<WebSession>('POST', '/v1/web/passkeys/login/finish', { body: { id, credential: credentialJson(credential) }, proves: true }));
+    enter(await json<WebSession>('POST', '/v1/web/passkeys/login/finish', { body: await passkeyAnswer(), proves: true }));
   });
-}
-
-async function choose(options: unknown): Promise<PublicKeyCredential> {
-  let credential: Credential | null = null;
-  try {
-    credential = await navigator.credentials.get({ publicKey: requestOptions(options) });
-  } catch {
-    throw new ApiError(0, 'passkey', strings.passkeyGone);
-  }
-  if (!(credential instanceof PublicKeyCredential)) throw new ApiError(0, 'passkey', strings.passkeyFailed);
-  return credential;
 }
