@@ -171,17 +171,20 @@ macro_rules! secret_debug {
 
 mod approvals;
 mod browser;
+mod code;
 mod credentials;
 
 pub use approvals::*;
 pub use browser::*;
+pub use code::ErrorCode;
 pub use credentials::*;
 
 wire_types! {
     /// Every error of the API.
     #[derive(Debug)]
     pub struct ApiError {
-        /// A word for programs: `not_found`, `refused`, `unauthenticated`, `conflict`, `invalid`, `unavailable`, `unknown_outcome`, `locked`, `rate_limited`, `too_large`.
+        /// A word for programs: an [`ErrorCode`], or one that a newer node knows.
+        #[cfg_attr(feature = "openapi", schema(value_type = ErrorCode))]
         pub code: String,
         /// What failed, and what to do, for people.
         pub message: String,
@@ -258,7 +261,6 @@ wire_types! {
         /// The user's roles.
         pub roles: Vec<String>,
         /// The certificate's last moment.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub valid_before: Timestamp,
     }
 
@@ -304,7 +306,6 @@ wire_types! {
         /// The pin to check at first contact.
         pub ca_pin: String,
         /// When it runs out.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub expires: Timestamp,
     }
 
@@ -323,10 +324,11 @@ wire_types! {
     #[derive(Debug)]
     pub struct Page {
         /// The items, as records in JSON.
-        #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::record::AnyRecord>))]
         pub items: Vec<serde_json::Value>,
         /// Give it back as `after` for the next page; empty at the end.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub next: String,
     }
 
@@ -356,7 +358,6 @@ wire_types! {
         /// Its TLS public key, PEM (SubjectPublicKeyInfo).
         pub tls_public_key: String,
         /// Its clock, to notice a wrong one.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub now: Timestamp,
         /// Its program's version.
         pub version: String,
@@ -393,10 +394,8 @@ wire_types! {
         /// HTTPS addresses of all nodes.
         pub web_addrs: Vec<String>,
         /// When the certificates begin to be valid.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub valid_after: Timestamp,
         /// Their last moment.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub valid_before: Timestamp,
     }
 
@@ -409,7 +408,6 @@ wire_types! {
         /// The token record's name, to revoke it by.
         pub name: String,
         /// When it runs out.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub expires: Timestamp,
         /// The addresses to join at.
         pub web_addrs: Vec<String>,
@@ -438,7 +436,6 @@ wire_types! {
         /// Its key for wrapping the cluster key, hex (X25519).
         pub wrap_public_key: String,
         /// Its clock, to notice a wrong one.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub now: Timestamp,
         /// Its program's version.
         pub version: String,
@@ -473,6 +470,7 @@ wire_types! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub online: Option<bool>,
         /// Its labels.
+        #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, String>))]
         pub labels: Labels,
         /// The logins allowed there.
         pub logins: Vec<String>,
@@ -485,6 +483,7 @@ wire_types! {
         pub items: Vec<HostView>,
         /// Give it back as `after` for the next page; empty at the end.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub next: String,
     }
 
@@ -506,10 +505,10 @@ wire_types! {
         /// `interactive`, `exec`, `sftp`, `forward`.
         pub kind: String,
         /// Since when.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub started: Timestamp,
         /// Who is in it, the owner first; an owner who lost their connection is not.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub participants: Vec<SessionParticipant>,
     }
 
@@ -543,17 +542,21 @@ wire_types! {
         pub items: Vec<RecordingView>,
         /// Give it back as `after` for the next page; empty at the end.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub next: String,
     }
 
     /// A search of the audit log; every field narrows it.
     #[derive(Debug, Default)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
     pub struct AuditSearch {
         /// Not before (RFC 3339).
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", param(format = DateTime))]
         pub from: String,
         /// Before (RFC 3339).
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", param(format = DateTime))]
         pub to: String,
         /// This user.
         #[serde(default)]
@@ -569,6 +572,7 @@ wire_types! {
         pub text: String,
         /// At most so many, 1 to 1000; 0 for 100.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", param(maximum = 1000))]
         pub limit: u32,
         /// Oldest first instead of newest first.
         #[serde(default)]
@@ -596,6 +600,7 @@ wire_types! {
         pub items: Vec<AuditItem>,
         /// For the next page; empty at the end.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub cursor: String,
     }
 
@@ -604,6 +609,7 @@ wire_types! {
     pub struct AuthorityView {
         /// `user`, `host`, `tls`, `peer` or `audit`.
         #[serde(rename = "type")]
+        #[cfg_attr(feature = "openapi", schema(value_type = crate::record::AuthorityType))]
         pub authority: String,
         /// What to put into a file: an OpenSSH public key line, or a certificate in PEM.
         pub public: String,
@@ -651,17 +657,21 @@ wire_types! {
         pub ssh_addr: String,
         /// Entries that it lacks, as the leader sees it; absent where that is not known.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub lag: Option<u64>,
         /// Milliseconds since it was last heard from, as the leader sees it.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub last_contact_ms: Option<u64>,
         /// Whether it answers.
         pub reachable: bool,
         /// For how many milliseconds the leader has not heard from it.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub silent_ms: Option<u64>,
         /// In how many seconds it is taken out, if it stays silent; only where `cluster_maintenance_config` says so.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub removed_in_secs: Option<u64>,
         /// What it says of itself; absent where it did not answer in time.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -674,7 +684,6 @@ wire_types! {
         /// Which: `peer`, `https`, `peer authority`, `tls authority`.
         pub what: String,
         /// Its last moment.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub ends: Timestamp,
         /// Whole days until then; 0 once it has ended.
         pub days_left: u64,
@@ -713,6 +722,7 @@ wire_types! {
         pub certificates: Vec<CertificateEnd>,
         /// Why it is not fit to take changes (as `/readyz?write` says); empty if it is.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub trouble: String,
     }
 
@@ -729,6 +739,7 @@ wire_types! {
         pub node: u64,
         /// The leader's id, if there is one.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub leader: Option<u64>,
         /// The term.
         pub term: u64,
@@ -746,16 +757,19 @@ wire_types! {
         pub fsync_p99_us: u64,
         /// The largest difference between the answering node's clock and another's, in milliseconds.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub clock_skew_ms: u64,
         /// The program's version.
         pub version: String,
         /// When the cluster's authorities end, where they end at all.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub certificates: Vec<CertificateEnd>,
         /// The members.
         pub nodes: Vec<NodeStatus>,
         /// What to do next, in words; empty if nothing.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub advice: Vec<String>,
     }
 
@@ -787,10 +801,8 @@ wire_types! {
     #[derive(Debug)]
     pub struct Replacement {
         /// The node that goes.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub old: crate::name::Name,
         /// The node that stays in its place: a member already, whether it votes yet or not.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub with: crate::name::Name,
         /// Also if the node that goes answers while another does not.
         #[serde(default)]
@@ -861,7 +873,6 @@ pub enum AuditExportLine {
         /// Hex root.
         root: String,
         /// When.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         time: Timestamp,
         /// Hex signature.
         signature: String,

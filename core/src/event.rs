@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 pub const EVENT_VERSION: u8 = 1;
 
 macro_rules! event_kinds {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $code:literal;)*) => {
+    // Tokens, not `literal`s, for the same reason as the kinds of record.
+    ($($(#[$doc:meta])* $variant:ident = $name:tt, $code:tt;)*) => {
         /// What happened.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -136,11 +137,10 @@ pub struct Event {
     /// What happened.
     pub event: EventKind,
     /// When, by the clock of the node that proposed it.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub time: Timestamp,
     /// The node that proposed it; 0 before there is one.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
+    #[cfg_attr(feature = "openapi", schema(value_type = u64, required = true))]
     pub node: NodeId,
     /// Who did it: a user, `node:<id>`, or nobody known.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -17,6 +17,8 @@ pub mod kv;
 pub mod merkle;
 pub mod mutant;
 pub mod name;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod page;
 pub mod pass;
 pub mod pattern;

@@ -25,7 +25,7 @@ impl BadName {
 }
 
 macro_rules! text_name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $check:path) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:path, $pattern:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -81,7 +81,7 @@ macro_rules! text_name {
         #[cfg(feature = "openapi")]
         impl utoipa::PartialSchema for $name {
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-                String::schema()
+                crate::openapi::text($what, Some($pattern))
             }
         }
         #[cfg(feature = "openapi")]
@@ -89,27 +89,31 @@ macro_rules! text_name {
     };
 }
 
+/// The shape of an id.
+#[cfg(feature = "openapi")]
+const UUID: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
+
 text_name!(
     /// The name of a record (user, role, host, lock, ...): lower-case ASCII letters, digits and `._@-`, 1 to 64
     /// of them, beginning with a letter or digit. One spelling only, so that `Admin` can never pass beside `admin`.
-    Name, "name", check_name
+    Name, "name", check_name, "^[a-z0-9][a-z0-9._@-]{0,63}$"
 );
 text_name!(
     /// An account on a host, which becomes a principal in a certificate: `[A-Za-z0-9._@-]`, 1 to 64, not beginning
     /// with `-` (it would be read as an option) and without the comma that separates principals.
-    Login, "login", check_login
+    Login, "login", check_login, "^[A-Za-z0-9._@][A-Za-z0-9._@-]{0,63}$"
 );
 text_name!(
     /// A session's id: a random UUID in its hyphenated lower-case form.
-    SessionId, "session id", check_uuid
+    SessionId, "session id", check_uuid, UUID
 );
 text_name!(
     /// A cluster's id: a random UUID made once, when the cluster is initialised.
-    ClusterId, "cluster id", check_uuid
+    ClusterId, "cluster id", check_uuid, UUID
 );
 text_name!(
     /// A request's id, chosen by the client and kept by its retries: a UUID. The same id never has two effects.
-    RequestId, "request id", check_uuid
+    RequestId, "request id", check_uuid, UUID
 );
 
 fn check_name(text: &str) -> Result<(), &'static str> {

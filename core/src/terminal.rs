@@ -44,7 +44,8 @@ pub struct Open {
     pub cols: u16,
     /// Rows.
     pub rows: u16,
-    /// A live session: one of one's own to take up again, or another's to join. `host` and `login` are its own then.
+    /// A live session: without a `mode` one of one's own to take up again, with one another's to join. `host` and `login`
+    /// are its own then.
     #[serde(default)]
     pub session: String,
     /// As what another's session is joined.
@@ -107,13 +108,15 @@ pub enum Says {
     /// It is over.
     Closed {
         /// What its program returned; absent where it did not end by itself.
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         status: Option<u32>,
         /// Why it ended, where it did not end by itself.
         reason: String,
     },
     /// It was not opened, or the browser broke a rule.
     Failed {
-        /// The word for programs, as in every error of the API.
+        /// The word for programs, as in every error of the API: an [`crate::api::ErrorCode`].
+        #[cfg_attr(feature = "openapi", schema(value_type = crate::api::ErrorCode))]
         code: String,
         /// What failed, for people.
         message: String,

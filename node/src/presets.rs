@@ -1,10 +1,10 @@
 //! What a new cluster holds before anybody writes a record.
 
 use palisade_core::record::{AnyRecord, parse_records};
-use palisade_core::text::TextError;
+use palisade_core::text::TextErrors;
 
 /// The preset roles.
-pub(crate) fn records() -> Result<Vec<AnyRecord>, TextError> {
+pub(crate) fn records() -> Result<Vec<AnyRecord>, TextErrors> {
     parse_records(include_str!("presets.yaml"))
 }
 

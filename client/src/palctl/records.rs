@@ -293,6 +293,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_is_refused_with_all_its_faults() {
+        let text = "kind: role\nmetadata: {name: r}\nspec: {optoins: {}, allow: {login: [x]}}\n";
+        let failure = parse(text, "role.yaml").expect_err("two faults");
+        let lines: Vec<&str> = failure.what.lines().collect();
+        assert_eq!(lines.len(), 3, "{failure}");
+        assert_eq!(lines[0], "role.yaml: 2 faults");
+        assert!(
+            lines[1].contains("\"options\"") && lines[2].contains("\"logins\""),
+            "{failure}"
+        );
+    }
+
+    #[test]
     fn references_are_read_and_the_nearest_kind_is_named() {
         assert_eq!(reference("roles"), Ok((Kind::Role, None)));
         assert_eq!(reference("role/ops"), Ok((Kind::Role, Some("ops"))));

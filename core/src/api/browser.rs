@@ -73,10 +73,8 @@ wire_types! {
         /// What opens a terminal at another node, where the cookie is not: see the WebSocket `/v1/terminal`.
         pub resume: String,
         /// When it began.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub created: Timestamp,
         /// Its last moment.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub expires: Timestamp,
         /// Whether the cluster asks for a code beside the password.
         pub second_factor: bool,
@@ -96,13 +94,10 @@ wire_types! {
         /// Its id.
         pub id: String,
         /// When it began.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub created: Timestamp,
         /// When it was last used, within five minutes.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub seen: Timestamp,
         /// Its last moment.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub expires: Timestamp,
         /// Where the login came from.
         pub addr: String,
@@ -157,10 +152,9 @@ wire_types! {
         /// What the user calls it.
         pub name: String,
         /// Since when.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub created: Timestamp,
         /// When it last opened a session.
-        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub used: Option<Timestamp>,
     }
 
@@ -189,6 +183,7 @@ wire_types! {
         pub message: String,
         /// The valid name that was probably meant; empty if none is near.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub hint: String,
     }
 
@@ -199,9 +194,11 @@ wire_types! {
         pub faults: Vec<LintFault>,
         /// Its kind, if that can be read.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub kind: String,
         /// Its name, if that can be read.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub name: String,
     }
 
@@ -252,14 +249,13 @@ wire_types! {
         /// Events that the newest signed head covers; 0 if none is signed yet.
         pub signed: u64,
         /// When that was signed.
-        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
         pub head_time: Option<Timestamp>,
         /// Whether the events' hashes come to what was signed, and the signature is the audit authority's.
         pub verified: bool,
         /// The same in words.
         pub message: String,
         /// When it was reckoned.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub checked: Timestamp,
     }
 }

@@ -65,7 +65,6 @@ pub struct CertAuthoritySpec {
     /// `sha256:<hex>` of the public key: what people pin.
     pub pin: String,
     /// When it was made.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub created: Timestamp,
 }
 
@@ -94,11 +93,9 @@ pub struct AuthPreferenceSpec {
     pub max_failures: u32,
     /// See `max_failures`.
     #[serde(default = "default_window")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub lockout_window: Ttl,
     /// The life of a certificate when neither the user nor a role asks for a shorter one.
     #[serde(default = "default_ttl")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub default_session_ttl: Ttl,
     /// Whether people may log in to the web pages with a passkey (Web Authentication) instead of a code.
     #[serde(default = "default_passkeys")]

@@ -25,10 +25,10 @@ pub struct HostToken {
     /// The host's name; any free one if there is none. With a name, an agent may also take the place of the one that
     /// served the host before: its certificates are void from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub name: Option<Name>,
     /// The labels of the host's record. What the agent says of itself never overrules them.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, String>))]
     pub labels: Labels,
 }
 
@@ -40,7 +40,6 @@ pub struct MaintenanceConfigSpec {
     /// A node that has been silent for this long is taken out, where three voters stay and none fewer may be lost.
     /// Without it none ever is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub dead_node_after: Option<Ttl>,
 }
 
@@ -61,6 +60,5 @@ pub struct NodeSpec {
     /// Where people reach its SSH proxy.
     pub ssh_addr: String,
     /// When it joined.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub joined: Timestamp,
 }

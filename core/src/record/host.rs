@@ -7,12 +7,11 @@ use serde::{Deserialize, Serialize};
 
 /// How a host is reached: at its address, or through the tunnel that its agent holds. Exactly one of both is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(try_from = "Written", deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HostSpec {
     /// Where a plain OpenSSH server listens, `address:port` or `[v6]:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub addr: Option<HostAddr>,
     /// Its own public key in OpenSSH form, if it has no certificate of our host authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +69,6 @@ pub struct HostAgent {
     /// under the name makes the older one's void.
     pub id: u64,
     /// When it joined.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub joined: Timestamp,
 }
 

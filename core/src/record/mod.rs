@@ -24,7 +24,7 @@ pub use user::UserSpec;
 use crate::name::Name;
 use crate::text;
 use crate::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -43,10 +43,10 @@ pub struct Metadata {
     pub description: String,
     /// Labels, which role rules and selectors match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub labels: Labels,
     /// When the record stops having any effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub expires: Option<Timestamp>,
     /// The log index of the last change. Given on a change, it must be the current one.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -81,7 +81,9 @@ pub enum Version {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $variant:ident($spec:ty) = $text:literal, $plural:literal;)*) => {
+    // The words are tokens (`tt`), not `literal`s: a literal that went through a macro stands in a group that the derive of
+    // the API's document does not look into, and the document would have Rust's names.
+    ($($(#[$doc:meta])* $variant:ident($spec:ty) = $text:tt, $plural:tt;)*) => {
         /// The kinds of record.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -127,8 +129,21 @@ macro_rules! kinds {
                 match self { $(AnyRecord::$variant(r) => document($text, r),)* }
             }
             /// Reads one document of this kind.
-            fn read(kind: Kind, document: &text::Document) -> Result<AnyRecord, text::TextError> {
-                match kind { $(Kind::$variant => document.decode::<Written<$spec>>().map(|d| AnyRecord::$variant(d.into())),)* }
+            fn read(kind: Kind, document: &text::Document) -> Result<AnyRecord, text::TextErrors> {
+                match kind { $(Kind::$variant => document.decode_all::<Written<$spec>>().map(|d| AnyRecord::$variant(d.into())),)* }
+            }
+        }
+
+        #[cfg(feature = "openapi")]
+        impl utoipa::PartialSchema for AnyRecord {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                crate::openapi::one_of_records(&[$(stringify!($variant),)*])
+            }
+        }
+        #[cfg(feature = "openapi")]
+        impl utoipa::ToSchema for AnyRecord {
+            fn schemas(all: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)>) {
+                $(crate::openapi::record::<$spec>(stringify!($variant), $text, all);)*
             }
         }
 
@@ -269,13 +284,34 @@ impl UnknownKind {
     }
 }
 
-/// Reads records from YAML (several documents may follow one another) or JSON, strictly: an unknown field, kind,
-/// verb or a bad expression is refused with its place and the nearest valid name.
-pub fn parse_records(text: &str) -> Result<Vec<AnyRecord>, text::TextError> {
+/// Reads records from YAML (several documents may follow one another) or JSON, strictly: unknown fields, kinds and
+/// verbs and bad expressions are refused, all of them, with their places and the nearest valid names.
+pub fn parse_records(text: &str) -> Result<Vec<AnyRecord>, text::TextErrors> {
+    let (mut records, mut faults) = (Vec::new(), Vec::new());
+    for document in &text::documents(text)? {
+        match read_record(document) {
+            Ok(record) => records.push(record),
+            Err(more) => faults.extend(more),
+        }
+    }
+    match text::TextErrors::new(faults) {
+        None => Ok(records),
+        Some(faults) => Err(faults),
+    }
+}
+
+/// Reads one document as a record of the kind that it names.
+pub fn read_record(document: &text::Document) -> Result<AnyRecord, text::TextErrors> {
     #[derive(Deserialize)]
     struct Head {
         kind: Kind,
     }
-    let read = |document: &text::Document| AnyRecord::read(document.decode::<Head>()?.kind, document);
-    text::documents(text)?.iter().map(read).collect()
+    match document.decode::<Head>() {
+        Ok(head) => AnyRecord::read(head.kind, document),
+        // What it should hold is not known, but for what every kind has.
+        Err(first) => match document.decode_all::<Written<de::IgnoredAny>>() {
+            Ok(_) => Err(first.into()),
+            Err(all) => Err(all),
+        },
+    }
 }

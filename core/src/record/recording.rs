@@ -127,11 +127,9 @@ pub struct RecordingSpec {
     /// The mode it was recorded in.
     pub mode: RecordingMode,
     /// When it began.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub started: Timestamp,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub ended: Option<Timestamp>,
     /// How much is there.
     pub completeness: Completeness,

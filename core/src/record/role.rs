@@ -41,11 +41,9 @@ fn denying<'de, D: Deserializer<'de>>(from: D) -> Result<Conditions, D::Error> {
 pub struct Conditions {
     /// Accounts on hosts; may hold templates such as `{{internal.logins}}`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub logins: Vec<Template>,
     /// Which hosts, by their labels. An empty selector matches no host.
     #[serde(default, skip_serializing_if = "LabelSelector::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, Vec<String>>))]
     pub host_labels: LabelSelector,
     /// What may be done with records over the API.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -93,7 +91,6 @@ impl JoinMode {
 pub struct JoinSessions {
     /// Those of users who hold a role whose name matches one of these.
     #[serde(deserialize_with = "at_least_one")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub roles: Vec<Pattern>,
     /// As one of these.
     #[serde(deserialize_with = "at_least_one")]
@@ -157,7 +154,6 @@ pub struct Rule {
     pub verbs: Vec<Verb>,
     /// A condition on the record and the user.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub condition: Option<Predicate>,
 }
 
@@ -287,11 +283,9 @@ impl Verb {
 pub struct RoleOptions {
     /// The longest life of a certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub max_session_ttl: Option<Ttl>,
     /// A session without input or output for this long is ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub client_idle_timeout: Option<Ttl>,
     /// Whether sessions end when their certificate does.
     #[serde(default, skip_serializing_if = "Option::is_none")]

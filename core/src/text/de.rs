@@ -23,7 +23,7 @@ impl<'a> Reader<'a> {
             Kind::Seq(items) => {
                 let mut access = Items { items, next: 0 };
                 let value = visitor.visit_seq(&mut access)?;
-                match items.get(access.next) {
+                match items.iter().skip(access.next).find(|item| !item.left_out) {
                     Some(extra) => Err(Fault::new("the list has more items than are expected").at(extra.at)),
                     None => Ok(value),
                 }
@@ -210,11 +210,11 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = Fault;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        let Some(item) = self.items.get(self.next) else {
+        let rest = self.items.iter().enumerate().skip(self.next);
+        let Some((index, item)) = rest.into_iter().find(|(_, item)| !item.left_out) else {
             return Ok(None);
         };
-        let index = self.next;
-        self.next += 1;
+        self.next = index + 1;
         seed.deserialize(Reader(item))
             .map(Some)
             .map_err(|fault| fault.at(item.at).under_index(index))
@@ -235,13 +235,14 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     type Error = Fault;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        let Some((key, _)) = self.entries.get(self.next) else {
+        let rest = self.entries.iter().enumerate().skip(self.next);
+        let Some((index, (key, _))) = rest.into_iter().find(|(_, (_, value))| !value.left_out) else {
             return Ok(None);
         };
-        self.next += 1;
+        self.next = index + 1;
         seed.deserialize(KeyReader(&key.text))
             .map(Some)
-            .map_err(|fault| fault.at(key.at))
+            .map_err(|fault| fault.at(key.at).about_key(&key.text))
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter, Write};
 use serde::de::{Expected, Unexpected};
 
 use super::nearest;
-use super::tree::Pos;
+use super::tree::{Pos, Step};
 use crate::shown::Shown;
 
 /// Why a text was refused, and where.
@@ -43,6 +43,50 @@ impl Display for TextError {
 
 impl std::error::Error for TextError {}
 
+/// Everything that is wrong with a text, in its order; at least one fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextErrors(Vec<TextError>);
+
+impl TextErrors {
+    /// In the order of the text; none where there is no fault.
+    pub(crate) fn new(mut faults: Vec<TextError>) -> Option<Self> {
+        faults.sort_by_key(|fault| (fault.line, fault.column));
+        (!faults.is_empty()).then_some(Self(faults))
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> std::slice::Iter<'_, TextError> {
+        self.0.iter()
+    }
+}
+
+impl From<TextError> for TextErrors {
+    fn from(fault: TextError) -> Self {
+        Self(vec![fault])
+    }
+}
+
+impl IntoIterator for TextErrors {
+    type Item = TextError;
+    type IntoIter = std::vec::IntoIter<TextError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl Display for TextErrors {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let [one] = self.0.as_slice() {
+            return one.fmt(f);
+        }
+        write!(f, "{} faults", self.0.len())?;
+        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+    }
+}
+
+impl std::error::Error for TextErrors {}
+
 /// A fault on its way up: it collects its position and path from the readers it passes through, and becomes a
 /// [`TextError`] at the top.
 #[derive(Debug)]
@@ -57,13 +101,10 @@ struct Inner {
     /// Why, after the path, for faults of a name.
     reason: Option<String>,
     about_name: bool,
+    /// The field that is at fault, or that is missing, in the mapping that the path leads to.
+    field: Option<String>,
+    missing: bool,
     nearest: Option<String>,
-}
-
-#[derive(Debug)]
-enum Step {
-    Key(String),
-    Index(usize),
 }
 
 impl Fault {
@@ -74,6 +115,8 @@ impl Fault {
             message: message.into(),
             reason: None,
             about_name: false,
+            field: None,
+            missing: false,
             nearest: None,
         }))
     }
@@ -82,7 +125,23 @@ impl Fault {
     pub(super) fn name(what: &str, name: &str) -> Self {
         let mut fault = Self::new(format!("{what} \"{:.64}\"", Shown(name)));
         fault.0.about_name = true;
+        fault.0.field = Some(name.to_owned());
         fault
+    }
+
+    /// It is about a key of the mapping that is being read.
+    pub(super) fn about_key(mut self, key: &str) -> Self {
+        if self.0.path.is_empty() {
+            self.0.field.get_or_insert_with(|| key.to_owned());
+        }
+        self
+    }
+
+    /// What it is about, outermost step first; and whether that is not there.
+    pub(super) fn place(&self) -> (Vec<Step>, bool) {
+        let mut place: Vec<Step> = self.0.path.iter().rev().cloned().collect();
+        place.extend(self.0.field.clone().map(Step::Key));
+        (place, self.0.missing)
     }
 
     pub(super) fn because(mut self, reason: String) -> Self {
@@ -109,6 +168,15 @@ impl Fault {
     pub(super) fn under_index(mut self, index: usize) -> Self {
         self.0.path.push(Step::Index(index));
         self
+    }
+
+    /// Where the field would be that a wrong name was probably meant for.
+    pub(super) fn meant(&self) -> Option<Vec<Step>> {
+        let (mut place, missing) = self.place();
+        let name = self.0.nearest.clone().filter(|_| self.0.about_name && !missing)?;
+        place.pop();
+        place.push(Step::Key(name));
+        Some(place)
     }
 
     fn path(&self) -> String {
@@ -212,7 +280,9 @@ impl serde::de::Error for Fault {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::name("missing field", field)
+        let mut fault = Self::name("missing field", field);
+        fault.0.missing = true;
+        fault
     }
 
     fn duplicate_field(field: &'static str) -> Self {

@@ -81,7 +81,7 @@ impl<'t> Reader<'t> {
             Some(_) => return Err(self.fault("expected a value")),
             None => return Err(self.fault("the text ends where a value is expected")),
         };
-        Ok(Node { at, kind })
+        Ok(Node::new(at, kind))
     }
 
     fn object(&mut self, depth: usize) -> Result<Kind, Fault> {

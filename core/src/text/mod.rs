@@ -23,13 +23,20 @@ use serde::de::DeserializeOwned;
 
 use de::Reader;
 use fault::Fault;
-use tree::{Kind, Node};
+use tree::{Kind, Node, Step};
 
-pub use fault::TextError;
+pub use fault::{TextError, TextErrors};
 pub use write::to_yaml;
 
 /// The longest text that is read, in bytes.
 pub const MAX_TEXT_BYTES: usize = 256 * 1024;
+
+/// So many times a document is read again to find what else is wrong with it; a large one fewer times, so that a text made
+/// for it costs little.
+const READ_AGAIN: std::ops::RangeInclusive<usize> = 8..=100;
+
+/// Values read in all, where a document is read again.
+const READ_VALUES: usize = 20_000;
 
 /// How deep lists and mappings may nest.
 pub const MAX_DEPTH: usize = 32;
@@ -107,6 +114,40 @@ impl Document {
         T::deserialize(Reader(&self.root)).map_err(|fault| fault.at(self.root.at).into())
     }
 
+    /// Reads the whole document into a type, or names everything that is wrong with it.
+    ///
+    /// The type's own reader stops at the first fault. So what is at fault is left out and the rest is read again, until
+    /// nothing new is found: a field that is missing, or a list that is empty, only because something was left out is
+    /// no fault.
+    pub fn decode_all<T: DeserializeOwned>(&self) -> Result<T, TextErrors> {
+        let mut tree = self.root.clone();
+        let (mut faults, mut left_out) = (Vec::new(), Vec::<Vec<Step>>::new());
+        let again = (READ_VALUES / tree.count()).clamp(*READ_AGAIN.start(), *READ_AGAIN.end());
+        loop {
+            let fault = match T::deserialize(Reader(&tree)) {
+                Ok(value) => match TextErrors::new(faults) {
+                    None => return Ok(value),
+                    Some(faults) => return Err(faults),
+                },
+                Err(fault) => fault,
+            };
+            let (place, missing) = fault.place();
+            let follows = left_out.iter().any(|one| one.starts_with(&place));
+            // What is missing cannot be left out: what lacks it can.
+            let lacking = place.len() - usize::from(missing);
+            let meant = fault.meant();
+            if !follows {
+                faults.push(fault.at(self.root.at).into());
+            }
+            if left_out.len() == again || !tree.leave_out(&place[..lacking]) {
+                return Err(TextErrors::new(faults).expect("the first fault follows from none"));
+            }
+            // What was meant by a wrong name is missing under the right one.
+            left_out.extend(meant);
+            left_out.push(place);
+        }
+    }
+
     /// The text at a field of the outermost mapping, if there is one and it is a text.
     pub fn field_str(&self, name: &str) -> Option<&str> {
         match &self.root.field(name)?.kind {
@@ -143,25 +184,35 @@ impl Document {
 
     /// An error about the value at a path of field names, for checks that serde knows nothing of.
     ///
-    /// Where the path leads nowhere, the deepest value that exists gives the position. `valid` are the names
-    /// that would have been right; the nearest of them to the value found is offered.
+    /// Of a list, a name is the number of an item, from 0. Where the path leads nowhere, the deepest value that exists gives
+    /// the position. `valid` are the names that would have been right; the nearest of them to the value found is offered.
     pub fn error_at(&self, path: &[&str], message: &str, valid: &[&str]) -> TextError {
-        let mut node = &self.root;
+        let (mut node, mut steps) = (&self.root, Vec::new());
+        let mut leads = true;
         for name in path {
-            match node.field(name) {
-                Some(next) => node = next,
-                None => break,
-            }
+            let number = match &node.kind {
+                Kind::Seq(_) if leads => name.parse().ok(),
+                _ => None,
+            };
+            let next = match (&node.kind, number) {
+                (Kind::Seq(items), Some(n)) => items.get::<usize>(n),
+                _ if leads => node.field(name),
+                _ => None,
+            };
+            steps.push(number.map_or_else(|| Step::Key((*name).to_owned()), Step::Index));
+            leads = next.is_some();
+            node = next.unwrap_or(node);
         }
         let near = match &node.kind {
             Kind::Str { text, .. } => nearest(text, valid.iter().copied()),
             _ => None,
         };
-        let mut fault = Fault::new(message).at(node.at).with_nearest(near);
-        for name in path.iter().rev() {
-            fault = fault.under_key(name);
-        }
-        fault.into()
+        let fault = Fault::new(message).at(node.at).with_nearest(near);
+        let under = |fault: Fault, step| match step {
+            Step::Key(name) => fault.under_key(&name),
+            Step::Index(n) => fault.under_index(n),
+        };
+        steps.into_iter().rev().fold(fault, under).into()
     }
 }
 

@@ -15,6 +15,15 @@ pub(super) struct Pos {
 pub(super) struct Node {
     pub(super) at: Pos,
     pub(super) kind: Kind,
+    /// Its fault is known: readers pass over it, so that what else is wrong is found as well. The root never is.
+    pub(super) left_out: bool,
+}
+
+/// A step down the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Key(String),
+    Index(usize),
 }
 
 /// A key of a mapping and where it starts.
@@ -40,6 +49,43 @@ pub(super) enum Kind {
 }
 
 impl Node {
+    pub(super) fn new(at: Pos, kind: Kind) -> Self {
+        Node {
+            at,
+            kind,
+            left_out: false,
+        }
+    }
+
+    /// How many values it is, itself among them.
+    pub(super) fn count(&self) -> usize {
+        1 + match &self.kind {
+            Kind::Seq(items) => items.iter().map(Node::count).sum::<usize>(),
+            Kind::Map(entries) => entries.iter().map(|(_, value)| value.count()).sum(),
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Str { .. } => 0,
+        }
+    }
+
+    /// Leaves out what a path leads to, or, where that is not there any more, the nearest thing above it that is. False
+    /// if nothing but the root remains.
+    pub(super) fn leave_out(&mut self, path: &[Step]) -> bool {
+        (1..=path.len()).rev().any(|depth| {
+            let found = path[..depth].iter().try_fold(&mut *self, Node::step);
+            found.is_some_and(|node| !std::mem::replace(&mut node.left_out, true))
+        })
+    }
+
+    fn step<'a>(&'a mut self, step: &Step) -> Option<&'a mut Node> {
+        match (&mut self.kind, step) {
+            (Kind::Map(entries), Step::Key(name)) => {
+                let found = entries.iter_mut().find(|(key, _)| key.text == *name);
+                found.map(|(_, value)| value)
+            }
+            (Kind::Seq(items), Step::Index(n)) => items.get_mut(*n),
+            _ => None,
+        }
+    }
+
     pub(super) fn field(&self, name: &str) -> Option<&Node> {
         match &self.kind {
             Kind::Map(entries) => entries

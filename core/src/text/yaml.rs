@@ -79,7 +79,7 @@ impl<'t> Reader<'t> {
             Event::Alias(_) => return Err(alias_fault(at)),
             _ => return Err(Fault::new("a value is expected here").at(at)),
         };
-        Ok(Node { at, kind })
+        Ok(Node::new(at, kind))
     }
 
     fn mapping(&mut self, depth: usize) -> Result<Kind, Fault> {

@@ -110,8 +110,9 @@ impl Config {
         let (raw, document) = if empty {
             (RawConfig::default(), None)
         } else {
-            let read = Document::from_yaml(written).and_then(|document| Ok((document.decode()?, document)));
-            let (raw, document): (RawConfig, _) = read.map_err(|e| vec![e.to_string()])?;
+            let document = Document::from_yaml(written).map_err(|e| vec![e.to_string()])?;
+            let raw: Result<RawConfig, _> = document.decode_all();
+            let raw = raw.map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
             (raw, Some(document))
         };
         let mut faults = Vec::new();
