@@ -19,6 +19,7 @@ use palisade_core::search::{AuditFilter, AuditQuery};
 use palisade_core::state::{self, SignedHead};
 use palisade_core::time::Timestamp;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 /// Events of one piece of a download.
 const PIECE: u32 = 500;
@@ -132,32 +133,46 @@ fn signed(kv: &dyn Kv, head: &SignedHead, tree: &Frontier) -> Result<Option<Stri
 }
 
 /// In which form.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
+    /// JSON lines.
     #[default]
     Jsonl,
+    /// Comma-separated values (RFC 4180).
     Csv,
 }
 
 /// Which events, and how.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Download {
+    /// In which form.
     #[serde(default)]
+    #[param(inline)]
     format: Format,
+    /// Not before (RFC 3339).
     #[serde(default)]
+    #[param(format = DateTime)]
     from: String,
+    /// Before (RFC 3339).
     #[serde(default)]
+    #[param(format = DateTime)]
     to: String,
+    /// This user.
     #[serde(default)]
     user: String,
+    /// This host.
     #[serde(default)]
     host: String,
+    /// This event name, or the beginning of one: `session.`.
     #[serde(default)]
     event: String,
+    /// Text that appears anywhere in the event.
     #[serde(default)]
     text: String,
+    /// Oldest first instead of newest first.
     #[serde(default)]
     oldest_first: bool,
 }

@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use palisade_ca::AuthorityFault;
 use palisade_core::access::Refusal;
-use palisade_core::api::ApiError;
+use palisade_core::api::{ApiError, ErrorCode};
 use palisade_core::audit_log::AuditFault;
 use palisade_core::command::RefusedCommand;
 use palisade_core::kv::KvFault;
@@ -15,13 +15,13 @@ use palisade_core::ports::{OperationFailed, Unavailable};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     status: StatusCode,
-    code: &'static str,
+    code: ErrorCode,
     message: String,
     retry_after_secs: Option<u64>,
 }
 
 impl Failure {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
         Failure {
             status,
             code,
@@ -37,12 +37,12 @@ impl Failure {
 
     /// The request makes no sense.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Failure::new(StatusCode::BAD_REQUEST, "invalid", message)
+        Failure::new(StatusCode::BAD_REQUEST, ErrorCode::Invalid, message)
     }
 
     /// No or no usable credential.
     pub(crate) fn unauthenticated(message: impl Into<String>) -> Self {
-        Failure::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+        Failure::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthenticated, message)
     }
 
     /// What every failed login answers, whatever was wrong.
@@ -59,24 +59,44 @@ impl Failure {
 
     /// Not allowed.
     pub(crate) fn refused(message: impl Into<String>) -> Self {
-        Failure::new(StatusCode::FORBIDDEN, "refused", message)
+        Failure::new(StatusCode::FORBIDDEN, ErrorCode::Refused, message)
     }
 
     /// Not there, or not to be seen.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
-        Failure::new(StatusCode::NOT_FOUND, "not_found", message)
+        Failure::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, message)
+    }
+
+    /// A session that has ended, or that nothing brings back.
+    pub(crate) fn session_over(message: impl Into<String>) -> Self {
+        Failure::new(StatusCode::NOT_FOUND, ErrorCode::SessionOver, message)
+    }
+
+    /// A session that this node has not heard of.
+    pub(crate) fn session_unknown(message: impl Into<String>) -> Self {
+        Failure::new(StatusCode::NOT_FOUND, ErrorCode::SessionUnknown, message)
+    }
+
+    /// The user has as many terminals open as they may.
+    pub(crate) fn too_many_terminals(most: usize) -> Self {
+        let message = format!("you have {most} terminals open at this node, and that is the most: close one");
+        Failure::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::TooManyTerminals,
+            message,
+        )
     }
 
     /// Somebody was faster.
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
-        Failure::new(StatusCode::CONFLICT, "conflict", message)
+        Failure::new(StatusCode::CONFLICT, ErrorCode::Conflict, message)
     }
 
     /// The method does not fit the path.
     pub(crate) fn method() -> Self {
         Failure::new(
             StatusCode::METHOD_NOT_ALLOWED,
-            "invalid",
+            ErrorCode::Invalid,
             "this path does not take this method",
         )
     }
@@ -85,21 +105,21 @@ impl Failure {
     pub(crate) fn media_type(wanted: &str) -> Self {
         Failure::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "invalid",
+            ErrorCode::Invalid,
             format!("the body must be of type {wanted}"),
         )
     }
 
     /// More than the route takes.
     pub(crate) fn too_large(message: impl Into<String>) -> Self {
-        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, message)
     }
 
     /// Too many tries.
     pub(crate) fn rate_limited() -> Self {
         Failure::new(
             StatusCode::TOO_MANY_REQUESTS,
-            "rate_limited",
+            ErrorCode::RateLimited,
             "too many tries: wait a few seconds",
         )
         .retry_after(5)
@@ -107,7 +127,7 @@ impl Failure {
 
     /// The node is busy or cut off, and nothing happened.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
-        Failure::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).retry_after(1)
+        Failure::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message).retry_after(1)
     }
 
     /// Our own fault: the cause goes to the node's log, never to the caller.
@@ -115,7 +135,7 @@ impl Failure {
         tracing::error!(what, cause = %cause, "a request failed");
         Failure::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "unavailable",
+            ErrorCode::Unavailable,
             "the node could not do this: its log says why",
         )
     }
@@ -128,7 +148,7 @@ impl Failure {
     /// What is said of it.
     pub(crate) fn into_error(self) -> ApiError {
         ApiError {
-            code: self.code.to_owned(),
+            code: self.code.as_str().to_owned(),
             message: self.message,
         }
     }
@@ -160,7 +180,7 @@ fn shown(text: &str) -> String {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let error = ApiError {
-            code: self.code.to_owned(),
+            code: self.code.as_str().to_owned(),
             message: self.message,
         };
         let mut response = (self.status, axum::Json(error)).into_response();
@@ -181,7 +201,7 @@ impl From<Unavailable> for Failure {
             ),
             Unavailable::Unknown(_) => Failure::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "unknown_outcome",
+                ErrorCode::UnknownOutcome,
                 "it is not known yet whether this happened: repeat it with the same x-request-id to find out",
             )
             .retry_after(1),
@@ -236,7 +256,7 @@ impl From<Refusal> for Failure {
             Refusal::NoUser(_) | Refusal::CertExpired | Refusal::CertVoid | Refusal::OtherAddress(_) => {
                 Failure::unauthenticated(text)
             }
-            Refusal::Locked(_) => Failure::new(StatusCode::FORBIDDEN, "locked", text),
+            Refusal::Locked(_) => Failure::new(StatusCode::FORBIDDEN, ErrorCode::Locked, text),
             Refusal::NotAPrincipal(_)
             | Refusal::NotAllowed { .. }
             | Refusal::AbilityOff(_)
@@ -260,9 +280,9 @@ impl From<RefusedCommand> for Failure {
             RefusedCommand::BadToken => Failure::bad_token(),
             // A lock-out is not told apart from a wrong password: the difference would tell who exists.
             RefusedCommand::BadLogin | RefusedCommand::LockedOut { .. } => Failure::bad_login(),
-            RefusedCommand::Locked(_) => Failure::new(StatusCode::FORBIDDEN, "locked", text),
+            RefusedCommand::Locked(_) => Failure::new(StatusCode::FORBIDDEN, ErrorCode::Locked, text),
             RefusedCommand::NoSession => Failure::unauthenticated(text),
-            RefusedCommand::NotConfirmed => Failure::new(StatusCode::FORBIDDEN, "confirm", text),
+            RefusedCommand::NotConfirmed => Failure::new(StatusCode::FORBIDDEN, ErrorCode::Confirm, text),
             RefusedCommand::TooManySessions { .. } => Failure::refused(text),
             RefusedCommand::Invalid(_) => Failure::invalid(text),
         }
@@ -271,7 +291,7 @@ impl From<RefusedCommand> for Failure {
 
 impl From<OperationFailed> for Failure {
     fn from(why: OperationFailed) -> Self {
-        Failure::new(StatusCode::CONFLICT, "operation", why.0)
+        Failure::new(StatusCode::CONFLICT, ErrorCode::Operation, why.0)
     }
 }
 
@@ -297,7 +317,10 @@ mod tests {
     fn an_unknown_outcome_is_told_apart_from_nothing_happened() {
         let unknown = Failure::from(Unavailable::Unknown(String::new()));
         let nothing = Failure::from(Unavailable::NoQuorum(String::new()));
-        assert_eq!((unknown.code, nothing.code), ("unknown_outcome", "unavailable"));
+        assert_eq!(
+            (unknown.code, nothing.code),
+            (ErrorCode::UnknownOutcome, ErrorCode::Unavailable)
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use palisade_core::tunnel::with_presence;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use utoipa::IntoParams;
 
 /// `GET /v1/whoami`.
 pub(crate) async fn whoami(ask: Ask) -> Result<axum::Json<WhoAmI>, Failure> {
@@ -30,15 +31,21 @@ pub(crate) async fn whoami(ask: Ask) -> Result<axum::Json<WhoAmI>, Failure> {
 }
 
 /// Which hosts.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HostQuery {
+    /// From the page before.
     #[serde(default)]
+    #[param(max_length = 100)]
     after: String,
+    /// At most so many; 0 for 100.
     #[serde(default)]
+    #[param(maximum = 1000)]
     limit: usize,
     /// Text in the name, the address or a label (`name=value`); several words must all be found.
     #[serde(default)]
+    #[param(max_length = 256)]
     search: String,
     /// An expression about the host, as in a role's `where`: `equals(resource.labels["env"], "prod")`.
     #[serde(default)]

@@ -21,6 +21,7 @@ mod caller;
 mod certs;
 mod challenge;
 mod cluster;
+mod document;
 mod error;
 mod explain;
 mod guard;

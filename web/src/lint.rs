@@ -3,10 +3,10 @@
 use crate::ask::{Ask, Fresh};
 use crate::body::{Json, bounded};
 use crate::error::Failure;
-use crate::records::check_form;
+use crate::records::form_faults;
 use palisade_core::api::{Lint, LintFault, LintReply};
 use palisade_core::kv::Kv;
-use palisade_core::record::{AnyRecord, RoleSpec, parse_records};
+use palisade_core::record::{AnyRecord, RoleSpec, read_record};
 use palisade_core::state;
 use palisade_core::text::{Document, TextError, documents};
 use palisade_core::time::Timestamp;
@@ -24,20 +24,29 @@ fn looked_at(kv: &dyn Kv, text: &str, now: Timestamp) -> Result<LintReply, Failu
         kind: String::new(),
         name: String::new(),
     };
-    let records = documents(text).and_then(|all| parse_records(text).map(|records| (all, records)));
-    let (all, records) = match records {
-        Ok(both) => both,
+    let all = match documents(text) {
+        Ok(all) => all,
+        // Where the text cannot be taken apart there is nothing further to be looked at.
         Err(error) => {
             reply.faults.push(fault(error));
             return Ok(reply);
         }
     };
-    let (Some(document), Some(record)) = (all.first(), records.first()) else {
+    let Some(document) = all.first() else {
         reply.faults.push(at_start("there is no record here"));
         return Ok(reply);
     };
-    reply.kind = record.kind().to_string();
-    reply.name = record.metadata().name.to_string();
+    match read_record(document) {
+        Err(faults) => reply.faults.extend(faults.into_iter().map(fault)),
+        Ok(record) => {
+            reply.kind = record.kind().to_string();
+            reply.name = record.metadata().name.to_string();
+            let form = form_faults(&record, now);
+            let form = form.iter().map(|failure| placed(document, failure.message()));
+            reply.faults.extend(form);
+            reply.faults.extend(missing_roles(kv, document, &record)?);
+        }
+    }
     if let Some(second) = all.get(1) {
         let (line, column) = second.place();
         reply.faults.push(LintFault {
@@ -47,10 +56,7 @@ fn looked_at(kv: &dyn Kv, text: &str, now: Timestamp) -> Result<LintReply, Failu
             hint: String::new(),
         });
     }
-    if let Err(failure) = check_form(record, now) {
-        reply.faults.push(placed(document, failure.message()));
-    }
-    reply.faults.extend(missing_roles(kv, document, record)?);
+    reply.faults.sort_by_key(|fault| (fault.line, fault.column));
     Ok(reply)
 }
 
@@ -92,14 +98,17 @@ fn missing_roles(kv: &dyn Kv, document: &Document, record: &AnyRecord) -> Result
         return Ok(Vec::new());
     };
     let mut faults = Vec::new();
-    for role in &user.spec.roles {
+    for (n, role) in user.spec.roles.iter().enumerate() {
         if state::record::<RoleSpec>(kv, role)?.is_some() {
             continue;
         }
         let known = state::records::<RoleSpec>(kv)?;
         let known: Vec<&str> = known.iter().map(|role| role.metadata.name.as_str()).collect();
-        let mut found =
-            fault(document.error_at(&["spec", "roles"], &format!("there is no role {role}"), &[]));
+        let mut found = fault(document.error_at(
+            &["spec", "roles", &n.to_string()],
+            &format!("there is no role {role}"),
+            &[],
+        ));
         let near = palisade_core::text::nearest(role.as_str(), known.iter().copied());
         found.hint = near.unwrap_or_default().to_owned();
         faults.push(found);

@@ -19,6 +19,7 @@ use palisade_core::state;
 use palisade_core::time::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use utoipa::IntoParams;
 
 /// Items of a page when none are asked for, and at most.
 pub(crate) const PAGE_DEFAULT: usize = 100;
@@ -33,12 +34,17 @@ const TEXT_MAX: usize = 4096;
 const EXPIRES_MAX_MS: u64 = 3650 * 86_400_000;
 
 /// How a list is paged.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Paging {
+    /// From the page before.
     #[serde(default)]
+    #[param(max_length = 100)]
     pub(crate) after: String,
+    /// At most so many; 0 for 100.
     #[serde(default)]
+    #[param(maximum = 1000)]
     pub(crate) limit: usize,
 }
 
@@ -54,17 +60,21 @@ impl Paging {
 }
 
 /// Whether an update may create.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PutQuery {
+    /// Also where there is none yet.
     #[serde(default)]
     upsert: bool,
 }
 
 /// Which revision a deletion means.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeleteQuery {
+    /// That of the record as it was read; 0 for whichever there is.
     #[serde(default)]
     revision: u64,
 }
@@ -309,51 +319,63 @@ async fn check(ask: &Ask, who: &Who, record: &AnyRecord, before: Option<&AnyReco
 }
 
 /// What every record must keep, whoever writes it.
-pub(crate) fn check_form(record: &AnyRecord, now: Timestamp) -> Result<(), Failure> {
-    check_metadata(record.metadata(), now)?;
+fn check_form(record: &AnyRecord, now: Timestamp) -> Result<(), Failure> {
+    let mut faults = form_faults(record, now);
+    match faults.len() {
+        0 => Ok(()),
+        1 => Err(faults.remove(0)),
+        several => {
+            let all: Vec<&str> = faults.iter().map(Failure::message).collect();
+            Err(Failure::invalid(format!(
+                "{several} faults\n  {}",
+                all.join("\n  ")
+            )))
+        }
+    }
+}
+
+/// Everything in which a record is not what it must be, whoever writes it.
+pub(crate) fn form_faults(record: &AnyRecord, now: Timestamp) -> Vec<Failure> {
+    let mut faults = metadata_faults(record.metadata(), now);
     if record.to_json().to_string().len() > RECORD_MAX {
-        return Err(Failure::too_large(format!(
+        faults.push(Failure::too_large(format!(
             "the record is larger than {} KiB",
             RECORD_MAX / 1024
         )));
     }
     match record {
-        AnyRecord::Lock(lock) if lock.spec.message.len() > TEXT_MAX => Err(Failure::invalid(format!(
-            "spec.message: longer than {TEXT_MAX} bytes"
-        ))),
-        AnyRecord::Token(_) => Err(Failure::invalid(
+        AnyRecord::Lock(lock) if lock.spec.message.len() > TEXT_MAX => faults.push(Failure::invalid(
+            format!("spec.message: longer than {TEXT_MAX} bytes"),
+        )),
+        AnyRecord::Token(_) => faults.push(Failure::invalid(
             "a join token is made with `palctl tokens add`, which shows its secret once",
         )),
-        AnyRecord::Role(_) | AnyRecord::User(_) | AnyRecord::Lock(_) | AnyRecord::Host(_) => Ok(()),
-        AnyRecord::AuthPreference(_) | AnyRecord::RecordingConfig(_) | AnyRecord::MaintenanceConfig(_) => {
-            Ok(())
-        }
-        AnyRecord::CertAuthority(_) | AnyRecord::Recording(_) | AnyRecord::Node(_) => Err(Failure::invalid(
-            format!("a {} is made by the cluster itself", record.kind()),
-        )),
+        AnyRecord::Role(_) | AnyRecord::User(_) | AnyRecord::Lock(_) | AnyRecord::Host(_) => {}
+        AnyRecord::AuthPreference(_) | AnyRecord::RecordingConfig(_) | AnyRecord::MaintenanceConfig(_) => {}
+        AnyRecord::CertAuthority(_) | AnyRecord::Recording(_) | AnyRecord::Node(_) => faults.push(
+            Failure::invalid(format!("a {} is made by the cluster itself", record.kind())),
+        ),
     }
+    faults
 }
 
-fn check_metadata(metadata: &Metadata, now: Timestamp) -> Result<(), Failure> {
+fn metadata_faults(metadata: &Metadata, now: Timestamp) -> Vec<Failure> {
+    let mut faults = Vec::new();
     if metadata.description.len() > TEXT_MAX {
-        return Err(Failure::invalid(format!(
+        faults.push(Failure::invalid(format!(
             "metadata.description: longer than {TEXT_MAX} bytes"
         )));
     }
-    let Some(expires) = metadata.expires else {
-        return Ok(());
-    };
-    if expires <= now {
-        return Err(Failure::invalid(format!(
+    match metadata.expires {
+        Some(expires) if expires <= now => faults.push(Failure::invalid(format!(
             "metadata.expires: {expires} is over already"
-        )));
-    }
-    if expires.since_ms(now) > EXPIRES_MAX_MS {
-        return Err(Failure::invalid(format!(
+        ))),
+        Some(expires) if expires.since_ms(now) > EXPIRES_MAX_MS => faults.push(Failure::invalid(format!(
             "metadata.expires: {expires} is more than ten years away"
-        )));
+        ))),
+        Some(_) | None => {}
     }
-    Ok(())
+    faults
 }
 
 async fn above_own(ask: &Ask, who: &Who, target: &str, what: &str) -> Failure {

@@ -1,9 +1,10 @@
 //! Every route, in one table: the router and the OpenAPI document are both made of it, so that neither can have one
 //! that the other lacks.
 
-use crate::api::{Api, App, Shared};
+use crate::api::{Api, Shared};
 use crate::ask::{Ask, Fresh};
 use crate::caller::Caller;
+use crate::document::Table;
 use crate::error::Failure;
 use crate::{
     agents, approvals, audit, audit_state, browser, bundle, certs, cluster, explain, guard, health, hosts,
@@ -11,15 +12,12 @@ use crate::{
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, RawQuery};
-use axum::handler::Handler;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{self, MethodRouter};
 use palisade_core::api::{self, path};
 use palisade_core::record::{Grant, Verb};
-use palisade_core::{event, record, terminal as frames};
-use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
+use palisade_core::terminal as frames;
+use serde_json::{Value, json};
 
 /// The liveness probe's path.
 pub const LIVEZ: &str = "/livez";
@@ -75,10 +73,10 @@ fn table() -> Table {
     let mut t = Table::new();
     t.get(LIVEZ, "livez", "Whether the process lives", health::livez)
         .open()
-        .probe(&[]);
+        .probe(None);
     t.get(HEALTHZ, "healthz", "The same as /livez", health::livez)
         .open()
-        .probe(&[]);
+        .probe(None);
     t.get(
         READYZ,
         "readyz",
@@ -86,12 +84,19 @@ fn table() -> Table {
         readyz,
     )
     .open()
-    .probe(&["write"]);
+    .probe(Some(json!({
+        "name": "write",
+        "in": "query",
+        "required": false,
+        "allowEmptyValue": true,
+        "description": "Whether it takes changes, instead of whether it serves",
+        "schema": {"type": "string", "enum": ["", "1", "true"]},
+    })));
     t.get(METRICS, "metrics", "Prometheus metrics", metrics)
-        .text("text/plain");
+        .text(&["text/plain"]);
     t.get(path::OPENAPI, "openapi", "This document", document)
         .open()
-        .text("application/json");
+        .object();
     t.get(path::PING, "ping", "What the cluster is", cluster::ping)
         .open()
         .reply::<api::Ping>();
@@ -103,6 +108,7 @@ fn table() -> Table {
         login::login,
     )
     .open()
+    .may(&[401, 409, 429])
     .body::<api::LoginRequest>()
     .reply::<api::Certificates>();
     t.post(
@@ -118,6 +124,7 @@ fn table() -> Table {
         "New certificates from valid ones",
         certs::renew,
     )
+    .may(&[409])
     .body::<api::RenewRequest>()
     .reply::<api::Certificates>();
     t.get(
@@ -127,6 +134,7 @@ fn table() -> Table {
         invites::view,
     )
     .open()
+    .may(&[429])
     .reply::<api::InviteView>();
     t.post(
         path::INVITE,
@@ -135,6 +143,7 @@ fn table() -> Table {
         invites::accept,
     )
     .open()
+    .may(&[409, 429])
     .body::<api::AcceptInvite>()
     .none();
     t.get(
@@ -144,8 +153,10 @@ fn table() -> Table {
         mfa::of_invite,
     )
     .open()
+    .may(&[429])
     .reply::<api::RecoveryCodes>();
     t.post(path::INVITES, "invite", "An invite, or a reset", invites::create)
+        .may(&[409])
         .body::<api::NewInvite>()
         .reply::<api::InviteLink>();
     // Browsers.
@@ -159,6 +170,7 @@ fn table() -> Table {
         browser::login,
     )
     .open()
+    .may(&[401, 409, 429])
     .body::<api::BrowserLogin>()
     .reply::<api::BrowserSession>();
     t.get(
@@ -167,6 +179,7 @@ fn table() -> Table {
         "The session of the browser that asks",
         browser::session,
     )
+    .browser()
     .reply::<api::BrowserSession>();
     t.post(
         path::WEB_LOGOUT,
@@ -174,6 +187,7 @@ fn table() -> Table {
         "Ends the session of the browser that asks",
         browser::logout,
     )
+    .browser()
     .none();
     t.get(
         path::WEB_SESSIONS,
@@ -195,6 +209,7 @@ fn table() -> Table {
         "Proves again who sits there: for five minutes credentials may be changed",
         browser::confirm,
     )
+    .browser()
     .body::<api::Confirm>()
     .none();
     t.put(
@@ -203,6 +218,7 @@ fn table() -> Table {
         "Sets the caller's password; certificates and other sessions are void",
         browser::set_password,
     )
+    .browser()
     .body::<api::NewPassword>()
     .none();
     t.post(
@@ -211,6 +227,7 @@ fn table() -> Table {
         "Begins to keep a passkey",
         passkeys::begin,
     )
+    .browser()
     .reply::<api::PasskeyChallenge>();
     t.post(
         path::PASSKEY_FINISH,
@@ -218,6 +235,7 @@ fn table() -> Table {
         "Keeps a passkey",
         passkeys::finish,
     )
+    .browser()
     .body::<api::NewPasskey>()
     .none();
     t.get(
@@ -233,6 +251,7 @@ fn table() -> Table {
         "Forgets a passkey",
         passkeys::remove,
     )
+    .browser()
     .none();
     t.post(
         path::PASSKEY_LOGIN_BEGIN,
@@ -241,6 +260,7 @@ fn table() -> Table {
         passkeys::login_begin,
     )
     .open()
+    .may(&[429])
     .reply::<api::PasskeyChallenge>();
     t.post(
         path::PASSKEY_LOGIN_FINISH,
@@ -249,6 +269,7 @@ fn table() -> Table {
         passkeys::login_finish,
     )
     .open()
+    .may(&[401, 409, 429])
     .body::<api::PasskeyLogin>()
     .reply::<api::BrowserSession>();
     second_factors(&mut t);
@@ -272,19 +293,22 @@ fn table() -> Table {
         .reply::<api::WhoAmI>();
     // Records.
     t.get(path::RECORDS, "list_records", "Records of a kind", records::list)
-        .query(&["after", "limit"])
+        .query::<records::Paging>()
         .reply::<api::Page>();
     t.post(path::RECORDS, "create_record", "A new record", records::create)
         .record_body()
-        .record_reply(201);
+        .may(&[409])
+        .record_reply(StatusCode::CREATED);
     t.get(path::RECORD, "read_record", "One record", records::read)
-        .record_reply(200);
+        .record_reply(StatusCode::OK);
     t.put(path::RECORD, "update_record", "Changes a record", records::update)
-        .query(&["upsert"])
+        .query::<records::PutQuery>()
         .record_body()
-        .record_reply(200);
+        .may(&[409])
+        .record_reply(StatusCode::OK);
     t.delete(path::RECORD, "delete_record", "Removes a record", records::delete)
-        .query(&["revision"])
+        .query::<records::DeleteQuery>()
+        .may(&[409])
         .none();
     // Hosts, sessions, recordings.
     t.get(
@@ -293,7 +317,7 @@ fn table() -> Table {
         "Hosts that the caller may reach",
         hosts::list,
     )
-    .query(&["after", "limit", "search", "query"])
+    .query::<hosts::HostQuery>()
     .reply::<api::HostPage>();
     t.get(
         path::TERMINAL,
@@ -302,18 +326,21 @@ fn table() -> Table {
         terminal::open,
     )
     .open()
+    .may(&[429])
     .socket::<frames::Asks, frames::Says>();
     t.get(path::FILE, "read_file", "A file of a host", terminal::get_file)
-        .query(&["login", "path"])
-        .text("application/octet-stream");
+        .query::<terminal::FileQuery>()
+        .may(&[409])
+        .text(&["application/octet-stream"]);
     t.put(
         path::FILE,
         "write_file",
         "Writes a file of a host",
         terminal::put_file,
     )
-    .query(&["login", "path"])
+    .query::<terminal::FileQuery>()
     .bytes_body()
+    .may(&[409])
     .none();
     t.get(
         path::SESSIONS,
@@ -330,7 +357,7 @@ fn table() -> Table {
         "Recordings, newest first",
         sessions::recordings,
     )
-    .query(&["after", "limit"])
+    .query::<records::Paging>()
     .reply::<api::RecordingPage>();
     t.get(
         path::RECORDING,
@@ -352,7 +379,7 @@ fn table() -> Table {
         "A recording as asciicast v2",
         sessions::asciicast,
     )
-    .text("application/x-asciicast");
+    .text(&["application/x-asciicast"]);
     // The audit log.
     t.get(
         path::AUDIT,
@@ -360,17 +387,7 @@ fn table() -> Table {
         "Searches the audit log",
         audit::search,
     )
-    .query(&[
-        "from",
-        "to",
-        "user",
-        "host",
-        "event",
-        "text",
-        "limit",
-        "oldest_first",
-        "cursor",
-    ])
+    .query::<api::AuditSearch>()
     .reply::<api::AuditPage>();
     t.get(
         path::AUDIT_EXPORT,
@@ -392,17 +409,8 @@ fn table() -> Table {
         "Every event that a search finds, as JSON lines or CSV",
         audit_state::download,
     )
-    .query(&[
-        "format",
-        "from",
-        "to",
-        "user",
-        "host",
-        "event",
-        "text",
-        "oldest_first",
-    ])
-    .text("application/octet-stream");
+    .query::<audit_state::Download>()
+    .text(&["application/x-ndjson", "text/csv"]);
     // The cluster.
     t.get(
         path::AUTHORITY,
@@ -417,6 +425,7 @@ fn table() -> Table {
         "A certificate for an OpenSSH server's host key",
         cluster::sign_host,
     )
+    .may(&[409])
     .body::<api::SignHost>()
     .reply::<api::HostCertificate>();
     t.post(
@@ -434,6 +443,7 @@ fn table() -> Table {
         cluster::join,
     )
     .open()
+    .may(&[409, 429])
     .body::<api::JoinRequest>()
     .reply::<api::JoinReply>();
     t.get(
@@ -443,7 +453,8 @@ fn table() -> Table {
         bundle::file,
     )
     .open()
-    .text("application/octet-stream");
+    .may(&[429])
+    .text(&["application/octet-stream"]);
     t.post(
         path::HOST_JOIN,
         "join_host",
@@ -451,6 +462,7 @@ fn table() -> Table {
         agents::join,
     )
     .open()
+    .may(&[404, 409, 429])
     .body::<api::HostJoinRequest>()
     .reply::<api::HostJoinReply>();
     t.post(
@@ -459,6 +471,8 @@ fn table() -> Table {
         "New certificates for an agent",
         agents::renew,
     )
+    .agent()
+    .may(&[404, 409])
     .body::<api::HostRenewRequest>()
     .reply::<api::HostJoinReply>();
     t.get(path::STATUS, "status", "Members, leader and lag", cluster::status)
@@ -476,6 +490,7 @@ fn table() -> Table {
         "Takes a node out of the cluster",
         cluster::remove,
     )
+    .may(&[409])
     .none();
     t.post(
         path::TRANSFER,
@@ -483,6 +498,7 @@ fn table() -> Table {
         "Hands leadership over",
         cluster::transfer,
     )
+    .may(&[404, 409])
     .body::<api::Transfer>()
     .none();
     t.post(
@@ -491,6 +507,7 @@ fn table() -> Table {
         "Has one node take another's place",
         cluster::replace,
     )
+    .may(&[404, 409])
     .body::<api::Replacement>()
     .none();
     t.post(
@@ -549,6 +566,7 @@ fn second_factors(t: &mut Table) {
         approvals::begin,
     )
     .open()
+    .may(&[409, 413, 429])
     .body::<api::ApprovalRequest>()
     .reply::<api::ApprovalTicket>();
     t.post(
@@ -558,6 +576,7 @@ fn second_factors(t: &mut Table) {
         approvals::take,
     )
     .open()
+    .may(&[413, 429])
     .body::<api::ApprovalTake>()
     .reply::<api::ApprovalReply>();
     t.get(
@@ -566,6 +585,7 @@ fn second_factors(t: &mut Table) {
         "A program that asks to be let in",
         approvals::view,
     )
+    .may(&[404])
     .reply::<api::ApprovalView>();
     t.post(
         path::WEB_APPROVAL,
@@ -573,261 +593,7 @@ fn second_factors(t: &mut Table) {
         "Lets a program in, or turns it away",
         approvals::answer,
     )
+    .may(&[404, 409])
     .body::<api::ApprovalAnswer>()
     .none();
-}
-
-struct Table {
-    router: Router<App>,
-    paths: Map<String, Value>,
-    schemas: Map<String, Value>,
-}
-
-/// A route that was just added, to be described further.
-struct Entry<'a> {
-    operation: &'a mut Value,
-    schemas: &'a mut Map<String, Value>,
-}
-
-fn schema_of<T: ToSchema>(schemas: &mut Map<String, Value>) -> Value {
-    let mut all = Vec::new();
-    T::schemas(&mut all);
-    all.push((T::name().into_owned(), T::schema()));
-    for (name, schema) in all {
-        // Schemas are plain data.
-        schemas.insert(
-            name,
-            serde_json::to_value(schema).expect("a schema is plain data"),
-        );
-    }
-    json!({ "$ref": format!("#/components/schemas/{}", T::name()) })
-}
-
-impl Table {
-    fn new() -> Self {
-        let mut table = Table {
-            router: Router::new(),
-            paths: Map::new(),
-            schemas: Map::new(),
-        };
-        schema_of::<api::ApiError>(&mut table.schemas);
-        table
-    }
-
-    fn get<H: Handler<T, App>, T: 'static>(
-        &mut self,
-        path: &str,
-        id: &str,
-        summary: &str,
-        handler: H,
-    ) -> Entry<'_> {
-        self.add("get", path, id, summary, routing::get(handler))
-    }
-
-    fn post<H: Handler<T, App>, T: 'static>(
-        &mut self,
-        path: &str,
-        id: &str,
-        summary: &str,
-        handler: H,
-    ) -> Entry<'_> {
-        self.add("post", path, id, summary, routing::post(handler))
-    }
-
-    fn put<H: Handler<T, App>, T: 'static>(
-        &mut self,
-        path: &str,
-        id: &str,
-        summary: &str,
-        handler: H,
-    ) -> Entry<'_> {
-        self.add("put", path, id, summary, routing::put(handler))
-    }
-
-    fn delete<H: Handler<T, App>, T: 'static>(
-        &mut self,
-        path: &str,
-        id: &str,
-        summary: &str,
-        handler: H,
-    ) -> Entry<'_> {
-        self.add("delete", path, id, summary, routing::delete(handler))
-    }
-
-    fn add(
-        &mut self,
-        method: &str,
-        path: &str,
-        id: &str,
-        summary: &str,
-        handler: MethodRouter<App>,
-    ) -> Entry<'_> {
-        self.router = std::mem::take(&mut self.router).route(path, handler);
-        let names = path
-            .split('/')
-            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-        let parameters: Vec<Value> = names
-            .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
-            .collect();
-        let operation = json!({
-            "operationId": id,
-            "summary": summary,
-            "parameters": parameters,
-            "security": [{"clientCertificate": []}, {"browser": []}],
-            "responses": {"default": {
-                "description": "Not done, and why",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ApiError"}}},
-            }},
-        });
-        let item = self.paths.entry(path).or_insert_with(|| json!({}));
-        item[method] = operation;
-        Entry {
-            operation: &mut item[method],
-            schemas: &mut self.schemas,
-        }
-    }
-
-    fn document(self) -> Value {
-        json!({
-            "openapi": "3.1.0",
-            "info": {
-                "title": "Palisade",
-                "version": cluster::VERSION,
-                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-                "description": "A request that changes something may carry an x-request-id (a UUID): repeated with the same id, it has no second effect.",
-            },
-            "paths": self.paths,
-            "components": {
-                "schemas": self.schemas,
-                "securitySchemes": {
-                    "clientCertificate": {
-                        "type": "mutualTLS",
-                        "description": "The certificate that a login gave. Or no credential at all, at the node's own control socket.",
-                    },
-                    "browser": {
-                        "type": "apiKey",
-                        "in": "cookie",
-                        "name": "__Host-palisade",
-                        "description": "The cookie that /v1/web/login sets. What is not a GET needs the header x-palisade-csrf beside it.",
-                    },
-                },
-            },
-        })
-    }
-}
-
-impl Entry<'_> {
-    /// Needs no credential.
-    fn open(self) -> Self {
-        self.operation["security"] = json!([]);
-        self
-    }
-
-    fn query(self, names: &[&str]) -> Self {
-        for name in names {
-            let parameter =
-                json!({"name": name, "in": "query", "required": false, "schema": {"type": "string"}});
-            if let Some(all) = self.operation["parameters"].as_array_mut() {
-                all.push(parameter);
-            }
-        }
-        self
-    }
-
-    fn body<T: ToSchema>(self) -> Self {
-        let schema = schema_of::<T>(self.schemas);
-        self.operation["requestBody"] =
-            json!({"required": true, "content": {"application/json": {"schema": schema}}});
-        self
-    }
-
-    fn reply<T: ToSchema>(self) {
-        let schema = schema_of::<T>(self.schemas);
-        self.answers(StatusCode::OK, "application/json", schema);
-    }
-
-    fn none(self) {
-        self.operation["responses"]["204"] = json!({"description": "Done"});
-    }
-
-    fn text(self, media_type: &str) {
-        self.answers(StatusCode::OK, media_type, json!({"type": "string"}));
-    }
-
-    /// 200 or 503, with one line that says why.
-    fn probe(self, names: &[&str]) {
-        let entry = self.query(names);
-        let text = json!({"text/plain": {"schema": {"type": "string"}}});
-        entry.operation["responses"] = json!({
-            "200": {"description": "Yes", "content": text},
-            "503": {"description": "No, and why", "content": text},
-        });
-    }
-
-    fn lines<T: ToSchema>(self) {
-        let schema = schema_of::<T>(self.schemas);
-        self.answers(StatusCode::OK, "application/x-ndjson", schema);
-    }
-
-    /// A WebSocket, with the text frames of either side.
-    fn socket<In: ToSchema, Out: ToSchema>(self) {
-        let (asks, says) = (schema_of::<In>(self.schemas), schema_of::<Out>(self.schemas));
-        self.operation["responses"]["101"] = json!({"description": "The socket is open"});
-        self.operation["x-websocket"] = json!({"receives": asks, "sends": says});
-    }
-
-    fn bytes_body(self) -> Self {
-        self.operation["requestBody"] = json!({"required": true, "content": {
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        }});
-        self
-    }
-
-    fn record_body(self) -> Self {
-        let schema = record_schema(self.schemas);
-        self.operation["requestBody"] = json!({"required": true, "content": {
-            "application/json": {"schema": schema},
-            "application/yaml": {"schema": schema},
-        }});
-        self
-    }
-
-    fn record_reply(self, status: u16) {
-        let schema = record_schema(self.schemas);
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-        self.answers(status, "application/json", schema);
-    }
-
-    fn answers(self, status: StatusCode, media_type: &str, schema: Value) {
-        self.operation["responses"][status.as_str()] =
-            json!({"description": "Done", "content": {media_type: {"schema": schema}}});
-    }
-}
-
-/// A record of any kind: what its `spec` is depends on its `kind`.
-fn record_schema(schemas: &mut Map<String, Value>) -> Value {
-    let specs = [
-        schema_of::<record::UserSpec>(schemas),
-        schema_of::<record::RoleSpec>(schemas),
-        schema_of::<record::TokenSpec>(schemas),
-        schema_of::<record::HostSpec>(schemas),
-        schema_of::<record::LockSpec>(schemas),
-        schema_of::<record::CertAuthoritySpec>(schemas),
-        schema_of::<record::AuthPreferenceSpec>(schemas),
-        schema_of::<record::RecordingConfigSpec>(schemas),
-        schema_of::<record::RecordingSpec>(schemas),
-        schema_of::<record::NodeSpec>(schemas),
-        schema_of::<record::MaintenanceConfigSpec>(schemas),
-    ];
-    let kind = schema_of::<record::Kind>(schemas);
-    let metadata = schema_of::<record::Metadata>(schemas);
-    let version = schema_of::<record::Version>(schemas);
-    schema_of::<event::Event>(schemas);
-    let any = json!({
-        "type": "object",
-        "required": ["kind", "metadata", "spec"],
-        "properties": {"kind": kind, "version": version, "metadata": metadata, "spec": {"oneOf": specs}},
-    });
-    schemas.insert("AnyRecord".into(), any);
-    json!({"$ref": "#/components/schemas/AnyRecord"})
 }

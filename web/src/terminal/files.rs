@@ -16,6 +16,7 @@ use palisade_core::name::Login;
 use palisade_core::ports::{FileWanted, TerminalKey, TerminalUser};
 use serde::Deserialize;
 use std::time::Duration;
+use utoipa::IntoParams;
 
 /// Of a body that was refused so much is taken, for so long.
 const SPENT_MAX: usize = 16 << 20;
@@ -25,7 +26,8 @@ const SPEND_FOR: Duration = Duration::from_secs(3);
 const PATH_MAX: usize = 4096;
 
 /// Which file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileQuery {
     /// The account.

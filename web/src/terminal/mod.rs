@@ -15,7 +15,7 @@ mod flow;
 mod origin;
 mod places;
 
-pub(crate) use files::{get as get_file, put as put_file};
+pub(crate) use files::{FileQuery, get as get_file, put as put_file};
 pub(crate) use places::Places;
 
 use crate::ask::{Ask, Who};
@@ -37,10 +37,11 @@ use palisade_core::ports::{
     Terminal, TerminalEvent, TerminalFault, TerminalInput, TerminalKey, TerminalOutput, TerminalTarget,
     TerminalUser, TerminalWanted,
 };
-use palisade_core::record::{Completeness, HostAddr, JoinMode, NodeSpec, SessionKind};
+use palisade_core::record::{Completeness, HostAddr, NodeSpec, SessionKind};
 use palisade_core::state;
 use palisade_core::terminal::{Asks, FRAME_MAX, Open, Says, TYPED_MAX};
 use parking_lot::Mutex;
+use places::Full;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -90,7 +91,7 @@ pub(crate) async fn open(
     }
     let upgrade = upgrade.map_err(|_| Failure::invalid("this is a WebSocket"))?;
     let waiting = ask.app.terminals_waiting.take(ask.source());
-    let waiting = waiting.ok_or_else(Failure::rate_limited)?;
+    let waiting = waiting.map_err(|_| Failure::rate_limited())?;
     let port = port.map_or(0, |Extension(FromPort(port))| port);
     let upgrade = upgrade
         .max_message_size(MESSAGE_MAX)
@@ -184,7 +185,11 @@ async fn begin(ask: &Ask, port: u16, waiting: Waiting, from: &mut From) -> Resul
         return Err(no_operator().into());
     };
     let place = ask.app.terminals.take(view.user.metadata.name.clone());
-    let place = place.ok_or_else(|| Failure::unavailable("too many terminals are open: close one"))?;
+    let place = place.map_err(|full| match full {
+        Full::Each => Failure::too_many_terminals(MOST_EACH),
+        // It is not theirs to close one, and another node may have a place.
+        Full::All => Failure::unavailable("this node has no place for another terminal"),
+    })?;
     let target = target(ask, &view.user.metadata.name, &open)?;
     let (login, again) = match &target {
         TerminalTarget::Host { login, .. } => (Some(login.clone()), false),
@@ -248,17 +253,23 @@ fn target(ask: &Ask, user: &Name, open: &Open) -> Result<TerminalTarget, Failure
         });
     }
     let session = SessionId::parse(&open.session)?;
-    let own = sessions::row(ask, &session)?.filter(|row| row.spec.user == *user && open.mode.is_none());
-    let Some(row) = own else {
-        let mode = open.mode.unwrap_or(JoinMode::Observer);
+    if let Some(mode) = open.mode {
+        // Whether they may join it is decided on the way there; so is whether they may know that there is one.
         return Ok(TerminalTarget::Join(Joining { session, mode }));
+    }
+    // Somebody else's is not told apart from one that never was. The row of a session is committed before it begins, and
+    // this node's state was fresh when its user was looked up: their own is unknown here only if it began after that.
+    let own = sessions::row(ask, &session)?.filter(|row| row.spec.user == *user);
+    let Some(row) = own.map(|row| row.spec) else {
+        return Err(Failure::session_unknown(
+            "you have no such session at this cluster",
+        ));
     };
-    let row = row.spec;
     if row.completeness != Completeness::Live {
-        return Err(Failure::not_found("this session is over: open a new one"));
+        return Err(Failure::session_over("this session is over: open a new one"));
     }
     if !row.at_agent || row.session_kind != SessionKind::Interactive {
-        return Err(Failure::not_found(
+        return Err(Failure::session_over(
             "only a terminal at a host with an agent outlives its connection: open a new one",
         ));
     }

@@ -17,6 +17,15 @@ pub(crate) struct Places<K> {
 #[derive(Debug)]
 pub(crate) struct Place<K: Hash + Eq>(Arc<Places<K>>, K);
 
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// All of the key's are taken.
+    Each,
+    /// All are taken.
+    All,
+}
+
 impl<K: Hash + Eq + Clone> Places<K> {
     pub(crate) fn new(most: usize, most_each: usize) -> Arc<Self> {
         Arc::new(Places {
@@ -27,14 +36,17 @@ impl<K: Hash + Eq + Clone> Places<K> {
     }
 
     /// A place, unless there is none.
-    pub(crate) fn take(self: &Arc<Self>, key: K) -> Option<Place<K>> {
+    pub(crate) fn take(self: &Arc<Self>, key: K) -> Result<Place<K>, Full> {
         let mut taken = self.taken.lock();
         let here = taken.get(&key).copied().unwrap_or(0);
-        if here >= self.most_each || taken.values().sum::<usize>() >= self.most {
-            return None;
+        if here >= self.most_each {
+            return Err(Full::Each);
+        }
+        if taken.values().sum::<usize>() >= self.most {
+            return Err(Full::All);
         }
         taken.insert(key.clone(), here + 1);
-        Some(Place(Arc::clone(self), key))
+        Ok(Place(Arc::clone(self), key))
     }
 }
 
@@ -59,11 +71,11 @@ mod tests {
         let places = Places::new(3, 2);
         let one = places.take("a").expect("a place");
         let _two = places.take("a").expect("a place");
-        assert!(places.take("a").is_none(), "two each");
+        assert_eq!(places.take("a").err(), Some(Full::Each));
         let _three = places.take("b").expect("a place");
-        assert!(places.take("c").is_none(), "three in all");
+        assert_eq!(places.take("c").err(), Some(Full::All));
         drop(one);
-        assert!(places.take("c").is_some());
+        assert!(places.take("c").is_ok());
         assert_eq!(places.taken.lock().len(), 2);
     }
 }

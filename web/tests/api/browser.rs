@@ -459,6 +459,28 @@ async fn a_texts_faults_are_named_with_their_place_and_the_nearest_right_name() 
         lint("kind: role\nmetadata: {name: a}\nspec: {}\n---\nkind: role\nmetadata: {name: b}\nspec: {}\n")
             .await;
     assert_eq!(two.faults[0].line, 5, "{two:?}");
+    // All at once, in the order of the text, each with its place.
+    let several = lint(
+        "kind: role\nmetadata: {name: r}\nspec:\n  optoins: {}\n  allow:\n    host_labels: {env: '^($'}\n    rules:\n      - {resources: [role], verbs: [reed]}\n",
+    )
+    .await;
+    let found: Vec<_> = several
+        .faults
+        .iter()
+        .map(|fault| (fault.line, fault.column, fault.hint.as_str()))
+        .collect();
+    assert_eq!(
+        found,
+        [(4, 3, "options"), (6, 24, ""), (8, 37, "read")],
+        "{several:?}"
+    );
+    let both = lint("kind: user\nmetadata:\n  name: u\n  expires: 2001-01-01T00:00:00Z\nspec:\n  roles: [admin, admn, rader]\n").await;
+    let found: Vec<_> = both
+        .faults
+        .iter()
+        .map(|fault| (fault.line, fault.column))
+        .collect();
+    assert_eq!(found, [(4, 12), (6, 18), (6, 24)], "{both:?}");
     for text in ["", "kind: nothing", ": : :", "[1, 2", "a: &a [*a]"] {
         assert!(!lint(text).await.faults.is_empty(), "{text:?}");
     }

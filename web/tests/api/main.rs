@@ -3,6 +3,7 @@
 mod approvals;
 mod browser;
 mod certificates;
+mod document;
 mod every_route_refuses;
 mod listeners;
 mod logins;

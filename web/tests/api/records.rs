@@ -499,6 +499,37 @@ async fn secrets_of_records_are_not_shown() {
 }
 
 #[tokio::test]
+async fn a_refusal_names_every_fault() {
+    let world = World::new();
+    let me = operator();
+    let faulty = "kind: role\nmetadata: {name: r}\nspec: {optoins: {}, allow: {login: [x], rules: [{resources: [role], verbs: [reed]}]}}\n";
+    let answer = world
+        .yaml(&me, "PUT", "/v1/records/role/r?upsert=true", faulty)
+        .await;
+    answer.refused(400, "invalid");
+    let said = answer.json()["message"].as_str().expect("a text").to_owned();
+    for wanted in [
+        "3 faults",
+        "line 3, column 8: unknown field \"optoins\" in spec: did you mean \"options\"?",
+        "unknown field \"login\" in spec.allow: did you mean \"logins\"?",
+        "spec.allow.rules[0].verbs[0]: unknown value \"reed\": did you mean \"read\"?",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+    let long = "x".repeat(5000);
+    let over = format!(
+        "kind: lock\nmetadata: {{name: l, description: {long}}}\nspec: {{target: {{user: a}}, message: {long}}}\n"
+    );
+    let answer = world.yaml(&me, "POST", "/v1/records/lock", &over).await;
+    answer.refused(400, "invalid");
+    let said = answer.json()["message"].as_str().expect("a text").to_owned();
+    assert!(
+        said.contains("metadata.description") && said.contains("spec.message"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn records_that_make_no_sense_are_refused() {
     let world = World::new();
     let me = operator();

@@ -156,12 +156,18 @@ async fn a_condition_limits_recordings_to_ones_own() {
     }
 }
 
+/// Lines of a recording, as a port gives them.
+const LINES: [&str; 2] = [
+    "{\"event\":{\"at_ms\":0,\"wall_ms\":1,\"what\":{\"output\":\"b25l\"}}}\n",
+    "{\"end\":{\"complete\":true,\"text\":\"whole\"}}\n",
+];
+
 #[tokio::test]
 async fn playing_is_audited_before_the_first_byte() {
     let world = World::new();
     world.add_user("alice", "admin", "root");
     record(&world, 1, "alice");
-    *world.cluster.ports.pieces.lock() = vec![b"one\n".to_vec(), b"two\n".to_vec()];
+    *world.cluster.ports.pieces.lock() = LINES.map(|line| line.as_bytes().to_vec()).to_vec();
     let alice = world.user("alice");
     let answer = world
         .call(
@@ -173,7 +179,7 @@ async fn playing_is_audited_before_the_first_byte() {
         .await;
     assert_eq!(
         (answer.status.as_u16(), answer.text().as_str()),
-        (200, "one\ntwo\n")
+        (200, LINES.concat().as_str())
     );
     assert_eq!(answer.headers["content-type"], "application/x-ndjson");
     let played = world.events("session.play").pop().expect("audited");

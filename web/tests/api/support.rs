@@ -126,6 +126,7 @@ impl World {
     pub(crate) async fn send(&self, peer: &Peer, request: Request<Body>) -> Answer {
         let mut request = request;
         request.extensions_mut().insert(peer.clone());
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
         let bytes = body
@@ -133,6 +134,7 @@ impl World {
             .await
             .map(|b| b.to_bytes().to_vec())
             .unwrap_or_default();
+        crate::document::hold(&method, &path, parts.status.as_u16(), &parts.headers, &bytes);
         Answer {
             status: parts.status,
             headers: parts.headers,

@@ -398,27 +398,39 @@ async fn sessions_are_taken_up_again_by_their_owner_and_joined_by_others() {
             .extend(more.as_object().expect("an object").clone());
         json!({ "open": open })
     };
-    // Nobody's: as good as somebody else's, so that nothing is learned of it here.
-    for (more, mode) in [
-        (json!({}), JoinMode::Observer),
-        (json!({"mode": "peer"}), JoinMode::Peer),
-    ] {
+    // With a mode it is somebody else's to join, whether there is one or not: that is decided at the host.
+    {
         let mut page = page(&served, Some("alice")).await;
-        page.say(asks(more)).await;
+        page.say(asks(json!({"mode": "peer"}))).await;
         let opened = page.says().await;
         assert_eq!(opened["opened"]["login"], "", "{opened}");
         let opened = hosts.opened.lock();
         let (_, wanted) = opened.last().expect("one");
         match &wanted.target {
             TerminalTarget::Join(joining) => {
-                assert_eq!((joining.session.as_str(), joining.mode), (SESSION, mode))
+                assert_eq!(
+                    (joining.session.as_str(), joining.mode),
+                    (SESSION, JoinMode::Peer)
+                )
             }
             other => panic!("{other:?}"),
         }
     }
+    // Without one it is one's own. That there is none is another answer than that it is over: it may be known in a moment.
+    let unknown = {
+        let mut page = page(&served, Some("alice")).await;
+        page.say(asks(json!({}))).await;
+        page.failed().await
+    };
+    assert_eq!(unknown.0, "session_unknown", "{unknown:?}");
     // Their own goes on, at its host and as its account, whatever the page says of either.
     let node = &served.world.cluster.node;
     node.apply("alice", started(true)).done().expect("a row");
+    // Of somebody else's nothing is learned.
+    served.world.add_user("bob", "admin", "root");
+    let mut bobs = self::page(&served, Some("bob")).await;
+    bobs.say(asks(json!({}))).await;
+    assert_eq!(bobs.failed().await, unknown);
     let mut page = page(&served, Some("alice")).await;
     page.say(asks(json!({"host": "elsewhere", "login": "root"})))
         .await;
@@ -454,7 +466,7 @@ async fn sessions_are_taken_up_again_by_their_owner_and_joined_by_others() {
     page.say(asks(json!({}))).await;
     let (code, message) = page.failed().await;
     assert!(
-        code == "not_found" && message.contains("over"),
+        code == "session_over" && message.contains("over"),
         "{code}: {message}"
     );
 }
@@ -497,9 +509,46 @@ async fn a_session_that_ran_through_a_node_is_over_with_its_socket() {
         .await;
     let (code, message) = page.failed().await;
     assert!(
-        code == "not_found" && message.contains("agent"),
+        code == "session_over" && message.contains("agent"),
         "{code}: {message}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_terminals_are_another_answer_than_a_busy_node() {
+    let served = with_hosts().await;
+    let mut open = Vec::new();
+    let (code, message) = loop {
+        let mut page = page(&served, Some("alice")).await;
+        page.say(self::open()).await;
+        match page.says().await {
+            frame if frame["opened"].is_object() => open.push(page),
+            frame => {
+                let text = |name: &str| frame["failed"][name].as_str().unwrap_or_default().to_owned();
+                break (text("code"), text("message"));
+            }
+        }
+        assert!(open.len() <= 1000, "there is no bound");
+    };
+    assert_eq!(code, "too_many_terminals", "{message}");
+    assert!(
+        message.contains(&open.len().to_string()) && message.contains("close one"),
+        "{message}"
+    );
+    // Closing one makes room.
+    drop(open.pop());
+    let again = tokio::time::timeout(BOUND, async {
+        loop {
+            let mut page = page(&served, Some("alice")).await;
+            page.say(self::open()).await;
+            let frame = page.says().await;
+            if frame["opened"].is_object() {
+                break;
+            }
+            assert_eq!(frame["failed"]["code"], "too_many_terminals", "{frame}");
+        }
+    });
+    again.await.expect("room");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
