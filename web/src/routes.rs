@@ -543,6 +543,7 @@ fn second_factors(t: &mut Table) {
         "New recovery codes; the older are void",
         mfa::new_codes,
     )
+    .browser()
     .reply::<api::RecoveryCodes>();
     t.post(
         path::TOTP_BEGIN,
@@ -550,6 +551,7 @@ fn second_factors(t: &mut Table) {
         "Begins with a new authenticator",
         mfa::totp_begin,
     )
+    .browser()
     .reply::<api::TotpChallenge>();
     t.post(
         path::TOTP_FINISH,
@@ -557,6 +559,7 @@ fn second_factors(t: &mut Table) {
         "Takes a new authenticator; the older and its recovery codes are void",
         mfa::totp_finish,
     )
+    .browser()
     .body::<api::NewTotp>()
     .reply::<api::RecoveryCodes>();
     t.post(
@@ -585,6 +588,7 @@ fn second_factors(t: &mut Table) {
         "A program that asks to be let in",
         approvals::view,
     )
+    .browser()
     .may(&[404])
     .reply::<api::ApprovalView>();
     t.post(
@@ -593,6 +597,7 @@ fn second_factors(t: &mut Table) {
         "Lets a program in, or turns it away",
         approvals::answer,
     )
+    .browser()
     .may(&[404, 409])
     .body::<api::ApprovalAnswer>()
     .none();

@@ -1,17 +1,21 @@
 import { stringify } from 'yaml';
 import { api, call, json, text, usePages, useQuery } from '../api';
-import type { ListedKind, Shown } from './kinds';
+import { ofKind, type ListedKind, type Shown } from './kinds';
 
-const PAGE = '100';
+const PAGE = 100;
+const MOST = 1000;
 const POLL_MS = 15_000;
 const urlOf = (kind: string, name?: string) => `/v1/records/${kind}${name === undefined ? '' : `/${encodeURIComponent(name)}`}`;
 
-export function useRecords<S>(kind: ListedKind | null) {
-  return usePages<Shown<S>>(
-    kind && ['records', kind],
+const list = (kind: ListedKind, query: { after?: string; limit: number }, signal?: AbortSignal) => call(api.GET('/v1/records/{kind}', { params: { path: { kind }, query }, signal }));
+
+/** The records of a kind, in pages; none are asked for where they may not be listed. */
+export function useRecords<K extends ListedKind>(kind: K, forbidden: string | undefined) {
+  return usePages<Shown<K>>(
+    forbidden ? null : ['records', kind],
     async (after, signal) => {
-      const page = await call(api.GET('/v1/records/{kind}', { params: { path: { kind: kind ?? '' }, query: { after, limit: PAGE } }, signal }));
-      return { items: page.items as unknown as Shown<S>[], next: page.next };
+      const page = await list(kind, { ...(after === undefined ? {} : { after }), limit: PAGE }, signal);
+      return { items: ofKind(page.items, kind), next: page.next };
     },
     { poll: POLL_MS },
   );
@@ -19,8 +23,8 @@ export function useRecords<S>(kind: ListedKind | null) {
 
 /** Names of a kind, for completion; none where they may not be listed. */
 export function useNames(kind: ListedKind | null): string[] {
-  const { data } = useQuery(kind && ['names', kind], (signal) => call(api.GET('/v1/records/{kind}', { params: { path: { kind: kind ?? '' }, query: { limit: '1000' } }, signal })));
-  return (data?.items as unknown as Shown[] | undefined)?.map((record) => record.metadata.name) ?? [];
+  const { data } = useQuery(kind && ['names', kind], async (signal) => (kind ? (await list(kind, { limit: MOST }, signal)).items : []));
+  return data?.map((record) => record.metadata.name) ?? [];
 }
 
 /** The YAML of a record. */
@@ -31,9 +35,9 @@ export async function readYaml(kind: string, name: string, signal?: AbortSignal)
 }
 
 /** Whether there is such a record, without taking its absence for an error. */
-export async function exists(kind: string, name: string, signal?: AbortSignal): Promise<boolean> {
-  const page = await call(api.GET('/v1/records/{kind}', { params: { path: { kind }, query: { limit: '1000' } }, signal }));
-  return (page.items as unknown as Shown[]).some((record) => record.metadata.name === name);
+export async function exists(kind: ListedKind, name: string, signal?: AbortSignal): Promise<boolean> {
+  const page = await list(kind, { limit: MOST }, signal);
+  return page.items.some((record) => record.metadata.name === name);
 }
 
 export const createYaml = (kind: string, body: string) => json('POST', urlOf(kind), { body, type: 'application/yaml' });

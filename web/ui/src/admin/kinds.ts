@@ -1,3 +1,4 @@
+import type { Schema } from '../api';
 import { fieldAt, recordSchema, type Path } from './schema';
 
 export const SECTIONS = ['users', 'roles', 'locks', 'tokens', 'hosts', 'policies'] as const;
@@ -11,11 +12,13 @@ export type ListedKind = EditedKind | 'token';
 
 const KINDS = { users: 'user', roles: 'role', locks: 'lock', hosts: 'host' } as const;
 
-/** A record as the API gives it. */
-export interface Shown<S = Record<string, unknown>> {
-  kind: string;
-  metadata: { name: string; description?: string; labels?: Record<string, string>; expires?: string; revision?: number };
-  spec: S;
+type AnyRecord = Schema<'AnyRecord'>;
+/** A record of a kind, as the API gives it. */
+export type Shown<K extends AnyRecord['kind'] = AnyRecord['kind']> = { [P in AnyRecord['kind']]: Extract<AnyRecord, { kind: P }> }[K];
+
+/** Those of a list that are of a kind: all of them, where it is the list of that kind. */
+export function ofKind<K extends AnyRecord['kind']>(records: readonly AnyRecord[], kind: K): Shown<K>[] {
+  return records.filter((record): record is Shown<K> => record.kind === kind);
 }
 
 /** The place of a new record; no name begins like this. */
@@ -99,7 +102,7 @@ export function template(kind: EditedKind): string {
 }
 
 /** What a lock is on, in words. */
-export function lockTarget(target: Record<string, string | null | undefined>): string {
+export function lockTarget(target: Schema<'LockTarget'>): string {
   return Object.entries(target)
     .filter((entry): entry is [string, string] => Boolean(entry[1]))
     .map(([what, name]) => `${what} ${name}`)

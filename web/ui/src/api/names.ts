@@ -12,9 +12,8 @@ export type SecondFactors = Schema<'SecondFactors'>;
 export type TotpBegin = Schema<'TotpChallenge'>;
 export type Approval = Schema<'ApprovalView'>;
 export type AuditState = Schema<'AuditState'>;
-/** A node says an empty text where it has none. */
-export type LintFault = Required<Schema<'LintFault'>>;
-export type LintReply = Omit<Required<Schema<'LintReply'>>, 'faults'> & { faults: LintFault[] };
+export type LintFault = Schema<'LintFault'>;
+export type LintReply = Schema<'LintReply'>;
 export type Reach = Schema<'Reaches'>;
 export type RoleExplain = Schema<'RoleExplained'>;
 /** How one may log in. Identity providers come with their own part of the API. */

@@ -72,40 +72,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/approvals": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** A program asks to be let in by its user's browser */
-        post: operations["ask_approval"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/approvals/{code}/take": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** What the program was answered; waits for some seconds */
-        post: operations["take_approval"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/audit/download": {
         parameters: {
             query?: never;
@@ -448,23 +414,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/invites/{token}/recovery": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** The recovery codes that go with what an invited person has to set */
-        get: operations["invite_recovery"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/join": {
         parameters: {
             query?: never;
@@ -527,23 +476,6 @@ export interface paths {
         put?: never;
         /** Writes the audit event of a logout */
         post: operations["logout"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/mfa": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** What the caller has beside the password */
-        get: operations["mfa"];
-        put?: never;
-        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -791,24 +723,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/web/approvals/{code}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** A program that asks to be let in */
-        get: operations["approval"];
-        put?: never;
-        /** Lets a program in, or turns it away */
-        post: operations["answer_approval"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/web/confirm": {
         parameters: {
             query?: never;
@@ -979,23 +893,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/web/recovery": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** New recovery codes; the older are void */
-        post: operations["new_recovery"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/web/session": {
         parameters: {
             query?: never;
@@ -1047,40 +944,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/web/totp/begin": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Begins with a new authenticator */
-        post: operations["begin_totp"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/web/totp/finish": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Takes a new authenticator; the older and its recovery codes are void */
-        post: operations["finish_totp"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/web/ways": {
         parameters: {
             query?: never;
@@ -1126,91 +989,14 @@ export interface components {
             /** @description The new password. */
             password: string;
         };
-        AnyRecord: {
-            kind: components["schemas"]["Kind"];
-            metadata: components["schemas"]["Metadata"];
-            spec: components["schemas"]["UserSpec"] | components["schemas"]["RoleSpec"] | components["schemas"]["TokenSpec"] | components["schemas"]["HostSpec"] | components["schemas"]["LockSpec"] | components["schemas"]["CertAuthoritySpec"] | components["schemas"]["AuthPreferenceSpec"] | components["schemas"]["RecordingConfigSpec"] | components["schemas"]["RecordingSpec"] | components["schemas"]["NodeSpec"] | components["schemas"]["MaintenanceConfigSpec"];
-            version?: components["schemas"]["Version"];
-        };
+        /** @description A record of any kind: what its `spec` is depends on its `kind`. */
+        AnyRecord: components["schemas"]["UserRecord"] | components["schemas"]["RoleRecord"] | components["schemas"]["TokenRecord"] | components["schemas"]["HostRecord"] | components["schemas"]["LockRecord"] | components["schemas"]["CertAuthorityRecord"] | components["schemas"]["AuthPreferenceRecord"] | components["schemas"]["RecordingConfigRecord"] | components["schemas"]["RecordingRecord"] | components["schemas"]["NodeRecord"] | components["schemas"]["MaintenanceConfigRecord"];
         /** @description Every error of the API. */
         ApiError: {
-            /** @description A word for programs: `not_found`, `refused`, `unauthenticated`, `conflict`, `invalid`, `unavailable`, `unknown_outcome`, `locked`, `rate_limited`, `too_large`. */
-            code: string;
+            /** @description A word for programs: an [`ErrorCode`], or one that a newer node knows. */
+            code: components["schemas"]["ErrorCode"];
             /** @description What failed, and what to do, for people. */
             message: string;
-        };
-        /** @description What the person decided. */
-        ApprovalAnswer: {
-            /** @description Yes, or no. */
-            approve: boolean;
-        };
-        /** @description The answer. */
-        ApprovalReply: {
-            certificates?: components["schemas"]["Certificates"] | null;
-            /** @description How it stands. */
-            state: components["schemas"]["ApprovalState"];
-        };
-        /** @description A program asks to be let in by its user's browser. */
-        ApprovalRequest: {
-            /** @description The program and its computer, for the person who decides: at most 100 characters. */
-            client: string;
-            /** @description The one host that it wants to reach, if it runs on a computer that is not its user's own; empty for a login. */
-            host?: string;
-            /** @description The account there. */
-            login?: string;
-            /** @description Its new SSH public key, one OpenSSH line. */
-            ssh_public_key: string;
-            /** @description Its new TLS public key, PEM (SubjectPublicKeyInfo). */
-            tls_public_key: string;
-            /**
-             * Format: int64
-             * @description How long the certificates shall live, in seconds; 0 for as long as allowed. Longer than allowed is shortened.
-             */
-            ttl_secs?: number;
-        };
-        /**
-         * @description How it stands with a program that asked.
-         * @enum {string}
-         */
-        ApprovalState: "waiting" | "refused" | "granted";
-        /** @description The program asks for its answer. A node that has none yet answers after some seconds. */
-        ApprovalTake: {
-            /** @description Of the ticket. */
-            secret: string;
-            /** @description The keys that it asked with. */
-            ssh_public_key: string;
-            /** @description The keys that it asked with. */
-            tls_public_key: string;
-        };
-        /** @description How the program goes on. */
-        ApprovalTicket: {
-            /** @description What the person compares with what their browser shows: two groups of four letters. */
-            code: string;
-            /** @description Until when. */
-            expires: string;
-            /** @description What the program shows when it asks for the answer. For nobody's eyes. */
-            secret: string;
-            /** @description Where the person answers, at each node. */
-            urls: string[];
-        };
-        /** @description What a program asks, for the person who decides. */
-        ApprovalView: {
-            /** @description Where it asks from, as the cluster sees it. */
-            addr: string;
-            /** @description The program and its computer, by its own account. */
-            client: string;
-            /** @description The code that the program shows. */
-            code: string;
-            /** @description When it asked. */
-            created: string;
-            /** @description Until when it can be answered. */
-            expires: string;
-            /** @description The one host that it wants to reach; empty if it asks for a whole login. */
-            host: string;
-            /** @description The account there. */
-            login: string;
-            /** @description How it stands. */
-            state: components["schemas"]["ApprovalState"];
         };
         /** @description What a browser says. */
         Asks: {
@@ -1220,25 +1006,25 @@ export interface components {
             /** @description The terminal has another size. */
             resize: {
                 /**
-                 * Format: int32
+                 * Format: uint16
                  * @description Columns.
                  */
                 cols: number;
                 /**
-                 * Format: int32
+                 * Format: uint16
                  * @description Rows.
                  */
                 rows: number;
             };
         } | {
             /**
-             * Format: int64
+             * Format: uint64
              * @description So many more bytes of output are on the screen.
              */
             ack: number;
         } | {
             /**
-             * Format: int64
+             * Format: uint64
              * @description Answered by a `pong` with the same number.
              */
             ping: number;
@@ -1261,7 +1047,7 @@ export interface components {
                 /** @description The stored bytes, base64: what the tree hashes. */
                 bytes: string;
                 /**
-                 * Format: int64
+                 * Format: uint64
                  * @description Its sequence number.
                  */
                 seq: number;
@@ -1270,14 +1056,14 @@ export interface components {
             /** @description Events that are on no node any more, in the place where they belong. */
             lost: {
                 /**
-                 * Format: int32
+                 * Format: uint32
                  * @description How many.
                  */
                 count: number;
                 /** @description Hex SHA-256 of the page's file. */
                 file_sha256: string;
                 /**
-                 * Format: int64
+                 * Format: uint64
                  * @description The sequence number of the first.
                  */
                 first: number;
@@ -1292,12 +1078,12 @@ export interface components {
                 /** @description Hex signature. */
                 signature: string;
                 /**
-                 * Format: int64
+                 * Format: uint64
                  * @description Events covered.
                  */
                 size: number;
                 /** @description When. */
-                time: string;
+                time: components["schemas"]["Timestamp"];
             };
         };
         /** @description One audit event with its place. */
@@ -1307,7 +1093,7 @@ export interface components {
             /** @description The event. */
             event: components["schemas"]["Event"];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Its sequence number in the log, from 0.
              */
             seq: number;
@@ -1315,25 +1101,24 @@ export interface components {
         /** @description A page of audit events. */
         AuditPage: {
             /** @description For the next page; empty at the end. */
-            cursor?: string;
+            cursor: string;
             /** @description The events. */
             items: components["schemas"]["AuditItem"][];
         };
         /** @description Whether the audit log is whole, by the answering node's own reckoning. */
         AuditState: {
             /** @description When it was reckoned. */
-            checked: string;
+            checked: components["schemas"]["Timestamp"];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Events in the log.
              */
             events: number;
-            /** @description When that was signed. */
-            head_time?: string | null;
+            head_time: components["schemas"]["Timestamp"] | null;
             /** @description The same in words. */
             message: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Events that the newest signed head covers; 0 if none is signed yet.
              */
             signed: number;
@@ -1352,23 +1137,28 @@ export interface components {
             /** @description What to put into a file: an OpenSSH public key line, or a certificate in PEM. */
             public: string;
             /** @description `user`, `host`, `tls`, `peer` or `audit`. */
-            type: string;
+            type: components["schemas"]["AuthorityType"];
+        };
+        AuthPreferenceRecord: {
+            /** @enum {string} */
+            kind: "cluster_auth_preference";
+            metadata: components["schemas"]["Metadata"];
+            spec: components["schemas"]["AuthPreferenceSpec"];
+            version?: components["schemas"]["Version"];
         };
         /** @description How people log in. */
         AuthPreferenceSpec: {
             /** @description The life of a certificate when neither the user nor a role asks for a shorter one. */
-            default_session_ttl?: string;
+            default_session_ttl?: components["schemas"]["Ttl"];
             /** @description See `max_failures`. */
-            lockout_window?: string;
+            lockout_window?: components["schemas"]["Ttl"];
             /**
-             * Format: int32
+             * Format: uint32
              * @description After this many failures within `lockout_window`, a user waits for `lockout_window`.
              */
             max_failures?: number;
-            /** @description Whether people may log in to the web pages with a passkey (Web Authentication) instead of a code. */
+            /** @description Whether people may log in to the web pages with a passkey (Web Authentication) instead of password and code. */
             passkeys?: boolean;
-            /** @description Whether a passkey is enough, without the password beside it. */
-            passwordless?: boolean;
             /**
              * @description The domain that passkeys are for, such as `example.com`, where the nodes have names below it; empty: each name that
              *     the pages are opened under has its own.
@@ -1379,9 +1169,8 @@ export interface components {
         };
         /** @description A login in a browser. */
         BrowserLogin: {
-            /** @description The six digits, or a recovery code, if the cluster asks for them. */
+            /** @description The six digits, if the cluster asks for them. */
             code?: string;
-            passkey?: components["schemas"]["PasskeyLogin"] | null;
             /** @description The password. */
             password: string;
             /** @description The user's name. */
@@ -1392,11 +1181,11 @@ export interface components {
             /** @description The cluster's name. */
             cluster: string;
             /** @description When it began. */
-            created: string;
+            created: components["schemas"]["Timestamp"];
             /** @description Goes into the header `x-palisade-csrf` of every request that is not a GET. A page of another site cannot know it. */
             csrf: string;
             /** @description Its last moment. */
-            expires: string;
+            expires: components["schemas"]["Timestamp"];
             /** @description Its id; no secret. */
             id: string;
             /** @description The logins that their roles allow somewhere. */
@@ -1411,8 +1200,6 @@ export interface components {
             node: string;
             /** @description Whether the cluster takes passkeys. */
             passkeys: boolean;
-            /** @description Whether a passkey is enough without the password. */
-            passwordless: boolean;
             /** @description What opens a terminal at another node, where the cookie is not: see the WebSocket `/v1/terminal`. */
             resume: string;
             /** @description The user's roles. */
@@ -1433,30 +1220,34 @@ export interface components {
             /** @description The browser, in a few words. */
             agent: string;
             /** @description When it began. */
-            created: string;
+            created: components["schemas"]["Timestamp"];
             /** @description Whether it is the one that asks. */
             current: boolean;
             /** @description Its last moment. */
-            expires: string;
+            expires: components["schemas"]["Timestamp"];
             /** @description Its id. */
             id: string;
             /** @description When it was last used, within five minutes. */
-            seen: string;
+            seen: components["schemas"]["Timestamp"];
         };
         /** @description A user's sessions in browsers, newest first. */
         BrowserSessions: {
             /** @description They. */
             items: components["schemas"]["BrowserSessionRow"][];
         };
-        BTreeMap: {
-            [key: string]: string;
+        CertAuthorityRecord: {
+            /** @enum {string} */
+            kind: "cert_authority";
+            metadata: components["schemas"]["Metadata"];
+            spec: components["schemas"]["CertAuthoritySpec"];
+            version?: components["schemas"]["Version"];
         };
         /** @description The public half of an authority. The sealed private half lives under a key of its own that no API reads. */
         CertAuthoritySpec: {
             /** @description The certificate in PEM (tls, peer). */
             certificate?: string | null;
             /** @description When it was made. */
-            created: string;
+            created: components["schemas"]["Timestamp"];
             /** @description `sha256:<hex>` of the public key: what people pin. */
             pin: string;
             /** @description The SSH public key line (user, host, audit). */
@@ -1467,12 +1258,12 @@ export interface components {
         /** @description When a certificate ends. */
         CertificateEnd: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description Whole days until then; 0 once it has ended.
              */
             days_left: number;
             /** @description Its last moment. */
-            ends: string;
+            ends: components["schemas"]["Timestamp"];
             /** @description Which: `peer`, `https`, `peer authority`, `tls authority`. */
             what: string;
         };
@@ -1497,59 +1288,59 @@ export interface components {
             /** @description The user. */
             user: string;
             /** @description The certificate's last moment. */
-            valid_before: string;
+            valid_before: components["schemas"]["Timestamp"];
             /** @description HTTPS addresses of all nodes. */
             web_addrs: string[];
         };
         /** @description The cluster, as one node sees it. */
         ClusterStatus: {
             /** @description What to do next, in words; empty if nothing. */
-            advice?: string[];
+            advice: string[];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Applied log index on the answering node.
              */
             applied_index: number;
             /** @description The TLS authority's pin. */
             ca_pin: string;
             /** @description When the cluster's authorities end, where they end at all. */
-            certificates?: components["schemas"]["CertificateEnd"][];
+            certificates: components["schemas"]["CertificateEnd"][];
             /**
-             * Format: int64
+             * Format: uint64
              * @description The largest difference between the answering node's clock and another's, in milliseconds.
              */
-            clock_skew_ms?: number;
+            clock_skew_ms: number;
             /** @description The cluster's name; empty while the node is in no cluster. */
             cluster: string;
             /** @description Its id. */
             cluster_id: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Free bytes on the answering node's disk.
              */
             disk_free_bytes: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description How many voters may be lost without losing the quorum, counted from those that answer now.
              */
             failure_tolerance: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description 99th percentile of recent disk syncs on the answering node, in microseconds.
              */
             fsync_p99_us: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Last log index on the answering node.
              */
             last_index: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description The leader's id, if there is one.
              */
-            leader?: number | null;
+            leader: number | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @description The node that answers.
              */
             node: number;
@@ -1558,7 +1349,7 @@ export interface components {
             /** @description Whether the answering node hears from a leader with a quorum. */
             quorum: boolean;
             /**
-             * Format: int64
+             * Format: uint64
              * @description The term.
              */
             term: number;
@@ -1573,13 +1364,11 @@ export interface components {
         /** @description The conditions under which a role allows or denies. */
         Conditions: {
             /** @description Which hosts, by their labels. An empty selector matches no host. */
-            host_labels?: {
-                [key: string]: string[];
-            };
+            host_labels?: components["schemas"]["LabelSelector"];
             /** @description Whose live sessions may be joined, and as what. */
             join_sessions?: components["schemas"]["JoinSessions"][];
             /** @description Accounts on hosts; may hold templates such as `{{internal.logins}}`. */
-            logins?: string[];
+            logins?: components["schemas"]["Template"][];
             /**
              * @description Who must have joined the holders' own sessions for these to begin and to go on. One of the list is enough; of
              *     several roles each has its say. Only under `allow`.
@@ -1590,12 +1379,16 @@ export interface components {
         };
         /** @description Proves again who sits at a browser, before credentials are changed. */
         Confirm: {
-            /** @description The six digits, or a recovery code, if the cluster asks for them. */
+            /** @description The six digits, if the cluster asks for them. */
             code?: string;
-            passkey?: components["schemas"]["PasskeyLogin"] | null;
-            /** @description The password; not with a passkey that is enough by itself. */
-            password?: string;
+            /** @description The password. */
+            password: string;
         };
+        /**
+         * @description What went wrong, as a word for programs.
+         * @enum {string}
+         */
+        ErrorCode: "invalid" | "unauthenticated" | "refused" | "locked" | "confirm" | "not_found" | "session_over" | "session_unknown" | "conflict" | "operation" | "too_large" | "rate_limited" | "too_many_terminals" | "unavailable" | "unknown_outcome";
         /** @description One audit event. Empty fields are not written. */
         Event: {
             /** @description Where they came from. */
@@ -1613,16 +1406,16 @@ export interface components {
             /** @description Why, or what exactly, in a sentence for people. Never a secret. */
             message?: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description The node that proposed it; 0 before there is one.
              */
-            node?: number;
+            node: number;
             /** @description The session. */
             session?: string;
             /** @description What it was about: `role/admin`, a certificate's serial, a path. */
             target?: string;
             /** @description When, by the clock of the node that proposed it. */
-            time: string;
+            time: components["schemas"]["Timestamp"];
             /** @description Who did it: a user, `node:<id>`, or nobody known. */
             user?: string;
         };
@@ -1630,7 +1423,7 @@ export interface components {
          * @description What happened.
          * @enum {string}
          */
-        EventKind: "ClusterInit" | "NodeJoin" | "NodeJoinRefused" | "NodeLeave" | "Login" | "LoginRefused" | "LoginLockout" | "Logout" | "LoginConfirm" | "PasswordChange" | "PasskeyAdd" | "PasskeyRemove" | "RecoveryNew" | "TotpChange" | "InviteCreate" | "InviteAccept" | "InviteRefused" | "ApprovalGrant" | "ApprovalRefuse" | "CertIssue" | "CertRefused" | "HostCertIssue" | "RecordCreate" | "RecordUpdate" | "RecordDelete" | "RecordRefused" | "SessionStart" | "SessionEnd" | "SessionInterrupted" | "SessionRefused" | "SessionPlay" | "SessionTerminated" | "SessionJoin" | "SessionLeave" | "Exec" | "FileTransfer" | "FileSummary" | "Forward" | "ChannelRefused" | "HostJoin" | "HostJoinRefused" | "HostRenew" | "AgentRefused" | "HostRefused" | "ApiRefused" | "AuditHead";
+        EventKind: "cluster.init" | "node.join" | "node.join.refused" | "node.leave" | "user.login" | "user.login.refused" | "user.lockout" | "user.logout" | "user.login.confirm" | "user.password" | "user.passkey.add" | "user.passkey.remove" | "user.invite" | "user.invite.accept" | "user.invite.refused" | "cert.issue" | "cert.refused" | "cert.host.issue" | "record.create" | "record.update" | "record.delete" | "record.refused" | "session.start" | "session.end" | "session.interrupted" | "session.refused" | "session.play" | "session.terminated" | "session.join" | "session.leave" | "session.exec" | "session.file" | "session.files" | "session.forward" | "session.channel.refused" | "host.join" | "host.join.refused" | "host.renew" | "agent.refused" | "host.refused" | "api.refused" | "audit.head";
         /** @description A role to be explained. */
         Explain: {
             /** @description The role as it would be saved, YAML or JSON. */
@@ -1641,16 +1434,18 @@ export interface components {
          * @enum {string}
          */
         Grant: "*" | "user" | "role" | "token" | "host" | "lock" | "cert_authority" | "cluster_auth_preference" | "session_recording_config" | "recording" | "node" | "cluster_maintenance_config" | "session" | "event";
+        /** @description an address with a port: `10.0.0.7:22`, `web1.example.com:22`, `[::1]:22` */
+        HostAddr: string;
         /** @description The agent of a host. */
         HostAgent: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description The log index of the entry by which it joined: part of its certificates, so that an agent that joins anew
              *     under the name makes the older one's void.
              */
             id: number;
             /** @description When it joined. */
-            joined: string;
+            joined: components["schemas"]["Timestamp"];
         };
         /** @description A host certificate, and what sshd must trust. */
         HostCertificate: {
@@ -1662,7 +1457,7 @@ export interface components {
         /** @description What an agent gets. */
         HostJoinReply: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description The agent's id.
              */
             agent: number;
@@ -1681,9 +1476,9 @@ export interface components {
             /** @description User authorities, OpenSSH public key lines: whose certificates the agent accepts. */
             user_authorities: string[];
             /** @description When the certificates begin to be valid. */
-            valid_after: string;
+            valid_after: components["schemas"]["Timestamp"];
             /** @description Their last moment. */
-            valid_before: string;
+            valid_before: components["schemas"]["Timestamp"];
             /** @description HTTPS addresses of all nodes. */
             web_addrs: string[];
         };
@@ -1694,7 +1489,7 @@ export interface components {
             /** @description The host's name. */
             name: string;
             /** @description Its clock, to notice a wrong one. */
-            now: string;
+            now: components["schemas"]["Timestamp"];
             /** @description The token's secret. */
             secret: string;
             /** @description Its SSH host key, one OpenSSH line. */
@@ -1711,7 +1506,14 @@ export interface components {
             /** @description The hosts. */
             items: components["schemas"]["HostView"][];
             /** @description Give it back as `after` for the next page; empty at the end. */
-            next?: string;
+            next: string;
+        };
+        HostRecord: {
+            /** @enum {string} */
+            kind: "host";
+            metadata: components["schemas"]["Metadata"];
+            spec: components["schemas"]["HostSpec"];
+            version?: components["schemas"]["Version"];
         };
         /** @description New certificates for an agent, for new keys or the ones it has. */
         HostRenewRequest: {
@@ -1722,8 +1524,7 @@ export interface components {
         };
         /** @description How a host is reached: at its address, or through the tunnel that its agent holds. Exactly one of both is given. */
         HostSpec: {
-            /** @description Where a plain OpenSSH server listens, `address:port` or `[v6]:port`. */
-            addr?: string | null;
+            addr?: components["schemas"]["HostAddr"] | null;
             agent?: components["schemas"]["HostAgent"] | null;
             /** @description Its own public key in OpenSSH form, if it has no certificate of our host authority. */
             public_key?: string | null;
@@ -1732,19 +1533,19 @@ export interface components {
         /** @description What the agent that uses a token may join as. */
         HostToken: {
             /** @description The labels of the host's record. What the agent says of itself never overrules them. */
-            labels?: components["schemas"]["BTreeMap"];
-            /**
-             * @description The host's name; any free one if there is none. With a name, an agent may also take the place of the one that
-             *     served the host before: its certificates are void from then on.
-             */
-            name?: string | null;
+            labels?: {
+                [key: string]: string;
+            };
+            name?: components["schemas"]["Name"] | null;
         };
         /** @description A host that the caller may reach. */
         HostView: {
             /** @description Its address, or that an agent serves it. */
             addr: string;
             /** @description Its labels. */
-            labels: components["schemas"]["BTreeMap"];
+            labels: {
+                [key: string]: string;
+            };
             /** @description The logins allowed there. */
             logins: string[];
             /** @description Its name. */
@@ -1771,7 +1572,7 @@ export interface components {
             /** @description The pin to check at first contact. */
             ca_pin: string;
             /** @description When it runs out. */
-            expires: string;
+            expires: components["schemas"]["Timestamp"];
             /** @description The secret part. */
             token: string;
             /** @description Where to open or pass to `pal invite accept`. */
@@ -1813,7 +1614,7 @@ export interface components {
             /** @description Peer addresses of the members, `id=addr`. */
             members: string[];
             /**
-             * Format: int64
+             * Format: uint64
              * @description The id allocated to it.
              */
             node_id: number;
@@ -1833,7 +1634,7 @@ export interface components {
             /** @description The new node's name. */
             name: string;
             /** @description Its clock, to notice a wrong one. */
-            now: string;
+            now: components["schemas"]["Timestamp"];
             /** @description Where other nodes will reach it. */
             peer_addr: string;
             /** @description Its peer TLS public key, PEM. */
@@ -1856,14 +1657,14 @@ export interface components {
             /** @description As one of these. */
             modes: components["schemas"]["JoinMode"][];
             /** @description Those of users who hold a role whose name matches one of these. */
-            roles: string[];
+            roles: components["schemas"]["Pattern"][];
         };
         /** @description A join token: shown once. */
         JoinToken: {
             /** @description The pin in it. */
             ca_pin: string;
             /** @description When it runs out. */
-            expires: string;
+            expires: components["schemas"]["Timestamp"];
             /** @description The token record's name, to revoke it by. */
             name: string;
             /** @description The whole token, as `palctl cluster join` takes it: `pj1.<cluster id>.<ca pin hex>.<name>.<secret>`. */
@@ -1875,7 +1676,11 @@ export interface components {
          * @description The kinds of record.
          * @enum {string}
          */
-        Kind: "User" | "Role" | "Token" | "Host" | "Lock" | "CertAuthority" | "AuthPreference" | "RecordingConfig" | "Recording" | "Node" | "MaintenanceConfig";
+        Kind: "user" | "role" | "token" | "host" | "lock" | "cert_authority" | "cluster_auth_preference" | "session_recording_config" | "recording" | "node" | "cluster_maintenance_config";
+        /** @description for each label one pattern or a list of them; `*: *` is every host */
+        LabelSelector: {
+            [key: string]: string[] | string;
+        };
         /** @description A record to be looked at. */
         Lint: {
             /** @description Its text, YAML or JSON. */
@@ -1884,14 +1689,14 @@ export interface components {
         /** @description What is wrong with a text, and where. */
         LintFault: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description The column in characters, from 1.
              */
             column: number;
             /** @description The valid name that was probably meant; empty if none is near. */
-            hint?: string;
+            hint: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description The line, from 1.
              */
             line: number;
@@ -1903,9 +1708,9 @@ export interface components {
             /** @description The faults; none if the record could be written by somebody who may. */
             faults: components["schemas"]["LintFault"][];
             /** @description Its kind, if that can be read. */
-            kind?: string;
+            kind: string;
             /** @description Its name, if that can be read. */
-            name?: string;
+            name: string;
         };
         /** @description A session that runs now. */
         LiveSession: {
@@ -1918,16 +1723,16 @@ export interface components {
             /** @description As which account. */
             login: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description The node that carries it.
              */
             node: number;
             /** @description Who is in it, the owner first; an owner who lost their connection is not. */
-            participants?: components["schemas"]["SessionParticipant"][];
+            participants: components["schemas"]["SessionParticipant"][];
             /** @description Its id. */
             session: string;
             /** @description Since when. */
-            started: string;
+            started: components["schemas"]["Timestamp"];
             /** @description Who. */
             user: string;
         };
@@ -1935,6 +1740,13 @@ export interface components {
         LiveSessions: {
             /** @description They. */
             items: components["schemas"]["LiveSession"][];
+        };
+        LockRecord: {
+            /** @enum {string} */
+            kind: "lock";
+            metadata: components["schemas"]["Metadata"];
+            spec: components["schemas"]["LockSpec"];
+            version?: components["schemas"]["Version"];
         };
         /** @description A lock. */
         LockSpec: {
@@ -1950,6 +1762,7 @@ export interface components {
             role?: components["schemas"]["Name"] | null;
             user?: components["schemas"]["Name"] | null;
         };
+        /** @description login */
         Login: string;
         /** @description A login. */
         LoginRequest: {
@@ -1962,42 +1775,47 @@ export interface components {
             /** @description The client's new TLS public key, PEM (SubjectPublicKeyInfo). */
             tls_public_key: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description How long the certificates shall live, in seconds; 0 for as long as allowed. Longer than allowed is shortened.
              */
             ttl_secs?: number;
             /** @description The user's name. */
             user: string;
         };
+        MaintenanceConfigRecord: {
+            /** @enum {string} */
+            kind: "cluster_maintenance_config";
+            metadata: components["schemas"]["Metadata"];
+            spec: components["schemas"]["MaintenanceConfigSpec"];
+            version?: components["schemas"]["Version"];
+        };
         /** @description What the cluster does for its own upkeep. */
         MaintenanceConfigSpec: {
-            /**
-             * @description A node that has been silent for this long is taken out, where three voters stay and none fewer may be lost.
-             *     Without it none ever is.
-             */
-            dead_node_after?: string | null;
+            dead_node_after?: components["schemas"]["Ttl"] | null;
         };
         /** @description What every record carries beside its `spec`. */
         Metadata: {
             /** @description A line for people. */
             description?: string;
-            /** @description When the record stops having any effect. */
-            expires?: string | null;
+            expires?: components["schemas"]["Timestamp"] | null;
             /** @description Labels, which role rules and selectors match. */
-            labels?: components["schemas"]["BTreeMap"];
+            labels?: {
+                [key: string]: string;
+            };
             /** @description The record's name, unique within its kind. */
             name: components["schemas"]["Name"];
             /**
-             * Format: int64
+             * Format: uint64
              * @description The log index of the last change. Given on a change, it must be the current one.
              */
             revision?: number;
         };
+        /** @description name */
         Name: string;
         /** @description Asks for an invite or a reset. */
         NewInvite: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description How long it may be used, in seconds; 0 for one hour.
              */
             ttl_secs?: number;
@@ -2020,29 +1838,29 @@ export interface components {
         NewToken: {
             host?: components["schemas"]["HostToken"] | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @description How long it may be used, in seconds; 0 for 30 minutes.
              */
             ttl_secs?: number;
         };
-        /** @description Proves a new authenticator. */
-        NewTotp: {
-            /** @description A code that the authenticator shows. */
-            code: string;
-            /** @description Of the challenge. */
-            id: string;
+        NodeRecord: {
+            /** @enum {string} */
+            kind: "node";
+            metadata: components["schemas"]["Metadata"];
+            spec: components["schemas"]["NodeSpec"];
+            version?: components["schemas"]["Version"];
         };
         /** @description A member of the cluster. */
         NodeSpec: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description Its id in the Raft group.
              */
             id: number;
             /** @description Made anew with each data directory, so that an old copy of one cannot pass for the node. */
             incarnation: string;
             /** @description When it joined. */
-            joined: string;
+            joined: components["schemas"]["Timestamp"];
             /** @description Where other nodes reach it, `address:port`. */
             peer_addr: string;
             /** @description Where people reach its SSH proxy. */
@@ -2053,20 +1871,20 @@ export interface components {
         /** @description One node in the status. */
         NodeStatus: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description Its id.
              */
             id: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Entries that it lacks, as the leader sees it; absent where that is not known.
              */
-            lag?: number | null;
+            lag: number | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Milliseconds since it was last heard from, as the leader sees it.
              */
-            last_contact_ms?: number | null;
+            last_contact_ms: number | null;
             /** @description Its name. */
             name: string;
             /** @description Its peer address. */
@@ -2074,17 +1892,17 @@ export interface components {
             /** @description Whether it answers. */
             reachable: boolean;
             /**
-             * Format: int64
+             * Format: uint64
              * @description In how many seconds it is taken out, if it stays silent; only where `cluster_maintenance_config` says so.
              */
-            removed_in_secs?: number | null;
+            removed_in_secs: number | null;
             /** @description `leader`, `follower`, `candidate`, `learner`, or `unknown`. */
             role: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description For how many milliseconds the leader has not heard from it.
              */
-            silent_ms?: number | null;
+            silent_ms: number | null;
             /** @description Its SSH address. */
             ssh_addr: string;
             vitals?: components["schemas"]["NodeVitals"] | null;
@@ -2096,66 +1914,66 @@ export interface components {
         /** @description How a node is doing, by its own account. */
         NodeVitals: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description Agents that hold a tunnel to it.
              */
             agents: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Last log index that it applied.
              */
             applied_index: number;
             /** @description When its own certificates end. */
             certificates: components["schemas"]["CertificateEnd"][];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Chunks of recordings that it lacks.
              */
             chunks_missing: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description The largest difference between its clock and another node's, in milliseconds.
              */
             clock_skew_ms: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Processor time that its process took, in milliseconds.
              */
             cpu_ms: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Free bytes on its data disk.
              */
             disk_free_bytes: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Size of its data disk.
              */
             disk_size_bytes: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description 99th percentile of its recent disk syncs, in microseconds.
              */
             fsync_p99_us: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Resident memory of its process.
              */
             memory_bytes: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Audit pages that it lacks.
              */
             pages_missing: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Sessions that it carries.
              */
             sessions: number;
             /** @description Why it is not fit to take changes (as `/readyz?write` says); empty if it is. */
-            trouble?: string;
+            trouble: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Since its process began to serve, in seconds.
              */
             uptime_secs: number;
@@ -2170,7 +1988,7 @@ export interface components {
         /** @description A terminal that a browser asks for: its first frame. */
         Open: {
             /**
-             * Format: int32
+             * Format: uint16
              * @description Columns.
              */
             cols: number;
@@ -2184,19 +2002,22 @@ export interface components {
             /** @description The session's `resume`: at another node. */
             resume?: string;
             /**
-             * Format: int32
+             * Format: uint16
              * @description Rows.
              */
             rows: number;
-            /** @description A live session: one of one's own to take up again, or another's to join. `host` and `login` are its own then. */
+            /**
+             * @description A live session: without a `mode` one of one's own to take up again, with one another's to join. `host` and `login`
+             *     are its own then.
+             */
             session?: string;
         };
         /** @description A page of a list. */
         Page: {
             /** @description The items, as records in JSON. */
-            items: Record<string, never>[];
+            items: components["schemas"]["AnyRecord"][];
             /** @description Give it back as `after` for the next page; empty at the end. */
-            next?: string;
+            next: string;
         };
         /** @description What a browser is to ask an authenticator for. */
         PasskeyChallenge: {
@@ -2218,19 +2039,20 @@ export interface components {
         /** @description A user's passkey. */
         PasskeyRow: {
             /** @description Since when. */
-            created: string;
+            created: components["schemas"]["Timestamp"];
             /** @description Its id. */
             id: string;
             /** @description What the user calls it. */
             name: string;
-            /** @description When it last opened a session. */
-            used?: string | null;
+            used: components["schemas"]["Timestamp"] | null;
         };
         /** @description A user's passkeys, oldest first. */
         Passkeys: {
             /** @description They. */
             items: components["schemas"]["PasskeyRow"][];
         };
+        /** @description a text, a glob with `*`, or a regular expression between `^` and `$` */
+        Pattern: string;
         /** @description What the cluster is; no credential needed. */
         Ping: {
             /** @description The pin of the TLS authority, `sha256:<hex>`. */
@@ -2258,7 +2080,7 @@ export interface components {
             input: string;
         } | {
             /**
-             * Format: int64
+             * Format: uint64
              * @description So many bytes were typed.
              */
             input_size: number;
@@ -2266,12 +2088,12 @@ export interface components {
             /** @description The terminal got this size. */
             resize: {
                 /**
-                 * Format: int32
+                 * Format: uint16
                  * @description Columns.
                  */
                 cols: number;
                 /**
-                 * Format: int32
+                 * Format: uint16
                  * @description Rows.
                  */
                 rows: number;
@@ -2284,7 +2106,7 @@ export interface components {
             exec: string;
         } | {
             /**
-             * Format: int32
+             * Format: uint32
              * @description It ended with this status.
              */
             exit: number;
@@ -2294,14 +2116,14 @@ export interface components {
                 /** @description `input`, `output` or `error_output`. */
                 direction: string;
                 /**
-                 * Format: int64
+                 * Format: uint64
                  * @description Bytes that were kept.
                  */
                 recorded: number;
                 /** @description Hex SHA-256 of all of them. */
                 sha256: string;
                 /**
-                 * Format: int64
+                 * Format: uint64
                  * @description Bytes that went by.
                  */
                 size: number;
@@ -2315,12 +2137,12 @@ export interface components {
             /** @description Something that happened. */
             event: {
                 /**
-                 * Format: int64
+                 * Format: uint64
                  * @description Milliseconds since the session began.
                  */
                 at_ms: number;
                 /**
-                 * Format: int64
+                 * Format: uint64
                  * @description Milliseconds since 1970.
                  */
                 wall_ms: number;
@@ -2336,6 +2158,8 @@ export interface components {
                 text: string;
             };
         };
+        /** @description a condition on the record and the user */
+        Predicate: string;
         /** @description Who reaches what. */
         Reaches: {
             /** @description Where. */
@@ -2345,10 +2169,17 @@ export interface components {
             /** @description Who. */
             user: string;
         };
+        RecordingConfigRecord: {
+            /** @enum {string} */
+            kind: "session_recording_config";
+            metadata: components["schemas"]["Metadata"];
+            spec: components["schemas"]["RecordingConfigSpec"];
+            version?: components["schemas"]["Version"];
+        };
         /** @description How sessions are recorded where no role says otherwise. */
         RecordingConfigSpec: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description How many bytes of each direction of an exec without a terminal are kept whole; beyond that, size and hash.
              */
             exec_capture_bytes?: number;
@@ -2367,7 +2198,14 @@ export interface components {
             /** @description The rows. */
             items: components["schemas"]["RecordingView"][];
             /** @description Give it back as `after` for the next page; empty at the end. */
-            next?: string;
+            next: string;
+        };
+        RecordingRecord: {
+            /** @enum {string} */
+            kind: "recording";
+            metadata: components["schemas"]["Metadata"];
+            spec: components["schemas"]["RecordingSpec"];
+            version?: components["schemas"]["Version"];
         };
         /**
          * @description Where sessions at hosts with an agent are recorded. The words are Teleport's, where a node is what we call a host.
@@ -2379,7 +2217,7 @@ export interface components {
             /** @description Whether the host's agent records it: then it outlives the nodes that carry it. */
             at_agent?: boolean;
             /**
-             * Format: int32
+             * Format: uint32
              * @description How many chunks, once ended; those of a live session are found by looking.
              */
             chunks?: number;
@@ -2389,8 +2227,7 @@ export interface components {
             command?: string;
             /** @description How much is there. */
             completeness: components["schemas"]["Completeness"];
-            /** @description When it ended. */
-            ended?: string | null;
+            ended?: components["schemas"]["Timestamp"] | null;
             /** @description On which host. */
             host: components["schemas"]["Name"];
             /** @description Hex SHA-256 of the last chunk, which chains all of them. */
@@ -2400,12 +2237,12 @@ export interface components {
             /** @description The mode it was recorded in. */
             mode: components["schemas"]["RecordingMode"];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Which node carries and records it; for a session that its agent records, the one that committed its start.
              */
             node: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Bytes of output.
              */
             output_bytes?: number;
@@ -2416,7 +2253,7 @@ export interface components {
             /** @description What kind. */
             session_kind: components["schemas"]["SessionKind"];
             /** @description When it began. */
-            started: string;
+            started: components["schemas"]["Timestamp"];
             /** @description Who. */
             user: components["schemas"]["Name"];
         };
@@ -2425,11 +2262,6 @@ export interface components {
             /** @description The row. */
             recording: components["schemas"]["RecordingSpec"];
         };
-        /** @description Codes that each stand once for the authenticator's. They are shown when they are made, and never again. */
-        RecoveryCodes: {
-            /** @description They: ten characters each, in two groups. */
-            codes: string[];
-        };
         /** @description New certificates from valid ones, never longer-lived than roles allow. */
         RenewRequest: {
             /** @description As in a login. */
@@ -2437,7 +2269,7 @@ export interface components {
             /** @description As in a login. */
             tls_public_key: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description As in a login.
              */
             ttl_secs?: number;
@@ -2447,14 +2279,16 @@ export interface components {
             /** @description Also if the node that goes answers while another does not. */
             healthy?: boolean;
             /** @description The node that goes. */
-            old: string;
+            old: components["schemas"]["Name"];
             /** @description The node that stays in its place: a member already, whether it votes yet or not. */
-            with: string;
+            with: components["schemas"]["Name"];
         };
+        /** @description request id */
+        RequestId: string;
         /** @description Who must have joined a session for it to begin and to go on. */
         RequireSessionJoin: {
             /**
-             * Format: int32
+             * Format: uint32
              * @description How many people, other than the session's owner.
              */
             count?: number;
@@ -2474,7 +2308,7 @@ export interface components {
             /** @description What they reach now and would not reach any more. */
             lost: components["schemas"]["Reaches"][];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Pairs of user and host that were looked at.
              */
             pairs: number;
@@ -2487,18 +2321,16 @@ export interface components {
         };
         /** @description Limits. How they combine over several roles is the table at [`crate::access::Options`]. */
         RoleOptions: {
-            /** @description A session without input or output for this long is ended. */
-            client_idle_timeout?: string | null;
+            client_idle_timeout?: components["schemas"]["Ttl"] | null;
             /** @description Whether sessions end when their certificate does. */
             disconnect_expired_cert?: boolean | null;
             /** @description Whether files may be copied, by SFTP, SCP and rsync alike. */
             file_copy?: boolean | null;
             /** @description Whether the user's SSH agent is carried to hosts. */
             forward_agent?: boolean | null;
-            /** @description The longest life of a certificate. */
-            max_session_ttl?: string | null;
+            max_session_ttl?: components["schemas"]["Ttl"] | null;
             /**
-             * Format: int32
+             * Format: uint32
              * @description How many sessions one user may have at a time.
              */
             max_sessions?: number | null;
@@ -2509,6 +2341,13 @@ export interface components {
             record_session?: components["schemas"]["RecordingMode"] | null;
             /** @description Whether X11 is carried from hosts that run an agent. */
             x11_forwarding?: boolean | null;
+        };
+        RoleRecord: {
+            /** @enum {string} */
+            kind: "role";
+            metadata: components["schemas"]["Metadata"];
+            spec: components["schemas"]["RoleSpec"];
+            version?: components["schemas"]["Version"];
         };
         /** @description A role. */
         RoleSpec: {
@@ -2525,8 +2364,7 @@ export interface components {
             resources: components["schemas"]["Grant"][];
             /** @description What may be done, or `*`. */
             verbs: components["schemas"]["Verb"][];
-            /** @description A condition on the record and the user. */
-            where?: string | null;
+            where?: components["schemas"]["Predicate"] | null;
         };
         /** @description What a node says. */
         Says: {
@@ -2552,22 +2390,22 @@ export interface components {
                 /** @description Why it ended, where it did not end by itself. */
                 reason: string;
                 /**
-                 * Format: int32
+                 * Format: uint32
                  * @description What its program returned; absent where it did not end by itself.
                  */
-                status?: number | null;
+                status: number | null;
             };
         } | {
             /** @description It was not opened, or the browser broke a rule. */
             failed: {
-                /** @description The word for programs, as in every error of the API. */
-                code: string;
+                /** @description The word for programs, as in every error of the API: an [`crate::api::ErrorCode`]. */
+                code: components["schemas"]["ErrorCode"];
                 /** @description What failed, for people. */
                 message: string;
             };
         } | {
             /**
-             * Format: int64
+             * Format: uint64
              * @description The answer to a `ping`.
              */
             pong: number;
@@ -2577,25 +2415,7 @@ export interface components {
          * @enum {string}
          */
         SecondFactor: "totp" | "off";
-        /** @description What a user has beside the password. */
-        SecondFactors: {
-            /** @description Whether passkeys are taken. */
-            passkeys: boolean;
-            /** @description Whether a passkey is enough without the password. */
-            passwordless: boolean;
-            /**
-             * Format: int32
-             * @description Recovery codes that still work.
-             */
-            recovery_left: number;
-            /**
-             * Format: int32
-             * @description Recovery codes in a new set.
-             */
-            recovery_of: number;
-            /** @description Whether an authenticator's codes are asked for. */
-            totp: boolean;
-        };
+        /** @description session id */
         SessionId: string;
         /**
          * @description What kind of session was recorded.
@@ -2616,7 +2436,7 @@ export interface components {
             /** @description The server's host public key, one OpenSSH line. */
             public_key: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description How long it shall live, in seconds; 0 for a year.
              */
             ttl_secs?: number;
@@ -2633,25 +2453,39 @@ export interface components {
             /** @description What is in it; no secrets. */
             text: string;
         };
+        /** @description an account, or a template such as `{{internal.logins}}` */
+        Template: string;
+        /**
+         * Format: date-time
+         * @description a moment (RFC 3339)
+         */
+        Timestamp: string;
+        TokenRecord: {
+            /** @enum {string} */
+            kind: "token";
+            metadata: components["schemas"]["Metadata"];
+            spec: components["schemas"]["TokenSpec"];
+            version?: components["schemas"]["Version"];
+        };
         /** @description A join token: single use. The secret itself is shown once and never stored. */
         TokenSpec: {
             host?: components["schemas"]["HostToken"] | null;
             /** @description SHA-256 of the secret, in hex. */
             secret_sha256: string;
         };
-        /** @description A new authenticator, before it has proved itself. */
-        TotpChallenge: {
-            /** @description Given back with a code of the new secret, within ten minutes. */
-            id: string;
-            /** @description The secret in base32, for typing. */
-            totp_secret: string;
-            /** @description The `otpauth://` address, for a QR code. */
-            totp_uri: string;
-        };
         /** @description Hands leadership over. */
         Transfer: {
             /** @description To this node, or to any if empty. */
             to?: string;
+        };
+        /** @description a length of time: `30s`, `12h`, `7d`, `1h30m` */
+        Ttl: string;
+        UserRecord: {
+            /** @enum {string} */
+            kind: "user";
+            metadata: components["schemas"]["Metadata"];
+            spec: components["schemas"]["UserSpec"];
+            version?: components["schemas"]["Version"];
         };
         /** @description A person (or a robot). */
         UserSpec: {
@@ -2678,8 +2512,6 @@ export interface components {
             cluster: string;
             /** @description Whether passkeys are taken. */
             passkeys: boolean;
-            /** @description Whether a passkey is enough without the password. */
-            passwordless: boolean;
             /** @description Whether a code is asked for beside the password. */
             second_factor: boolean;
             /** @description The program's version on the answering node. */
@@ -2695,7 +2527,102 @@ export interface components {
             user: string;
         };
     };
-    responses: never;
+    responses: {
+        /** @description Somebody was faster, or the cluster cannot do this as it is */
+        Conflict: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ApiError"];
+            };
+        };
+        /** @description The node failed: its log says why */
+        Fault: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ApiError"];
+            };
+        };
+        /** @description The request makes no sense */
+        Invalid: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ApiError"];
+            };
+        };
+        /** @description The body is of another type than is taken */
+        MediaType: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ApiError"];
+            };
+        };
+        /** @description Not there, or not to be seen */
+        NotFound: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ApiError"];
+            };
+        };
+        /** @description Not allowed, locked out, or not without proving again who asks */
+        Refused: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ApiError"];
+            };
+        };
+        /** @description More than is taken */
+        TooLarge: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ApiError"];
+            };
+        };
+        /** @description Too many tries: logins, uses of tokens and refusals are counted */
+        TooMany: {
+            headers: {
+                /** @description Seconds after which trying again makes sense, where it does at all */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ApiError"];
+            };
+        };
+        /** @description No usable credential */
+        Unauthenticated: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ApiError"];
+            };
+        };
+        /** @description Nothing happened, or it is not known yet: `code` tells which */
+        Unavailable: {
+            headers: {
+                /** @description Seconds after which trying again makes sense, where it does at all */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ApiError"];
+            };
+        };
+    };
     parameters: never;
     requestBodies: never;
     headers: never;
@@ -2779,21 +2706,19 @@ export interface operations {
                     "text/plain": string;
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     readyz: {
         parameters: {
             query?: {
-                write?: string;
+                /** @description Whether it takes changes, instead of whether it serves */
+                write?: "" | "1" | "true";
             };
             header?: never;
             path?: never;
@@ -2810,6 +2735,16 @@ export interface operations {
                     "text/plain": string;
                 };
             };
+            /** @description The question makes no sense */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                    "text/plain": string;
+                };
+            };
             /** @description No, and why */
             503: {
                 headers: {
@@ -2821,84 +2756,24 @@ export interface operations {
             };
         };
     };
-    ask_approval: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ApprovalRequest"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApprovalTicket"];
-                };
-            };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
-        };
-    };
-    take_approval: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                code: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ApprovalTake"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApprovalReply"];
-                };
-            };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
-        };
-    };
     download_audit: {
         parameters: {
             query?: {
+                /** @description This event name, or the beginning of one: `session.`. */
                 event?: string;
-                format?: string;
+                /** @description In which form. */
+                format?: "jsonl" | "csv";
+                /** @description Not before (RFC 3339). */
                 from?: string;
+                /** @description This host. */
                 host?: string;
-                oldest_first?: string;
+                /** @description Oldest first instead of newest first. */
+                oldest_first?: boolean;
+                /** @description Text that appears anywhere in the event. */
                 text?: string;
+                /** @description Before (RFC 3339). */
                 to?: string;
+                /** @description This user. */
                 user?: string;
             };
             header?: never;
@@ -2913,31 +2788,38 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/octet-stream": string;
+                    "application/x-ndjson": string;
+                    "text/csv": string;
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     search_audit: {
         parameters: {
             query?: {
+                /** @description From the page before. */
                 cursor?: string;
+                /** @description This event name, or the beginning of one: `session.`. */
                 event?: string;
+                /** @description Not before (RFC 3339). */
                 from?: string;
+                /** @description This host. */
                 host?: string;
-                limit?: string;
-                oldest_first?: string;
+                /** @description At most so many, 1 to 1000; 0 for 100. */
+                limit?: number;
+                /** @description Oldest first instead of newest first. */
+                oldest_first?: boolean;
+                /** @description Text that appears anywhere in the event. */
                 text?: string;
+                /** @description Before (RFC 3339). */
                 to?: string;
+                /** @description This user. */
                 user?: string;
             };
             header?: never;
@@ -2955,15 +2837,12 @@ export interface operations {
                     "application/json": components["schemas"]["AuditPage"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     export_audit: {
@@ -2981,18 +2860,15 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/x-ndjson": components["schemas"]["AuditExportLine"];
+                    "application/x-ndjson": string;
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     audit_state: {
@@ -3013,15 +2889,12 @@ export interface operations {
                     "application/json": components["schemas"]["AuditState"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     authority: {
@@ -3029,7 +2902,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                type: string;
+                type: components["schemas"]["AuthorityType"];
             };
             cookie?: never;
         };
@@ -3044,21 +2917,21 @@ export interface operations {
                     "application/json": components["schemas"]["AuthorityView"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     sign_host: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3077,15 +2950,15 @@ export interface operations {
                     "application/json": components["schemas"]["HostCertificate"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     bundle_file: {
@@ -3108,21 +2981,20 @@ export interface operations {
                     "application/octet-stream": string;
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     renew: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3141,21 +3013,23 @@ export interface operations {
                     "application/json": components["schemas"]["Certificates"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     init: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3174,21 +3048,22 @@ export interface operations {
                     "application/json": components["schemas"]["InitReply"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     join_order: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3207,23 +3082,24 @@ export interface operations {
                     "application/json": components["schemas"]["ClusterStatus"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     remove_node: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path: {
-                name: string;
+                name: components["schemas"]["Name"];
             };
             cookie?: never;
         };
@@ -3236,21 +3112,22 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     replace_node: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3267,15 +3144,16 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     status: {
@@ -3296,15 +3174,12 @@ export interface operations {
                     "application/json": components["schemas"]["ClusterStatus"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     support: {
@@ -3325,21 +3200,20 @@ export interface operations {
                     "application/json": components["schemas"]["SupportBundle"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     transfer: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3356,23 +3230,28 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     hosts: {
         parameters: {
             query?: {
+                /** @description From the page before. */
                 after?: string;
-                limit?: string;
+                /** @description At most so many; 0 for 100. */
+                limit?: number;
+                /** @description An expression about the host, as in a role's `where`: `equals(resource.labels["env"], "prod")`. */
                 query?: string;
+                /** @description Text in the name, the address or a label (`name=value`); several words must all be found. */
                 search?: string;
             };
             header?: never;
@@ -3390,22 +3269,21 @@ export interface operations {
                     "application/json": components["schemas"]["HostPage"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     read_file: {
         parameters: {
-            query?: {
-                login?: string;
-                path?: string;
+            query: {
+                /** @description The account. */
+                login: string;
+                /** @description From the account's home, unless it begins with a slash. */
+                path: string;
             };
             header?: never;
             path: {
@@ -3424,24 +3302,27 @@ export interface operations {
                     "application/octet-stream": string;
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     write_file: {
         parameters: {
-            query?: {
-                login?: string;
-                path?: string;
+            query: {
+                /** @description The account. */
+                login: string;
+                /** @description From the account's home, unless it begins with a slash. */
+                path: string;
             };
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path: {
                 host: string;
             };
@@ -3460,21 +3341,22 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     join_host: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3493,21 +3375,23 @@ export interface operations {
                     "application/json": components["schemas"]["HostJoinReply"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     renew_host: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3526,15 +3410,16 @@ export interface operations {
                     "application/json": components["schemas"]["HostJoinReply"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     view_invite: {
@@ -3557,21 +3442,20 @@ export interface operations {
                     "application/json": components["schemas"]["InviteView"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     accept_invite: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path: {
                 token: string;
             };
@@ -3590,52 +3474,23 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
-        };
-    };
-    invite_recovery: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                token: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RecoveryCodes"];
-                };
-            };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     join: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3654,21 +3509,22 @@ export interface operations {
                     "application/json": components["schemas"]["JoinReply"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     lint: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3687,21 +3543,22 @@ export interface operations {
                     "application/json": components["schemas"]["LintReply"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     login: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3720,21 +3577,23 @@ export interface operations {
                     "application/json": components["schemas"]["Certificates"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     logout: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -3747,44 +3606,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
-        };
-    };
-    mfa: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SecondFactors"];
-                };
-            };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     openapi: {
@@ -3802,18 +3629,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": string;
+                    "application/json": Record<string, never>;
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     ping: {
@@ -3834,22 +3656,19 @@ export interface operations {
                     "application/json": components["schemas"]["Ping"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     recordings: {
         parameters: {
             query?: {
+                /** @description From the page before. */
                 after?: string;
-                limit?: string;
+                /** @description At most so many; 0 for 100. */
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -3866,15 +3685,12 @@ export interface operations {
                     "application/json": components["schemas"]["RecordingPage"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     recording: {
@@ -3882,7 +3698,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                id: string;
+                id: components["schemas"]["SessionId"];
             };
             cookie?: never;
         };
@@ -3897,15 +3713,13 @@ export interface operations {
                     "application/json": components["schemas"]["RecordingView"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     recording_asciicast: {
@@ -3913,7 +3727,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                id: string;
+                id: components["schemas"]["SessionId"];
             };
             cookie?: never;
         };
@@ -3928,15 +3742,13 @@ export interface operations {
                     "application/x-asciicast": string;
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     recording_events: {
@@ -3944,7 +3756,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                id: string;
+                id: components["schemas"]["SessionId"];
             };
             cookie?: never;
         };
@@ -3956,29 +3768,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/x-ndjson": components["schemas"]["PlayLine"];
+                    "application/x-ndjson": string;
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     list_records: {
         parameters: {
             query?: {
+                /** @description From the page before. */
                 after?: string;
-                limit?: string;
+                /** @description At most so many; 0 for 100. */
+                limit?: number;
             };
             header?: never;
             path: {
-                kind: string;
+                kind: components["schemas"]["Kind"];
             };
             cookie?: never;
         };
@@ -3993,23 +3805,23 @@ export interface operations {
                     "application/json": components["schemas"]["Page"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     create_record: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path: {
-                kind: string;
+                kind: components["schemas"]["Kind"];
             };
             cookie?: never;
         };
@@ -4029,15 +3841,16 @@ export interface operations {
                     "application/json": components["schemas"]["AnyRecord"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     read_record: {
@@ -4045,8 +3858,8 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                kind: string;
-                name: string;
+                kind: components["schemas"]["Kind"];
+                name: components["schemas"]["Name"];
             };
             cookie?: never;
         };
@@ -4061,26 +3874,27 @@ export interface operations {
                     "application/json": components["schemas"]["AnyRecord"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     update_record: {
         parameters: {
             query?: {
-                upsert?: string;
+                /** @description Also where there is none yet. */
+                upsert?: boolean;
             };
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path: {
-                kind: string;
-                name: string;
+                kind: components["schemas"]["Kind"];
+                name: components["schemas"]["Name"];
             };
             cookie?: never;
         };
@@ -4100,26 +3914,30 @@ export interface operations {
                     "application/json": components["schemas"]["AnyRecord"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     delete_record: {
         parameters: {
             query?: {
-                revision?: string;
+                /** @description That of the record as it was read; 0 for whichever there is. */
+                revision?: number;
             };
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path: {
-                kind: string;
-                name: string;
+                kind: components["schemas"]["Kind"];
+                name: components["schemas"]["Name"];
             };
             cookie?: never;
         };
@@ -4132,21 +3950,22 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     explain_role: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4165,15 +3984,14 @@ export interface operations {
                     "application/json": components["schemas"]["RoleExplained"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     sessions: {
@@ -4194,23 +4012,22 @@ export interface operations {
                     "application/json": components["schemas"]["LiveSessions"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     end_session: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path: {
-                id: string;
+                id: components["schemas"]["SessionId"];
             };
             cookie?: never;
         };
@@ -4223,15 +4040,13 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     terminal: {
@@ -4250,21 +4065,19 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     create_token: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4283,23 +4096,24 @@ export interface operations {
                     "application/json": components["schemas"]["JoinToken"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     invite: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path: {
-                name: string;
+                name: components["schemas"]["Name"];
             };
             cookie?: never;
         };
@@ -4318,85 +4132,24 @@ export interface operations {
                     "application/json": components["schemas"]["InviteLink"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
-        };
-    };
-    approval: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                code: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApprovalView"];
-                };
-            };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
-        };
-    };
-    answer_approval: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                code: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ApprovalAnswer"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     web_confirm: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4413,21 +4166,22 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     web_login: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4446,21 +4200,23 @@ export interface operations {
                     "application/json": components["schemas"]["BrowserSession"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     web_logout: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4473,15 +4229,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     passkeys: {
@@ -4502,21 +4255,20 @@ export interface operations {
                     "application/json": components["schemas"]["Passkeys"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     remove_passkey: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path: {
                 id: string;
             };
@@ -4531,21 +4283,21 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     begin_passkey: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4560,21 +4312,20 @@ export interface operations {
                     "application/json": components["schemas"]["PasskeyChallenge"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     finish_passkey: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4591,21 +4342,22 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     begin_passkey_login: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4620,21 +4372,19 @@ export interface operations {
                     "application/json": components["schemas"]["PasskeyChallenge"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     finish_passkey_login: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4653,21 +4403,23 @@ export interface operations {
                     "application/json": components["schemas"]["BrowserSession"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     set_password: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -4684,44 +4436,14 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
-        };
-    };
-    new_recovery: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RecoveryCodes"];
-                };
-            };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     web_session: {
@@ -4742,15 +4464,12 @@ export interface operations {
                     "application/json": components["schemas"]["BrowserSession"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     web_sessions: {
@@ -4771,21 +4490,20 @@ export interface operations {
                     "application/json": components["schemas"]["BrowserSessions"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     end_web_session: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
             path: {
                 id: string;
             };
@@ -4800,77 +4518,13 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
-        };
-    };
-    begin_totp: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["TotpChallenge"];
-                };
-            };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
-        };
-    };
-    finish_totp: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewTotp"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RecoveryCodes"];
-                };
-            };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     ways: {
@@ -4891,15 +4545,10 @@ export interface operations {
                     "application/json": components["schemas"]["WaysIn"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     whoami: {
@@ -4920,15 +4569,12 @@ export interface operations {
                     "application/json": components["schemas"]["WhoAmI"];
                 };
             };
-            /** @description Not done, and why */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiError"];
-                };
-            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
 }

@@ -49,7 +49,7 @@ function useEntries(text: string, go: (path: string) => void): Entry[] {
     const timer = setTimeout(() => setAsked(text.trim()), 150);
     return () => clearTimeout(timer);
   }, [text]);
-  const hosts = useQuery(asked && !asked.includes('@') ? ['palette', asked] : null, (signal) => call(api.GET('/v1/hosts', { params: { query: { search: asked, limit: '6' } }, signal })), { keep: true });
+  const hosts = useQuery(asked && !asked.includes('@') ? ['palette', asked] : null, (signal) => call(api.GET('/v1/hosts', { params: { query: { search: asked, limit: 6 } }, signal })), { keep: true });
 
   return useMemo(() => {
     const wanted = text.trim().toLowerCase();

@@ -1,3 +1,5 @@
+import type { operations } from '../api/schema';
+
 export const RANGES = ['today', '7d', '30d', 'all', 'custom'] as const;
 export type Range = (typeof RANGES)[number];
 
@@ -70,8 +72,11 @@ export function bounds(filter: Filter, now: Date): { from: string; to: string } 
   }
 }
 
+/** A search as the API takes it. */
+export type Search = NonNullable<operations['search_audit']['parameters']['query']>;
+
 /** The filter as the API takes it. */
-export function query(filter: Filter, now: Date): Record<string, string> {
+export function query(filter: Filter, now: Date): Pick<Search, 'from' | 'to' | 'text' | 'event' | 'user' | 'host'> {
   const all = { ...bounds(filter, now), text: filter.text.trim(), event: filter.type, user: filter.user.trim(), host: filter.host.trim() };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== ''));
 }

@@ -12,8 +12,8 @@ const icons: Record<KindIcon, (props: IconProps) => ReactElement> = {
 
 /** The icon of an event. What it means stands beside it in words. */
 export function EventIcon({ item }: { item: AuditItem }) {
-  const name = item.event.event as string;
-  const Icon = icons[isKnown(name) ? kinds[name].icon : 'record'];
+  const name: string = item.event.event;
+  const Icon = icons[isKnown(name) ? kinds[name] : 'record'];
   return <span className={`event-icon${isWarning(item.code) ? ' event-icon-warning' : ''}`}><Icon /></span>;
 }
 

@@ -3,7 +3,7 @@ import { hostActor, nodeActor, operator, sentences, someone, unknownKind } from 
 
 export type AuditItem = components['schemas']['AuditItem'];
 export type AuditEvent = components['schemas']['Event'];
-export type EventName = keyof typeof sentences;
+export type EventName = components['schemas']['EventKind'];
 
 /** A piece of a sentence; what is not plain words says which field it came from. */
 export interface Piece {
@@ -55,7 +55,7 @@ function fill(template: string, event: AuditEvent, show: (time: string) => strin
 
 /** The sentence of an event, in pieces. `show` writes a time. */
 export function sentence(event: AuditEvent, show: (time: string) => string = (time) => time): Piece[] {
-  const name = event.event as string;
+  const name: string = event.event;
   if (!isKnown(name)) return [{ text: unknownKind(name) }];
   const all: readonly string[] = [sentences[name]].flat();
   const template = all.find((one) => one.split(BRACKETS).every((part) => part.startsWith('[') || fill(part, event, show) !== undefined)) ?? (all[0] as string);

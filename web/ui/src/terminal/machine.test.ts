@@ -57,9 +57,14 @@ describe('opening', () => {
   });
 
   test('when every node has refused, their reason is shown', () => {
-    const busy = frame({ failed: { code: 'unavailable', message: 'too many terminals are open: close one' } });
+    const busy = frame({ failed: { code: 'unavailable', message: 'the cluster has no quorum' } });
     const { state } = run([start, connected, busy, timer(), connected, busy, timer(), connected, busy, timer(), connected, busy]);
-    expect(state.end).toEqual({ why: 'failed', code: 'unavailable', message: 'too many terminals are open: close one' });
+    expect(state.end).toEqual({ why: 'failed', code: 'unavailable', message: 'the cluster has no quorum' });
+  });
+
+  test('that too many terminals are open is said at once', () => {
+    const { state } = run([start, connected, frame({ failed: { code: 'too_many_terminals', message: 'close one' } })]);
+    expect(state.end).toEqual({ why: 'failed', code: 'too_many_terminals', message: 'close one' });
   });
 
   test('a node that is not ready is passed over', () => {
@@ -71,13 +76,17 @@ describe('opening', () => {
     const by = { ...setup, wish: { ...setup.wish, session: 'OLD' } };
     const first = run([start, connected], begin(size, by.wish), by);
     expect(first.last).toMatchObject([{ frame: { open: { session: 'OLD' } } }]);
-    const again = run([frame({ failed: { code: 'not_found', message: 'gone' } }), connected], first.state, by);
-    expect(again.last).toMatchObject([{ frame: { open: { session: '' } } }]);
+    for (const code of ['session_over', 'session_unknown']) {
+      const again = run([frame({ failed: { code, message: 'gone' } }), connected], first.state, by);
+      expect(again.last).toMatchObject([{ frame: { open: { session: '' } } }]);
+    }
+    const refused = run([frame({ failed: { code: 'refused', message: 'no' } })], first.state, by);
+    expect(refused.state.end).toMatchObject({ code: 'refused' });
   });
 
   test('one to join is never replaced by a new session', () => {
     const by: Setup = { ...setup, wish: { ...setup.wish, session: 'X', mode: 'observer' } };
-    const { state, effects } = run([start, connected, frame({ failed: { code: 'not_found', message: 'gone' } })], begin(size, by.wish), by);
+    const { state, effects } = run([start, connected, frame({ failed: { code: 'session_over', message: 'gone' } })], begin(size, by.wish), by);
     expect(effects[1]).toMatchObject([{ frame: { open: { session: 'X', mode: 'observer' } } }]);
     expect(state.phase).toBe('ended');
   });
@@ -133,11 +142,22 @@ describe('losing the node', () => {
   });
 
   test('a node that does not know the session yet is asked again, for a while', () => {
-    const missing = (now: number) => frame({ failed: { code: 'not_found', message: 'no such session' } }, now);
+    const missing = (now: number) => frame({ failed: { code: 'session_unknown', message: 'no such session' } }, now);
     const soon = run([...up, lost(1000), timer(), connected, missing(2000)]);
     expect(soon.state.phase).toBe('waiting');
     const late = run([timer(), connected, missing(1000 + unknownMs)], soon.state);
-    expect(late.state.end).toEqual({ why: 'failed', code: 'not_found', message: 'no such session' });
+    expect(late.state.end).toEqual({ why: 'failed', code: 'session_unknown', message: 'no such session' });
+  });
+
+  test('a session that is over is not looked for any longer', () => {
+    const over = frame({ failed: { code: 'session_over', message: 'this session is over' } }, 1001);
+    const { state } = run([...up, lost(1000), timer(), connected, over]);
+    expect(state.end).toEqual({ why: 'failed', code: 'session_over', message: 'this session is over' });
+  });
+
+  test('a terminal that was open waits for a place at another node', () => {
+    const { state } = run([...up, lost(), timer(), connected, frame({ failed: { code: 'too_many_terminals', message: '' } })]);
+    expect(state.phase).toBe('waiting');
   });
 
   test('what is typed meanwhile goes to the same shell, and to no other', () => {

@@ -2,6 +2,7 @@
 // clocks; `connection.ts` gives it both.
 import { readFrame } from './frames';
 import type { Opened, Size, ToNode, Wish } from './frames';
+import type { Schema } from '../api';
 
 /** A node that may carry the session. `own` is the one that the page came from: the cookie goes there. */
 export type Place = { url: string; name: string; own: boolean };
@@ -131,17 +132,23 @@ function opened(state: State, answer: Opened, setup: Setup): Step {
   return [next, effects];
 }
 
+type Code = Schema<'ErrorCode'>;
+const among = (codes: Code[]) => new Set<string>(codes);
 // Nothing is wrong with the wish: another node, or the same one later, may grant it.
-const passing = new Set(['unavailable', 'rate_limited', 'internal']);
-// What a node says of a session while the agent has not found its way to it yet.
-const unsettled = new Set(['not_found', 'conflict']);
+const passing = among(['unavailable', 'unknown_outcome', 'rate_limited']);
+// A terminal that was open may find a place at another node; who opens a new one is told at once to close one.
+const full: Code = 'too_many_terminals';
+// This node has not heard of the session yet.
+const unknown: Code = 'session_unknown';
 
 function failed(state: State, setup: Setup, code: string, message: string, now: number, random: number): Step {
   // Before it was ever open, one round of all nodes is enough: their reason is worth more than their patience.
   if (passing.has(code) && (state.begun || state.tries < setup.places.length)) return away(state, setup, now, random);
-  if (unsettled.has(code) && state.begun && now - state.lostAt < unknownMs) return away(state, setup, now, random);
+  if (code === full && state.begun) return away(state, setup, now, random);
+  if (code === unknown && state.begun && now - state.lostAt < unknownMs) return away(state, setup, now, random);
   // One of one's own that a page before this one had: it is over, so a new one it is.
-  if (!state.begun && state.session && !setup.wish.mode && setup.wish.host) return connect({ ...state, session: '' }, setup);
+  const gone = among(['session_over', unknown]).has(code);
+  if (gone && !state.begun && state.session && !setup.wish.mode && setup.wish.host) return connect({ ...state, session: '' }, setup);
   return ended(state, { why: 'failed', code, message });
 }
 

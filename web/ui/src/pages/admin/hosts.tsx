@@ -10,20 +10,16 @@ import { RecordList } from './list';
 import { Chips, labelTexts, NameLink, RemoveDialog } from './parts';
 import { TokenDialog } from './token';
 
-interface HostSpec {
-  addr?: string | null;
-  agent?: { joined: string } | null;
-}
 const words = admin.hosts;
 
 export function HostsPage() {
-  const hosts = useRecords<HostSpec>(useMay('host', 'list') ? null : 'host');
+  const hosts = useRecords('host', useMay('host', 'list'));
   const mayDelete = useMay('host', 'delete');
   const mayToken = useMay('token', 'create');
   const [, go] = useLocation();
-  const [removing, remove] = useState<Shown<HostSpec>>();
+  const [removing, remove] = useState<Shown<'host'>>();
   const [joining, join] = useState(false);
-  const columns: Column<Shown<HostSpec>>[] = [
+  const columns: Column<Shown<'host'>>[] = [
     { key: 'name', title: admin.name, phone: 'title', width: '26%', cell: (host) => <NameLink section="hosts" record={host} /> },
     {
       key: 'addr', title: words.addr,

@@ -7,13 +7,13 @@ import { useUrlParams } from '../../lib/url';
 import { admin } from '../../strings/admin';
 import { Empty, IconSearch, Note, Page, PageHeader, SearchField, Table, type Column } from '../../ui';
 
-type Props<S> = {
+type Props<K extends ListedKind> = {
   section: Exclude<Section, 'policies'>;
-  kind: ListedKind;
-  records: Pages<Shown<S>>;
-  columns: Column<Shown<S>>[];
+  kind: K;
+  records: Pages<Shown<K>>;
+  columns: Column<Shown<K>>[];
   /** What is searched of a record beside its name. */
-  words: (record: Shown<S>) => string;
+  words: (record: Shown<K>) => string;
   actions: ReactNode;
   empty: ReactNode;
   error?: ApiError;
@@ -23,7 +23,7 @@ type Props<S> = {
 };
 
 /** A page with all records of a kind: what all six have in common. */
-export function RecordList<S>({ section, kind, records, columns, words, actions, empty, children, opens = true }: Props<S>) {
+export function RecordList<K extends ListedKind>({ section, kind, records, columns, words, actions, empty, children, opens = true }: Props<K>) {
   const { title, about } = admin.sections[section];
   const forbidden = useMay(kind, 'list');
   const [params, set] = useUrlParams();

@@ -9,20 +9,16 @@ import { Badge, Button, ConfirmDialog, Empty, IconLock, Time, type Column } from
 import { RecordList } from './list';
 import { LockDialog } from './lock';
 
-interface LockSpec {
-  target: Record<string, string | null>;
-  message?: string;
-}
 const words = admin.locks;
-const shown = (lock: Shown<LockSpec>) => lockTarget(lock.spec.target);
+const shown = (lock: Shown<'lock'>) => lockTarget(lock.spec.target);
 
 export function LocksPage() {
-  const locks = useRecords<LockSpec>(useMay('lock', 'list') ? null : 'lock');
+  const locks = useRecords('lock', useMay('lock', 'list'));
   const mayCreate = useMay('lock', 'create');
   const mayDelete = useMay('lock', 'delete');
   const [adding, add] = useState(false);
-  const [ending, end] = useState<Shown<LockSpec>>();
-  const columns: Column<Shown<LockSpec>>[] = [
+  const [ending, end] = useState<Shown<'lock'>>();
+  const columns: Column<Shown<'lock'>>[] = [
     { key: 'target', title: words.target, phone: 'title', cell: (lock) => <b className="piece">{shown(lock)}</b> },
     { key: 'why', title: words.why, cell: (lock) => <span className="break">{lock.spec.message || admin.none}</span> },
     { key: 'until', title: words.until, cell: (lock) => <Until lock={lock} /> },
@@ -41,13 +37,13 @@ export function LocksPage() {
   );
 }
 
-function Until({ lock }: { lock: Shown<LockSpec> }) {
+function Until({ lock }: { lock: Shown<'lock'> }) {
   const { expires } = lock.metadata;
   if (!expires) return <span className="soft">{words.forever}</span>;
   return new Date(expires) < new Date() ? <Badge>{words.over}</Badge> : <Time at={expires} show="exact" />;
 }
 
-function Unlock({ lock, onClose, onDone }: { lock: Shown<LockSpec>; onClose: () => void; onDone: () => void }) {
+function Unlock({ lock, onClose, onDone }: { lock: Shown<'lock'>; onClose: () => void; onDone: () => void }) {
   const action = useAction(() => removeRecord('lock', lock.metadata.name, lock.metadata.revision));
   const go = async () => {
     if (!(await action.run())) return;

@@ -7,7 +7,7 @@ import { admin } from '../../strings/admin';
 import { Chip, ConfirmDialog, CopyButton } from '../../ui';
 
 /** The name of a record, as the way to its editor. */
-export function NameLink({ section, record }: { section: Section; record: Shown<unknown> }) {
+export function NameLink({ section, record }: { section: Section; record: Pick<Shown, 'metadata'> }) {
   const { name, description } = record.metadata;
   return (
     <span className="name-cell">
@@ -35,7 +35,7 @@ export const labelTexts = (labels: Record<string, unknown> | undefined): string[
   Object.entries(labels ?? {}).map(([name, value]) => `${name}=${Array.isArray(value) ? value.join('|') : String(value)}`);
 
 /** Asks for the name to be typed, and removes. */
-export function RemoveDialog({ kind, one, record, onClose, onDone }: { kind: EditedKind; one: string; record: Pick<Shown<unknown>, 'metadata'>; onClose: () => void; onDone: () => void }) {
+export function RemoveDialog({ kind, one, record, onClose, onDone }: { kind: EditedKind; one: string; record: Pick<Shown, 'metadata'>; onClose: () => void; onDone: () => void }) {
   const { name, revision } = record.metadata;
   const action = useAction(() => removeRecord(kind, name, revision));
   const go = async () => {

@@ -1,6 +1,6 @@
 import { useLocation } from 'wouter';
 import { api, call, useQuery } from '../../api';
-import { POLICIES, singleton, type Policy, type Shown } from '../../admin/kinds';
+import { POLICIES, singleton, type Policy } from '../../admin/kinds';
 import { useMay } from '../../app/session';
 import { admin, fieldLabels } from '../../strings/admin';
 import { Button, Facts, Failed, IconEdit, Note, Page, PageHeader, Panel, Skeleton } from '../../ui';
@@ -24,7 +24,7 @@ function PolicyPanel({ policy }: { policy: Policy }) {
   const [, go] = useLocation();
   const found = useQuery(forbidden ? null : ['policy', policy], (signal) =>
     // The list and not the record, which need not be there: that is no error.
-    call(api.GET('/v1/records/{kind}', { params: { path: { kind: policy } }, signal })).then((page) => (page.items as unknown as Shown[]).find((record) => record.metadata.name === singleton(policy)) ?? null),
+    call(api.GET('/v1/records/{kind}', { params: { path: { kind: policy } }, signal })).then((page) => page.items.find((record) => record.metadata.name === singleton(policy)) ?? null),
   );
   const facts = Object.entries(found.data?.spec ?? {}).filter(([, value]) => value !== null);
   return (

@@ -9,28 +9,20 @@ import { AddButton } from './add';
 import { RecordList } from './list';
 import { Chips, labelTexts, NameLink, RemoveDialog } from './parts';
 
-interface Conditions {
-  logins?: string[];
-  host_labels?: Record<string, string | string[]>;
-  require_session_join?: unknown[];
-}
-interface RoleSpec {
-  allow?: Conditions;
-}
 const words = admin.roles;
 
-function hosts(role: Shown<RoleSpec>): string[] {
+function hosts(role: Shown<'role'>): string[] {
   const labels = role.spec.allow?.host_labels ?? {};
   const any = Object.entries(labels).some(([name, value]) => name === '*' && [value].flat().includes('*'));
   return any ? [words.anyHost] : labelTexts(labels);
 }
 
 export function RolesPage() {
-  const roles = useRecords<RoleSpec>(useMay('role', 'list') ? null : 'role');
+  const roles = useRecords('role', useMay('role', 'list'));
   const mayDelete = useMay('role', 'delete');
   const [, go] = useLocation();
-  const [removing, remove] = useState<Shown<RoleSpec>>();
-  const columns: Column<Shown<RoleSpec>>[] = [
+  const [removing, remove] = useState<Shown<'role'>>();
+  const columns: Column<Shown<'role'>>[] = [
     { key: 'name', title: admin.name, phone: 'title', width: '28%', cell: (role) => <NameLink section="roles" record={role} /> },
     { key: 'logins', title: words.logins, cell: (role) => <Chips items={role.spec.allow?.logins ?? []} none={admin.none} /> },
     { key: 'labels', title: words.labels, cell: (role) => <span className="row-wrap"><Chips items={hosts(role)} none={words.noHost} />{role.spec.allow?.require_session_join?.length ? <Badge tone="info">{words.requires}</Badge> : null}</span> },

@@ -10,19 +10,16 @@ import { RecordList } from './list';
 import { Chips, labelTexts } from './parts';
 import { TokenDialog } from './token';
 
-interface TokenSpec {
-  host?: { name?: string | null; labels?: Record<string, string> } | null;
-}
 const words = admin.tokens;
-const target = ({ spec: { host } }: Shown<TokenSpec>) => (host ? (host.name ? words.host(host.name) : words.anyHost) : words.node);
+const target = ({ spec: { host } }: Shown<'token'>) => (host ? (host.name ? words.host(host.name) : words.anyHost) : words.node);
 
 export function TokensPage() {
-  const tokens = useRecords<TokenSpec>(useMay('token', 'list') ? null : 'token');
+  const tokens = useRecords('token', useMay('token', 'list'));
   const mayCreate = useMay('token', 'create');
   const mayDelete = useMay('token', 'delete');
   const [adding, add] = useState(false);
-  const [ending, end] = useState<Shown<TokenSpec>>();
-  const columns: Column<Shown<TokenSpec>>[] = [
+  const [ending, end] = useState<Shown<'token'>>();
+  const columns: Column<Shown<'token'>>[] = [
     { key: 'target', title: words.target, phone: 'title', cell: (token) => <b className="piece">{target(token)}</b> },
     { key: 'labels', title: words.labels, cell: (token) => <Chips items={labelTexts(token.spec.host?.labels)} none={admin.none} /> },
     { key: 'expires', title: words.expires, cell: (token) => (token.metadata.expires && new Date(token.metadata.expires) < new Date() ? <Badge>{admin.locks.over}</Badge> : <Time at={token.metadata.expires} show="exact" />) },
@@ -41,7 +38,7 @@ export function TokensPage() {
   );
 }
 
-function Revoke({ token, onClose, onDone }: { token: Shown<TokenSpec>; onClose: () => void; onDone: () => void }) {
+function Revoke({ token, onClose, onDone }: { token: Shown<'token'>; onClose: () => void; onDone: () => void }) {
   const action = useAction(() => removeRecord('token', token.metadata.name, token.metadata.revision));
   const go = async () => {
     if (!(await action.run())) return;

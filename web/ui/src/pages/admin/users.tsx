@@ -13,26 +13,19 @@ import { LockDialog } from './lock';
 import { Chips, NameLink, RemoveDialog } from './parts';
 import { AddButton } from './add';
 
-interface UserSpec {
-  roles?: string[];
-  traits?: Record<string, string[]>;
-}
-interface LockSpec {
-  target: { user?: string };
-}
 const words = admin.users;
 
-type Open = { what: 'invite' | 'lock' | 'remove'; user: Shown<UserSpec> };
+type Open = { what: 'invite' | 'lock' | 'remove'; user: Shown<'user'> };
 
 export function UsersPage() {
-  const users = useRecords<UserSpec>(useMay('user', 'list') ? null : 'user');
-  const locks = useRecords<LockSpec>(useMay('lock', 'list') ? null : 'lock');
+  const users = useRecords('user', useMay('user', 'list'));
+  const locks = useRecords('lock', useMay('lock', 'list'));
   const [open, show] = useState<Open>();
   const [params, set] = useUrlParams();
   const now = new Date();
   const locked = new Set(locks.data?.filter((lock) => !lock.metadata.expires || new Date(lock.metadata.expires) > now).map((lock) => lock.spec.target.user));
   const invite = params.get('invite');
-  const columns: Column<Shown<UserSpec>>[] = [
+  const columns: Column<Shown<'user'>>[] = [
     { key: 'name', title: admin.name, phone: 'title', width: '28%', cell: (user) => <NameLink section="users" record={user} /> },
     { key: 'roles', title: words.roles, cell: (user) => <Chips items={user.spec.roles ?? []} none={words.noRoles} /> },
     { key: 'traits', title: words.traits, cell: (user) => <Chips items={Object.entries(user.spec.traits ?? {}).map(([name, values]) => words.traitOf(name, values.join(', ')))} none={admin.none} /> },
@@ -54,7 +47,7 @@ export function UsersPage() {
   );
 }
 
-function Actions({ user, show }: { user: Shown<UserSpec>; show: (open: Open) => void }) {
+function Actions({ user, show }: { user: Shown<'user'>; show: (open: Open) => void }) {
   const [, go] = useLocation();
   const may = { invite: useMay('user', 'update'), lock: useMay('lock', 'create'), remove: useMay('user', 'delete') };
   const { name } = user.metadata;

@@ -1,13 +1,12 @@
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { api, call, json, usePages, useQuery, type AuditState } from '../../api';
-import { canBeLive, query, type Filter } from '../../audit/filter';
+import { canBeLive, query, type Filter, type Search } from '../../audit/filter';
 import type { AuditItem } from '../../audit/sentence';
 import { askFrom, merge } from '../../audit/tail';
 
-const PAGE = '100';
+const PAGE = 100;
 const TAIL_MS = 2000;
 const STATE_MS = 60_000;
-type Search = Record<string, string>;
 
 const ask = (search: Search, signal: AbortSignal) => call(api.GET('/v1/audit/events', { params: { query: search }, signal }));
 
@@ -43,7 +42,7 @@ export function useEvents(filter: Filter, live: boolean) {
         let cursor: string | undefined;
         do {
           const from = askFrom(newest.current, now);
-          const page = await ask({ ...query(filter, now), from, oldest_first: 'true', limit: '1000', ...(cursor ? { cursor } : {}) }, control.signal);
+          const page = await ask({ ...query(filter, now), from, oldest_first: true, limit: 1000, ...(cursor ? { cursor } : {}) }, control.signal);
           if (control.signal.aborted) return;
           const all = merge(newest.current, page.items);
           if (all !== newest.current) {

@@ -18,7 +18,7 @@ export function Details({ item, onClose, narrow }: { item: AuditItem; onClose: (
   };
   const facts: [string, string | undefined][] = [
     [detailNames.time, exact(new Date(event.time), true)],
-    [detailNames.event, `${event.event as string} · ${item.code}`],
+    [detailNames.event, `${event.event} · ${item.code}`],
     [detailNames.user, event.user && actor(event.user)],
     [detailNames.addr, event.addr],
     [detailNames.login, event.login],
@@ -26,14 +26,14 @@ export function Details({ item, onClose, narrow }: { item: AuditItem; onClose: (
     [detailNames.target, event.target],
     [detailNames.message, event.message],
     [detailNames.session, event.session],
-    [detailNames.node, event.node === undefined ? undefined : String(event.node)],
+    [detailNames.node, String(event.node)],
     ...Object.entries(event.data ?? {}).map(([name, value]): [string, string] => [name.replaceAll('_', ' '), value]),
   ];
   const only: [string | undefined, string, Partial<Filter>][] = [
     [event.user, event.user ?? '', { user: event.user ?? '' }],
     [event.host, event.host ?? '', { host: event.host ?? '' }],
     [event.session, words.thisSession, { text: event.session ?? '' }],
-    [event.event as string, event.event as string, { type: event.event as string }],
+    [event.event, event.event, { type: event.event }],
   ];
   return (
     <Drawer open onClose={onClose} title={words.seq(item.seq)}>

@@ -38,7 +38,7 @@ function AuditLog() {
   const open = asked === null ? undefined : events.data?.find((item) => String(item.seq) === asked);
   const columns: Column<AuditItem>[] = [
     { key: 'what', title: words.what, phone: 'bare', cell: (item) => <What item={item} onOpen={() => set({ e: String(item.seq) })} /> },
-    { key: 'code', title: words.type, width: '200px', phone: 'hide', cell: (item) => <code className={`xs ${isWarning(item.code) ? 'audit-warning' : 'soft'}`}>{item.event.event as string}</code> },
+    { key: 'code', title: words.type, width: '200px', phone: 'hide', cell: (item) => <code className={`xs ${isWarning(item.code) ? 'audit-warning' : 'soft'}`}>{item.event.event}</code> },
     { key: 'time', title: words.time, width: '176px', phone: 'bare', cell: (item) => <time className="small soft nowrap audit-time" dateTime={item.event.time} title={exact(new Date(item.event.time), true)}>{show(item.event.time)}</time> },
   ];
   const url = (format: string) => urlOf('/v1/audit/download', { ...events.search, format });

@@ -1,5 +1,6 @@
 import { api, call, useQuery } from '../../api';
 import type { Schema } from '../../api';
+import { ofKind } from '../../admin/kinds';
 import { useMay } from '../../app/session';
 import { cluster as strings } from '../../strings/cluster';
 import { Badge, CopyButton, Empty, IconLock, Note, Panel, Table, Time } from '../../ui';
@@ -7,14 +8,12 @@ import type { Column } from '../../ui';
 import { certTone } from './judge';
 
 type Authority = { name: string; type: string; pin: string; created: string; ends?: Schema<'CertificateEnd'> };
-type Spec = Schema<'CertAuthoritySpec'>;
 
 /** The state of the authorities: who vouches for what, since when, and until when. */
 export function Authorities({ ends }: { ends: Schema<'CertificateEnd'>[] }) {
   const why = useMay('cert_authority', 'list');
   const list = useQuery(why ? null : 'authorities', (signal) => call(api.GET('/v1/records/{kind}', { params: { path: { kind: 'cert_authority' } }, signal })));
-  const rows = list.data?.items.map((item): Authority => {
-    const { metadata, spec } = item as unknown as { metadata: { name: string }; spec: Spec };
+  const rows = list.data && ofKind(list.data.items, 'cert_authority').map(({ metadata, spec }): Authority => {
     return { name: metadata.name, type: spec.type, pin: spec.pin, created: spec.created, ends: ends.find((end) => end.what === `${spec.type} authority`) };
   });
   const columns: Column<Authority>[] = [

@@ -57,7 +57,7 @@ function Overview({ status }: { status: Status }) {
 
 /** What to do: the first of the node's advice, the others, and what must not be overlooked. */
 function Wants({ status }: { status: Status }) {
-  const [first, ...others] = (status.advice ?? []).map(sentence);
+  const [first, ...others] = status.advice.map(sentence);
   const mixed = skew(status.nodes);
   // The node says it among its advice as well; here it is said in red, and once.
   const also = others.filter((text) => !(mixed && /^nodes run different versions/i.test(text)));

@@ -4,7 +4,7 @@ import { canLead, certTone, compareVersions, diskTone, skew, soonest, toleranceW
 import type { NodeStatus } from './judge';
 
 const node = (name: string, version: string | null, more: Partial<NodeStatus> = {}): NodeStatus => ({
-  id: 1, name, role: 'follower', voter: true, peer_addr: '', web_addr: '', ssh_addr: '', reachable: true,
+  id: 1, name, role: 'follower', voter: true, peer_addr: '', web_addr: '', ssh_addr: '', reachable: true, lag: 0, last_contact_ms: 0, silent_ms: null, removed_in_secs: null,
   ...(version === null ? {} : { vitals: { version, certificates: [] as unknown[] } as NodeStatus['vitals'] }),
   ...more,
 });
@@ -45,8 +45,8 @@ test('who can lead', () => {
 });
 
 test('health of a cluster, and finding one by any part', () => {
-  expect(health({ quorum: false, nodes: [] })).toBe('noQuorum');
-  expect(health({ quorum: true, nodes: [node('a', '1', { reachable: false })] })).toBe('attention');
+  expect(health({ quorum: false, advice: [], nodes: [] })).toBe('noQuorum');
+  expect(health({ quorum: true, advice: [], nodes: [node('a', '1', { reachable: false })] })).toBe('attention');
   expect(health({ quorum: true, advice: [], nodes: [node('a', '1')] })).toBe('healthy');
   expect(matches('PROD 3080', ['prod', 'https://x:3080'])).toBe(true);
   expect(matches('prod 443', ['prod', 'https://x:3080'])).toBe(false);

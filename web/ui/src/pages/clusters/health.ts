@@ -5,7 +5,7 @@ export type Health = 'healthy' | 'attention' | 'noQuorum';
 /** The worst of what is known about a cluster. */
 export function health(status: Pick<Schema<'ClusterStatus'>, 'quorum' | 'advice' | 'nodes'>): Health {
   if (!status.quorum) return 'noQuorum';
-  return (status.advice?.length ?? 0) > 0 || status.nodes.some((node) => !node.reachable) ? 'attention' : 'healthy';
+  return status.advice.length > 0 || status.nodes.some((node) => !node.reachable) ? 'attention' : 'healthy';
 }
 
 export const healthTone = { healthy: 'ok', attention: 'warn', noQuorum: 'bad' } as const;

@@ -14,7 +14,7 @@ import { hostQuery, labelsOf, withLabel } from './filters';
 import './hosts.css';
 
 type Host = Schema<'HostView'>;
-const pageSize = '50';
+const pageSize = 50;
 
 export default function Hosts() {
   const [params, set] = useUrlParams();

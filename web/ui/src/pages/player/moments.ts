@@ -44,7 +44,7 @@ function ofRecording(engine: Engine): Moment[] {
 /** What the audit log says of the session, at the moment of the recording at which it happened. */
 export function ofLog(items: readonly AuditItem[], session: string, started: number, end: number): Moment[] {
   return items
-    .filter(({ event }) => event.session === session && (event.event as string) !== 'session.play')
+    .filter(({ event }) => event.session === session && event.event !== 'session.play')
     .map((item) => ({
       key: `a${item.seq}`,
       at: Math.max(0, Math.min(end, new Date(item.event.time).getTime() - started)),
@@ -58,7 +58,7 @@ export function useMoments(session: string, engine: Engine, version: number, liv
   const refused = useMayAudit();
   const found = useQuery(
     refused ? null : ['moments', session],
-    (signal) => call(api.GET('/v1/audit/events', { params: { query: { text: session, limit: '1000', oldest_first: 'true' } }, signal })),
+    (signal) => call(api.GET('/v1/audit/events', { params: { query: { text: session, limit: 1000, oldest_first: true } }, signal })),
     { poll: live ? POLL_MS : 0 },
   );
   const items = found.data?.items;

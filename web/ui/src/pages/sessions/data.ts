@@ -19,7 +19,7 @@ export function useRecordings() {
   return usePages<Recording>(
     'recordings',
     async (after, signal) => {
-      const page = await call(api.GET('/v1/recordings', { params: { query: { after, limit: String(PAGE) } }, signal }));
+      const page = await call(api.GET('/v1/recordings', { params: { query: { after, limit: PAGE } }, signal }));
       return { items: page.items.map((item) => item.recording), next: page.next };
     },
     { poll: ENDED_POLL_MS },
@@ -38,7 +38,7 @@ export function useJoined(rows: readonly Recording[] | undefined): Map<string, s
   const forbidden = useMayAudit();
   const oldest = rows?.at(-1)?.started;
   const found = useQuery(forbidden || oldest === undefined ? null : ['joined', oldest], (signal) =>
-    call(api.GET('/v1/audit/events', { params: { query: { event: 'session.join', from: oldest, limit: '1000' } }, signal })),
+    call(api.GET('/v1/audit/events', { params: { query: { event: 'session.join', from: oldest, limit: 1000 } }, signal })),
   );
   return useMemo(() => {
     const joined = new Map<string, string[]>();

@@ -34,7 +34,7 @@ export function LiveSessions() {
 }
 
 function People({ row }: { row: Live }) {
-  const people = row.participants ?? [];
+  const people = row.participants;
   if (people.length === 0) return <span className="faint">{words.nobody}</span>;
   return (
     <span className="row-wrap">

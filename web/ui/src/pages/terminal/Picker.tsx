@@ -20,7 +20,7 @@ export function Picker({ note, active, before, onOpen }: Props) {
   const [pinned] = usePref('pinned');
   const target = parseTarget(text);
   const search = text.includes('@') ? (text.split('@')[1] ?? '').split(':')[0]! : text;
-  const list = useQuery(['picker', search], (signal) => call(api.GET('/v1/hosts', { params: { query: { search, limit: '30' } }, signal })), { keep: true });
+  const list = useQuery(['picker', search], (signal) => call(api.GET('/v1/hosts', { params: { query: { search, limit: 30 } }, signal })), { keep: true });
   useEffect(() => {
     if (active) box.current?.focus();
   }, [active]);

@@ -12,6 +12,7 @@ import { begin } from '../../terminal/machine';
 import { places } from '../../terminal/places';
 import { wishName } from '../../terminal/tabs';
 import type { Change, Note } from '../../terminal/tabs';
+import type { Schema } from '../../api';
 import { copyText } from '../../ui';
 import type { Handle } from './handles';
 import { makeScreen } from './screen';
@@ -47,10 +48,17 @@ const replayMost = 64 * 1024;
 const replayMs = 1_000;
 const encoder = new TextEncoder();
 
+/** Failures that the page says in its own words: what the node says is meant for whoever asked for the session by hand. */
+const ofCode: Record<string, (target: string) => string> = {
+  session_over: strings.over,
+  session_unknown: strings.unknown,
+  too_many_terminals: strings.tooMany,
+} satisfies Partial<Record<Schema<'ErrorCode'>, (target: string) => string>>;
+
 /** What the picker says of a session that is over. */
 export function endNote(target: string, effect: Extract<Effect, { do: 'ended' }>): Note {
   const { end } = effect;
-  if (end.why === 'failed') return { tone: 'bad', text: strings.failed(target, end.message || end.code) };
+  if (end.why === 'failed') return { tone: 'bad', text: ofCode[end.code]?.(target) ?? strings.failed(target, end.message || end.code) };
   if (end.reason && end.reason !== 'exit') return { tone: 'plain', text: strings.endedReason(target, end.reason) };
   return { tone: 'plain', text: end.status === 0 ? strings.ended(target) : strings.endedStatus(target, end.status) };
 }
