@@ -19,7 +19,7 @@ build=(build-essential:cc clang:clang mold:mold cmake:cmake pkg-config:pkg-confi
 check=("${build[@]}" shellcheck:shellcheck)
 demo=("${build[@]}" openssh-server:/usr/sbin/sshd openssh-client:ssh oathtool:oathtool jq:jq)
 test=("${check[@]}" "${demo[@]}" rsync:rsync xauth:xauth expect:expect tmux:tmux curl:curl openssl:openssl faketime:faketime fiu-utils:fiu-run iproute2:ip iputils-ping:ping valgrind:valgrind prometheus:promtool python3-venv:/usr/share/doc/python3-venv chromium:chromium)
-bench=("${demo[@]}" etcd-server:etcd)
+bench=("${demo[@]}" etcd-server:etcd chromium:chromium)
 # Packages, and the machines on which they are tried.
 packages=("${build[@]}" binutils:strip dpkg-dev:dpkg-architecture rpm:rpmbuild lintian:lintian rpmlint:rpmlint openssh-client:ssh-keygen debootstrap:debootstrap debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg systemd-container:systemd-nspawn iproute2:ip nftables:nft jq:jq)
 test=("${test[@]}" "${packages[@]}")
@@ -125,7 +125,7 @@ esac
 if [ "$what" = test ]; then
     wants=$(sha256sum "$repo/scripts/requirements.txt" | cut -d' ' -f1)
     if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$wants" ]; then
-        say "installing ansible-core and ssh-audit into $venv"
+        say "installing ansible-core, schemathesis and ssh-audit into $venv"
         rm -rf "$venv"
         python3 -m venv "$venv"
         "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$repo/scripts/requirements.txt"
