@@ -11,6 +11,12 @@ use std::time::Duration;
 /// How long one file may take on a busy machine.
 const BOUND: Duration = Duration::from_secs(480);
 
+/// Sees everything and changes nothing.
+const LOOKS: &str = "kind: role
+metadata: {name: looks}
+spec: {allow: {rules: [{resources: ['*'], verbs: [list, read]}]}}
+";
+
 fn ui() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/ui")
 }
@@ -33,7 +39,10 @@ impl World {
         let plain = Sshd::start(&cluster, "plain1");
         cluster.create("kind: role\nmetadata: {name: little}\nspec: {allow: {logins: [nobody], host_labels: {env: prod}}}\n");
         let alice = cluster.person_by_password("alice", "admin,access,auditor");
+        cluster.create(LOOKS);
         let bob = cluster.person_by_password("bob", "little");
+        let dave = cluster.person_by_password("dave", "access");
+        let eve = cluster.person_by_password("eve", "looks");
         let facts = json!({
             "cluster": cluster.name(),
             "nodes": cluster.nodes.iter().enumerate().map(|(i, node)| json!({
@@ -47,10 +56,12 @@ impl World {
             "pal": program("pal"),
             "palctl": [program("palctl").display().to_string(), "--socket".to_owned(), cluster.nodes[0].socket().display().to_string()],
             "pin": alice.pin(),
-            "hosts": {"agent": "web1", "plain": "plain1"},
+            "hosts": {"agent": "web1", "plain": "plain1", "addr": format!("127.0.0.1:{}", plain.port)},
             "people": {
                 "alice": {"password": alice.password},
                 "bob": {"password": bob.password},
+                "dave": {"password": dave.password},
+                "eve": {"password": eve.password},
             },
             "folder": cluster.folder("browser"),
         });
@@ -131,6 +142,20 @@ fn the_log_is_searched_and_records_are_changed() {
     let file = file.to_str().expect("a plain path");
     let said = world.cluster.palctl(0, &["audit", "verify", file]).ok();
     assert!(said.contains("The audit log is good"), "{said}");
+}
+
+/// Goal: whatever a button of the administration changes, it changes; and who may not is told why, by the page and by the API.
+#[test]
+fn what_the_administrations_buttons_change_is_changed() {
+    let world = World::new(3);
+    world.browse("changes.mjs");
+}
+
+/// Goal: sessions are joined, hosts that are typed are reached, files are moved and passwords changed, all by the pages.
+#[test]
+fn people_work_at_hosts_and_mind_their_account_by_the_pages() {
+    let world = World::new(1);
+    world.browse("work.mjs");
 }
 
 /// Goal: every page in both themes, wide and narrow, for who may do everything and who may do little: nothing that an

@@ -201,8 +201,7 @@ async function confirmed(press) {
 }
 
 part('where the cluster wants it, a passkey counts beside the password alone', async () => {
-  const yaml = 'kind: cluster_auth_preference\nmetadata: {name: cluster-auth-preference}\nspec: {second_factor: totp, passwordless: false}\n';
-  execFileSync(facts.palctl[0], [...facts.palctl.slice(1), 'create', '--force', '-f', '-'], { input: yaml });
+  passwordless(false);
   await api(made, 'POST', '/v1/web/logout');
   await made.goto(`${node.named}/signin`);
   await made.getByLabel('User', { exact: true }).fill('carol');
@@ -225,4 +224,34 @@ part('where the cluster wants it, a passkey counts beside the password alone', a
   await made.waitForURL((url) => !url.pathname.startsWith('/signin'));
   const session = await api(made, 'GET', '/v1/web/session');
   assert.equal(session.json.user, 'carol');
+  passwordless(true);
+});
+
+/** Whether a passkey is enough without the password. */
+function passwordless(enough) {
+  const yaml = `kind: cluster_auth_preference\nmetadata: {name: cluster-auth-preference}\nspec: {second_factor: totp, passwordless: ${enough}}\n`;
+  execFileSync(facts.palctl[0], [...facts.palctl.slice(1), 'create', '--force', '-f', '-'], { input: yaml });
+}
+
+part('a passkey that is removed opens nothing any more', async () => {
+  await made.goto(`${node.named}/account`);
+  await made.getByRole('button', { name: 'Remove', exact: true }).first().click();
+  await made.getByText('Remove the passkey blue key?').waitFor();
+  await made.getByRole('dialog').getByRole('button', { name: 'Remove', exact: true }).click();
+  // A session that a passkey opened is as good a proof as any, for a while; after that one is asked.
+  const asked = made.getByLabel('Password', { exact: true });
+  await until('no passkey', async () => {
+    if (await asked.count()) {
+      await asked.fill(password);
+      await made.getByLabel('Code', { exact: true }).fill(await freshCode(secret));
+      await asked.press('Enter');
+    }
+    return (await api(made, 'GET', '/v1/web/passkeys')).json.items.length === 0;
+  });
+  await api(made, 'POST', '/v1/web/logout');
+  await made.goto(`${node.named}/signin`);
+  const answered = made.waitForResponse((answer) => answer.url().endsWith('/v1/web/passkeys/login/finish'));
+  await made.getByRole('button', { name: 'Sign in with a passkey' }).click();
+  assert.equal((await answered).status(), 401);
+  assert.equal(new URL(made.url()).pathname, '/signin');
 });
