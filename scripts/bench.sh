@@ -8,6 +8,8 @@ set -euo pipefail
 cd "$repo"
 
 scripts/setup.sh bench
+# The pages are embedded, and measured.
+scripts/ui.sh
 say "build output: $CARGO_TARGET_DIR (profile fast; the first build takes a while)"
 # Without the simulation, for which tokio gets a clock that can be stopped.
 "$cargo" build --locked --profile fast --workspace --exclude palisade-chaos --bins

@@ -15,6 +15,7 @@ mod load;
 mod report;
 mod scene;
 mod ssh;
+mod web;
 mod writes;
 
 use agents::Part;
@@ -143,6 +144,21 @@ enum What {
         #[arg(long, default_value_t = 1024)]
         mib: u64,
     },
+    /// The web pages in Chromium: signing in, the terminal beside `pal ssh`, many hosts, a long recording
+    Web {
+        /// Host records
+        #[arg(long, default_value_t = 50_000)]
+        hosts: u64,
+        /// Sign-ins, and openings of the list of hosts
+        #[arg(long, default_value_t = 10)]
+        times: usize,
+        /// Keystrokes
+        #[arg(long, default_value_t = 300)]
+        keys: usize,
+        /// MiB of text on the terminal's screen
+        #[arg(long, default_value_t = 100)]
+        mib: u64,
+    },
     /// Resident memory of an idle node, and of idle sessions
     Memory {
         /// Idle sessions held open at once, four times over
@@ -178,6 +194,12 @@ fn main() -> anyhow::Result<()> {
             times: 200,
         },
         What::Ssh { times: 30, mib: 1024 },
+        What::Web {
+            hosts: 50_000,
+            times: 10,
+            keys: 300,
+            mib: 100,
+        },
         What::Memory {
             sessions: 50,
             writes: 10_000,
@@ -228,6 +250,17 @@ fn main() -> anyhow::Result<()> {
             What::Crowd { agents } => crowd::measure(agents)?,
             What::Hosts { hosts, times } => hosts::measure(hosts, times)?,
             What::Ssh { times, mib } => ssh::measure(times, mib)?,
+            What::Web {
+                hosts,
+                times,
+                keys,
+                mib,
+            } => web::measure(web::Plan {
+                hosts,
+                times,
+                keys,
+                mib,
+            })?,
             What::Memory {
                 sessions,
                 writes,
