@@ -252,6 +252,7 @@ fn every_enumeration_says_what_goes_over_the_wire() {
         )*};
     }
     held!(
+        api::ApprovalState,
         api::ErrorCode,
         event::EventKind,
         record::AuthorityType,

@@ -72,6 +72,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/approvals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A program asks to be let in by its user's browser */
+        post: operations["ask_approval"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/approvals/{code}/take": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What the program was answered; waits for some seconds */
+        post: operations["take_approval"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/audit/download": {
         parameters: {
             query?: never;
@@ -414,6 +448,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/invites/{token}/recovery": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The recovery codes that go with what an invited person has to set */
+        get: operations["invite_recovery"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/join": {
         parameters: {
             query?: never;
@@ -476,6 +527,23 @@ export interface paths {
         put?: never;
         /** Writes the audit event of a logout */
         post: operations["logout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/mfa": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the caller has beside the password */
+        get: operations["mfa"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -723,6 +791,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/web/approvals/{code}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A program that asks to be let in */
+        get: operations["approval"];
+        put?: never;
+        /** Lets a program in, or turns it away */
+        post: operations["answer_approval"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/web/confirm": {
         parameters: {
             query?: never;
@@ -893,6 +979,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/web/recovery": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** New recovery codes; the older are void */
+        post: operations["new_recovery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/web/session": {
         parameters: {
             query?: never;
@@ -939,6 +1042,40 @@ export interface paths {
         post?: never;
         /** Ends one of the caller's sessions in browsers */
         delete: operations["end_web_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/totp/begin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begins with a new authenticator */
+        post: operations["begin_totp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/web/totp/finish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes a new authenticator; the older and its recovery codes are void */
+        post: operations["finish_totp"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -997,6 +1134,79 @@ export interface components {
             code: components["schemas"]["ErrorCode"];
             /** @description What failed, and what to do, for people. */
             message: string;
+        };
+        /** @description What the person decided. */
+        ApprovalAnswer: {
+            /** @description Yes, or no. */
+            approve: boolean;
+        };
+        /** @description The answer. */
+        ApprovalReply: {
+            certificates?: components["schemas"]["Certificates"] | null;
+            /** @description How it stands. */
+            state: components["schemas"]["ApprovalState"];
+        };
+        /** @description A program asks to be let in by its user's browser. */
+        ApprovalRequest: {
+            /** @description The program and its computer, for the person who decides: at most 100 characters. */
+            client: string;
+            /** @description The one host that it wants to reach, if it runs on a computer that is not its user's own; empty for a login. */
+            host?: string;
+            /** @description The account there. */
+            login?: string;
+            /** @description Its new SSH public key, one OpenSSH line. */
+            ssh_public_key: string;
+            /** @description Its new TLS public key, PEM (SubjectPublicKeyInfo). */
+            tls_public_key: string;
+            /**
+             * Format: uint64
+             * @description How long the certificates shall live, in seconds; 0 for as long as allowed. Longer than allowed is shortened.
+             */
+            ttl_secs?: number;
+        };
+        /**
+         * @description How it stands with a program that asked.
+         * @enum {string}
+         */
+        ApprovalState: "waiting" | "refused" | "granted";
+        /** @description The program asks for its answer. A node that has none yet answers after some seconds. */
+        ApprovalTake: {
+            /** @description Of the ticket. */
+            secret: string;
+            /** @description The keys that it asked with. */
+            ssh_public_key: string;
+            /** @description The keys that it asked with. */
+            tls_public_key: string;
+        };
+        /** @description How the program goes on. */
+        ApprovalTicket: {
+            /** @description What the person compares with what their browser shows: two groups of four letters. */
+            code: string;
+            /** @description Until when. */
+            expires: string;
+            /** @description What the program shows when it asks for the answer. For nobody's eyes. */
+            secret: string;
+            /** @description Where the person answers, at each node. */
+            urls: string[];
+        };
+        /** @description What a program asks, for the person who decides. */
+        ApprovalView: {
+            /** @description Where it asks from, as the cluster sees it. */
+            addr: string;
+            /** @description The program and its computer, by its own account. */
+            client: string;
+            /** @description The code that the program shows. */
+            code: string;
+            /** @description When it asked. */
+            created: string;
+            /** @description Until when it can be answered. */
+            expires: string;
+            /** @description The one host that it wants to reach; empty if it asks for a whole login. */
+            host: string;
+            /** @description The account there. */
+            login: string;
+            /** @description How it stands. */
+            state: components["schemas"]["ApprovalState"];
         };
         /** @description What a browser says. */
         Asks: {
@@ -1157,8 +1367,10 @@ export interface components {
              * @description After this many failures within `lockout_window`, a user waits for `lockout_window`.
              */
             max_failures?: number;
-            /** @description Whether people may log in to the web pages with a passkey (Web Authentication) instead of password and code. */
+            /** @description Whether people may log in to the web pages with a passkey (Web Authentication) instead of a code. */
             passkeys?: boolean;
+            /** @description Whether a passkey is enough, without the password beside it. */
+            passwordless?: boolean;
             /**
              * @description The domain that passkeys are for, such as `example.com`, where the nodes have names below it; empty: each name that
              *     the pages are opened under has its own.
@@ -1169,8 +1381,9 @@ export interface components {
         };
         /** @description A login in a browser. */
         BrowserLogin: {
-            /** @description The six digits, if the cluster asks for them. */
+            /** @description The six digits, or a recovery code, if the cluster asks for them. */
             code?: string;
+            passkey?: components["schemas"]["PasskeyLogin"] | null;
             /** @description The password. */
             password: string;
             /** @description The user's name. */
@@ -1200,6 +1413,8 @@ export interface components {
             node: string;
             /** @description Whether the cluster takes passkeys. */
             passkeys: boolean;
+            /** @description Whether a passkey is enough without the password. */
+            passwordless: boolean;
             /** @description What opens a terminal at another node, where the cookie is not: see the WebSocket `/v1/terminal`. */
             resume: string;
             /** @description The user's roles. */
@@ -1379,10 +1594,11 @@ export interface components {
         };
         /** @description Proves again who sits at a browser, before credentials are changed. */
         Confirm: {
-            /** @description The six digits, if the cluster asks for them. */
+            /** @description The six digits, or a recovery code, if the cluster asks for them. */
             code?: string;
-            /** @description The password. */
-            password: string;
+            passkey?: components["schemas"]["PasskeyLogin"] | null;
+            /** @description The password; not with a passkey that is enough by itself. */
+            password?: string;
         };
         /**
          * @description What went wrong, as a word for programs.
@@ -1423,7 +1639,7 @@ export interface components {
          * @description What happened.
          * @enum {string}
          */
-        EventKind: "cluster.init" | "node.join" | "node.join.refused" | "node.leave" | "user.login" | "user.login.refused" | "user.lockout" | "user.logout" | "user.login.confirm" | "user.password" | "user.passkey.add" | "user.passkey.remove" | "user.invite" | "user.invite.accept" | "user.invite.refused" | "cert.issue" | "cert.refused" | "cert.host.issue" | "record.create" | "record.update" | "record.delete" | "record.refused" | "session.start" | "session.end" | "session.interrupted" | "session.refused" | "session.play" | "session.terminated" | "session.join" | "session.leave" | "session.exec" | "session.file" | "session.files" | "session.forward" | "session.channel.refused" | "host.join" | "host.join.refused" | "host.renew" | "agent.refused" | "host.refused" | "api.refused" | "audit.head";
+        EventKind: "cluster.init" | "node.join" | "node.join.refused" | "node.leave" | "user.login" | "user.login.refused" | "user.lockout" | "user.logout" | "user.login.confirm" | "user.password" | "user.passkey.add" | "user.passkey.remove" | "user.recovery" | "user.totp" | "user.invite" | "user.invite.accept" | "user.invite.refused" | "user.approval" | "user.approval.refused" | "cert.issue" | "cert.refused" | "cert.host.issue" | "record.create" | "record.update" | "record.delete" | "record.refused" | "session.start" | "session.end" | "session.interrupted" | "session.refused" | "session.play" | "session.terminated" | "session.join" | "session.leave" | "session.exec" | "session.file" | "session.files" | "session.forward" | "session.channel.refused" | "host.join" | "host.join.refused" | "host.renew" | "agent.refused" | "host.refused" | "api.refused" | "audit.head";
         /** @description A role to be explained. */
         Explain: {
             /** @description The role as it would be saved, YAML or JSON. */
@@ -1842,6 +2058,13 @@ export interface components {
              * @description How long it may be used, in seconds; 0 for 30 minutes.
              */
             ttl_secs?: number;
+        };
+        /** @description Proves a new authenticator. */
+        NewTotp: {
+            /** @description A code that the authenticator shows. */
+            code: string;
+            /** @description Of the challenge. */
+            id: string;
         };
         NodeRecord: {
             /** @enum {string} */
@@ -2262,6 +2485,11 @@ export interface components {
             /** @description The row. */
             recording: components["schemas"]["RecordingSpec"];
         };
+        /** @description Codes that each stand once for the authenticator's. They are shown when they are made, and never again. */
+        RecoveryCodes: {
+            /** @description They: ten characters each, in two groups. */
+            codes: string[];
+        };
         /** @description New certificates from valid ones, never longer-lived than roles allow. */
         RenewRequest: {
             /** @description As in a login. */
@@ -2415,6 +2643,25 @@ export interface components {
          * @enum {string}
          */
         SecondFactor: "totp" | "off";
+        /** @description What a user has beside the password. */
+        SecondFactors: {
+            /** @description Whether passkeys are taken. */
+            passkeys: boolean;
+            /** @description Whether a passkey is enough without the password. */
+            passwordless: boolean;
+            /**
+             * Format: uint32
+             * @description Recovery codes that still work.
+             */
+            recovery_left: number;
+            /**
+             * Format: uint32
+             * @description Recovery codes in a new set.
+             */
+            recovery_of: number;
+            /** @description Whether an authenticator's codes are asked for. */
+            totp: boolean;
+        };
         /** @description session id */
         SessionId: string;
         /**
@@ -2473,6 +2720,15 @@ export interface components {
             /** @description SHA-256 of the secret, in hex. */
             secret_sha256: string;
         };
+        /** @description A new authenticator, before it has proved itself. */
+        TotpChallenge: {
+            /** @description Given back with a code of the new secret, within ten minutes. */
+            id: string;
+            /** @description The secret in base32, for typing. */
+            totp_secret: string;
+            /** @description The `otpauth://` address, for a QR code. */
+            totp_uri: string;
+        };
         /** @description Hands leadership over. */
         Transfer: {
             /** @description To this node, or to any if empty. */
@@ -2512,6 +2768,8 @@ export interface components {
             cluster: string;
             /** @description Whether passkeys are taken. */
             passkeys: boolean;
+            /** @description Whether a passkey is enough without the password. */
+            passwordless: boolean;
             /** @description Whether a code is asked for beside the password. */
             second_factor: boolean;
             /** @description The program's version on the answering node. */
@@ -2754,6 +3012,76 @@ export interface operations {
                     "text/plain": string;
                 };
             };
+        };
+    };
+    ask_approval: {
+        parameters: {
+            query?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApprovalRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApprovalTicket"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    take_approval: {
+        parameters: {
+            query?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
+            path: {
+                code: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApprovalTake"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApprovalReply"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
         };
     };
     download_audit: {
@@ -3485,6 +3813,34 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    invite_recovery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     join: {
         parameters: {
             query?: never;
@@ -3605,6 +3961,32 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    mfa: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactors"];
+                };
             };
             400: components["responses"]["Invalid"];
             401: components["responses"]["Unauthenticated"];
@@ -4144,6 +4526,71 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    approval: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                code: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApprovalView"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    answer_approval: {
+        parameters: {
+            query?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
+            path: {
+                code: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApprovalAnswer"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     web_confirm: {
         parameters: {
             query?: never;
@@ -4446,6 +4893,34 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    new_recovery: {
+        parameters: {
+            query?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     web_session: {
         parameters: {
             query?: never;
@@ -4522,6 +4997,68 @@ export interface operations {
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Refused"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    begin_totp: {
+        parameters: {
+            query?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TotpChallenge"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    finish_totp: {
+        parameters: {
+            query?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTotp"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Fault"];
             503: components["responses"]["Unavailable"];
