@@ -55,14 +55,24 @@ pub mod path {
     pub const SESSIONS: &str = "/v1/sessions";
     /// DELETE ends one.
     pub const SESSION: &str = "/v1/sessions/{id}";
-    /// GET [`super::Page`] of [`super::RecordingView`].
+    /// GET with [`super::RecordingFilter`] as the query -> [`super::RecordingPage`].
     pub const RECORDINGS: &str = "/v1/recordings";
+    /// GET with [`super::RecordingSearch`] as the query -> [`super::RecordingHits`].
+    pub const RECORDINGS_SEARCH: &str = "/v1/recordings/search";
     /// GET one.
     pub const RECORDING: &str = "/v1/recordings/{id}";
     /// GET: newline-delimited [`super::PlayLine`]s, for the player.
     pub const RECORDING_EVENTS: &str = "/v1/recordings/{id}/events";
     /// GET: asciicast v2.
     pub const RECORDING_CAST: &str = "/v1/recordings/{id}/asciicast";
+    /// GET -> [`super::Shares`]; POST [`super::NewShare`] -> [`super::ShareLink`].
+    pub const SHARES: &str = "/v1/recordings/{id}/shares";
+    /// DELETE revokes one.
+    pub const SHARE: &str = "/v1/recordings/{id}/shares/{share}";
+    /// POST [`super::OpenShare`] -> [`super::SharedView`]; the token is the credential.
+    pub const SHARED: &str = "/v1/shared";
+    /// POST [`super::OpenShare`]: newline-delimited [`super::PlayLine`]s; the token is the credential.
+    pub const SHARED_EVENTS: &str = "/v1/shared/events";
     /// GET with [`super::AuditSearch`] as the query -> [`super::AuditPage`].
     pub const AUDIT: &str = "/v1/audit/events";
     /// GET: the whole log for offline verification: newline-delimited [`super::AuditExportLine`].
@@ -173,11 +183,13 @@ mod approvals;
 mod browser;
 mod code;
 mod credentials;
+mod recordings;
 
 pub use approvals::*;
 pub use browser::*;
 pub use code::ErrorCode;
 pub use credentials::*;
+pub use recordings::*;
 
 wire_types! {
     /// Every error of the API.
@@ -895,6 +907,8 @@ pub enum PlayLine {
         /// What.
         what: PlayEvent,
     },
+    /// What was masked in this copy, before its end: one for each rule. Only in copies that leave the cluster.
+    Masked(Vec<MaskedRule>),
     /// There is no more.
     End {
         /// Whether the recording holds the session to its end.

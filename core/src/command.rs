@@ -522,6 +522,42 @@ pub enum Command {
         /// What its certificates will say; `None` turns it away.
         terms: Option<CertTerms>,
     },
+    /// A link to a recording is made. It lives by the rights of whoever makes it.
+    CreateShare {
+        /// Who makes it.
+        maker: Name,
+        /// The recording's session.
+        session: SessionId,
+        /// The link.
+        share: NewShare,
+    },
+    /// A link to a recording is opened: something of the recording is about to be given out.
+    OpenShare {
+        /// Hex SHA-256 of the token in the link.
+        token_sha256: String,
+        /// What is given out: `description`, `recording`.
+        what: String,
+    },
+    /// A link to a recording is revoked.
+    RevokeShare {
+        /// The recording's session.
+        session: SessionId,
+        /// The link's id.
+        share: String,
+    },
+}
+
+/// A link to a recording as the node describes it that made it. Of its token only the hash is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewShare {
+    /// 32 hex digits, random; no secret.
+    pub id: String,
+    /// Hex SHA-256 of the token in the link.
+    pub token_sha256: String,
+    /// What it is for, a line for people.
+    pub note: String,
+    /// Its last moment.
+    pub expires: Timestamp,
 }
 
 /// What an agent's two certificates will say beside its name: a host certificate and an X.509 identity.
@@ -569,6 +605,9 @@ impl Command {
             Command::SetTotp { .. } => "set_totp",
             Command::AskApproval { .. } => "ask_approval",
             Command::AnswerApproval { .. } => "answer_approval",
+            Command::CreateShare { .. } => "create_share",
+            Command::OpenShare { .. } => "open_share",
+            Command::RevokeShare { .. } => "revoke_share",
         }
     }
 }
@@ -668,4 +707,7 @@ pub enum RefusedCommand {
     /// The request contradicts itself or the state.
     #[error("{0}")]
     Invalid(String),
+    /// There is no such link to a recording.
+    #[error("there is no such link (any more)")]
+    NoShare,
 }

@@ -104,6 +104,16 @@ event_kinds! {
     SessionJoin = "session.join", "PS106I";
     /// Somebody who had joined a session left it.
     SessionLeave = "session.leave", "PS107I";
+    /// What recordings show was searched for a text.
+    RecordingSearch = "recording.search", "PS140I";
+    /// A link to a recording was made.
+    RecordingShare = "recording.share", "PS141I";
+    /// A link to a recording was opened.
+    RecordingShareOpen = "recording.share.open", "PS142I";
+    /// A link to a recording was revoked.
+    RecordingShareRevoke = "recording.share.revoke", "PS143I";
+    /// A link to a recording is void: it was not opened.
+    RecordingShareRefused = "recording.share.refused", "PS144W";
     /// A command was run without a terminal.
     Exec = "session.exec", "PS110I";
     /// A file was transferred.

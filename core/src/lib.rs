@@ -12,6 +12,7 @@ pub mod api;
 pub mod audit_log;
 pub mod command;
 pub mod event;
+pub mod find;
 pub mod hosts;
 pub mod kv;
 pub mod merkle;

@@ -3,8 +3,10 @@
 //! `proxy` and `web` see neither Raft nor the disk: they see [`Consensus`], [`Recordings`], [`AuditPages`],
 //! [`Sessions`], [`Terminals`] and [`Operations`].
 
+use crate::access::RulePermit;
 use crate::api::{ClusterStatus, JoinRequest, LiveSession, SupportBundle};
 use crate::command::{Actor, Command, Reply};
+use crate::find::Query;
 use crate::hosts::Hosts;
 use crate::kv::{Kv, KvFault};
 use crate::name::{Login, Name, NodeId, RequestId, SessionId};
@@ -16,6 +18,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An answer that comes later.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -74,8 +77,55 @@ pub trait Consensus: Send + Sync + 'static {
 pub enum PlayFormat {
     /// One JSON object a line: what the player reads.
     Events,
-    /// asciicast v2.
+    /// asciicast v2, with what the cluster's rules mask: it leaves the cluster.
     Asciicast,
+    /// As [`PlayFormat::Events`], with what the cluster's rules mask: what a link shows.
+    Shared,
+}
+
+/// A search in one recording, or in the rest of one.
+#[derive(Debug, Clone)]
+pub struct SearchOrder {
+    /// Which.
+    pub session: SessionId,
+    /// The text.
+    pub query: Query,
+    /// The chunk to begin with; 0, or what an answer before said.
+    pub from_chunk: u32,
+    /// After so many places the rest of the recording is left.
+    pub most_hits: usize,
+    /// After so many bytes of events it stops for now.
+    pub most_bytes: u64,
+    /// After so long it stops for now; one chunk is always read.
+    pub within: Duration,
+}
+
+/// A place where a text was shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundText {
+    /// When its first character appeared, in milliseconds since the session began.
+    pub at_ms: u64,
+    /// What stands before it in its line, clipped.
+    pub before: String,
+    /// The text itself, as it was shown.
+    pub found: String,
+    /// What stands behind it in its line, clipped.
+    pub rest: String,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SearchedPart {
+    /// The places, in order.
+    pub hits: Vec<FoundText>,
+    /// Bytes of events that were looked at.
+    pub bytes: u64,
+    /// Where to go on, if it stopped for now.
+    pub next_chunk: Option<u32>,
+    /// Whether places were left out, because there were too many.
+    pub more: bool,
+    /// Why the recording ends earlier than its session did, if it does.
+    pub gap: Option<String>,
 }
 
 /// Bytes that come piece by piece.
@@ -102,6 +152,14 @@ pub trait Recordings: Send + Sync + 'static {
         session: &'a SessionId,
         format: PlayFormat,
     ) -> Pending<'a, Result<Box<dyn ByteSource>, Unavailable>>;
+    /// Looks for a text in what a recording shows. It discloses what is in it: the permit is that to read this recording.
+    fn search<'a>(
+        &'a self,
+        permit: &'a RulePermit,
+        order: SearchOrder,
+    ) -> Pending<'a, Result<SearchedPart, Unavailable>>;
+    /// A text with what the cluster's rules mask in copies that leave it.
+    fn masked(&self, text: &str) -> Result<String, Unavailable>;
 }
 
 /// A page that no node could hand out whole, and what each said.

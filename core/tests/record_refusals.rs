@@ -275,3 +275,53 @@ fn a_text_of_nothing_but_faults_is_soon_read() {
     let named = faults.iter().count();
     assert!((8..=101).contains(&named), "{named}");
 }
+
+#[test]
+fn rules_that_mask_are_read_strictly() {
+    let policy = |rules: &str| {
+        format!(
+            "kind: session_recording_config\nmetadata: {{name: session-recording-config}}\nspec:\n  redact:\n{rules}"
+        )
+    };
+    let good =
+        policy("  - {name: key, pattern: 'AKIA[0-9A-Z]{16}'}\n  - {name: word, pattern: '(?i)hunter2'}\n");
+    let records = parse_records(&good).expect("good");
+    let yaml = text::to_yaml(&records[0].to_json()).expect("writes");
+    assert_eq!(parse_records(&yaml).expect("own text"), records, "{yaml}");
+    let many: String = (0..33)
+        .map(|n| format!("  - {{name: r{n}, pattern: x}}\n"))
+        .collect();
+    let cases = [
+        (
+            "  - {name: key, pattern: '('}\n",
+            "line 5, column 26: spec.redact[0].pattern: bad regular expression: unclosed group",
+        ),
+        (
+            "  - {name: key, pattern: x}\n  - {name: word, pattern: '(\\w{99}){99}'}\n",
+            "line 6, column 27: spec.redact[1].pattern: bad regular expression: it is too large when compiled",
+        ),
+        (
+            "  - {name: key, pattern: ''}\n",
+            "spec.redact[0].pattern: an empty expression",
+        ),
+        (
+            "  - {name: key, regex: x}\n",
+            "unknown field \"regex\" in spec.redact[0]",
+        ),
+        (
+            "  - {name: 'a b', pattern: x}\n",
+            "line 5, column 12: spec.redact[0].name: ",
+        ),
+        (
+            "  - {name: key, pattern: x}\n  - {name: key, pattern: y}\n",
+            "spec.redact: two rules are named key",
+        ),
+        ("  - x\n", "line 5, column 5: spec.redact[0]"),
+        ("    {name: key, pattern: x}\n", "spec.redact: "),
+        (many.as_str(), "spec.redact: at most 32 rules"),
+    ];
+    for (rules, wanted) in cases {
+        let said = parse_records(&policy(rules)).expect_err(rules).to_string();
+        assert!(said.contains(wanted), "{said}");
+    }
+}

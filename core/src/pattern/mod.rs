@@ -1,8 +1,9 @@
-//! Matchers of label values, and templates of logins.
+//! Matchers of label values, templates of logins, and masks of what leaves the cluster.
 //!
 //! A [`Pattern`] is a text, a glob or a regular expression that an operator wrote; a [`Template`] makes texts out
 //! of a user's traits. The two never meet: what comes out of a template is a literal, whatever it looks like.
 
+mod mask;
 mod regexp;
 mod template;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::predicate::SyntaxError;
 use crate::record::Labels;
 
+pub use mask::{Finder, Mask};
 pub use template::Template;
 
 /// The longest pattern or template, in bytes.
@@ -36,6 +38,9 @@ pub enum PatternError {
     /// The regular expression does not compile.
     #[error("bad regular expression: {0}")]
     Regex(String),
+    /// An expression without anything in it.
+    #[error("an empty expression matches nothing that could be masked")]
+    Nothing,
     /// A template where it would be taken literally.
     #[error("a template is not accepted here")]
     TemplateHere,

@@ -14,7 +14,8 @@ pub use cluster::{HostToken, MaintenanceConfigSpec, NodeSpec, TokenSpec};
 pub use host::{BadAddr, HostAddr, HostAgent, HostSpec};
 pub use lock::{LockSpec, LockTarget};
 pub use recording::{
-    Completeness, RecordingConfigSpec, RecordingMode, RecordingSite, RecordingSpec, SessionKind,
+    Completeness, REDACT_RULES_MAX, RecordingConfigSpec, RecordingMode, RecordingSite, RecordingSpec,
+    RedactRule, SessionKind,
 };
 pub use role::{
     Conditions, Grant, JoinMode, JoinSessions, OnLeave, RequireSessionJoin, RoleOptions, RoleSpec, Rule, Verb,

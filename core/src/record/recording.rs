@@ -1,9 +1,11 @@
 //! `recording` and `session_recording_config`.
 
 use crate::name::{Login, Name, NodeId, SessionId};
+use crate::pattern::Mask;
 use crate::record::HostSpec;
 use crate::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// When output may reach the user.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,6 +55,54 @@ pub struct RecordingConfigSpec {
     /// How many bytes of each direction of an exec without a terminal are kept whole; beyond that, size and hash.
     #[serde(default = "default_cap")]
     pub exec_capture_bytes: u64,
+    /// What is masked in copies that leave the cluster: downloads as asciicast, and what a link shows. What is kept, and
+    /// what is played inside the cluster, stays as it was. At most 32 rules.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "redact_rules"
+    )]
+    pub redact: Vec<RedactRule>,
+}
+
+/// Rules of [`RecordingConfigSpec::redact`]: each is tried on every line that leaves.
+pub const REDACT_RULES_MAX: usize = 32;
+
+/// What is masked, and what that is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RedactRule {
+    /// The name under which a copy says how much was masked.
+    pub name: Name,
+    /// A regular expression that may match anywhere in a line as it was seen.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub pattern: Mask,
+}
+
+/// The rules, few enough and each of a name of its own. Read one by one, so that a fault has its place.
+fn redact_rules<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<RedactRule>, D::Error> {
+    struct Rules;
+    impl<'de> serde::de::Visitor<'de> for Rules {
+        type Value = Vec<RedactRule>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of rules")
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut rules: Vec<RedactRule> = Vec::new();
+            while let Some(rule) = items.next_element::<RedactRule>()? {
+                if rules.len() == REDACT_RULES_MAX {
+                    return Err(A::Error::custom(format!("at most {REDACT_RULES_MAX} rules")));
+                }
+                if rules.iter().any(|other| other.name == rule.name) {
+                    return Err(A::Error::custom(format!("two rules are named {}", rule.name)));
+                }
+                rules.push(rule);
+            }
+            Ok(rules)
+        }
+    }
+    d.deserialize_seq(Rules)
 }
 
 fn default_cap() -> u64 {
@@ -65,6 +115,7 @@ impl Default for RecordingConfigSpec {
             mode: RecordingMode::BestEffort,
             site: RecordingSite::Node,
             exec_capture_bytes: default_cap(),
+            redact: Vec::new(),
         }
     }
 }

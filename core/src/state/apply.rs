@@ -309,6 +309,13 @@ impl Run<'_> {
                 code,
                 terms,
             } => self.answer_approval(&user, &session, &code, terms),
+            Command::CreateShare {
+                maker,
+                session,
+                share,
+            } => self.create_share(maker, session, share),
+            Command::OpenShare { token_sha256, what } => self.open_share(&token_sha256, &what),
+            Command::RevokeShare { session, share } => self.revoke_share(&session, &share),
         }
     }
 

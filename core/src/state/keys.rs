@@ -95,6 +95,20 @@ pub(super) fn invited(user: &Name) -> Vec<u8> {
     format!("s/invited/{user}").into_bytes()
 }
 
+/// Which link to a recording a token opens: its session and its id.
+pub(super) fn share_token(token_sha256: &str) -> Vec<u8> {
+    format!("s/share/{token_sha256}").into_bytes()
+}
+
+/// The links to one recording.
+pub(super) fn shares(session: &SessionId) -> Vec<u8> {
+    format!("s/shares/{session}/").into_bytes()
+}
+
+pub(super) fn share(session: &SessionId, id: &str) -> Vec<u8> {
+    [shares(session), id.as_bytes().to_vec()].concat()
+}
+
 pub(super) fn tombstone(id: NodeId) -> Vec<u8> {
     [b"x/".as_slice(), &id.to_be_bytes()].concat()
 }

@@ -10,6 +10,7 @@
 //! | `s/web/<id>`, `w/<user>/<id>` | sessions of browsers, and whose they are |
 //! | `s/approval/<code>` | programs that ask to be let in |
 //! | `s/passkeys/<user>`, `s/handle/<handle>`, `s/credential/<sha256>` | passkeys, and whose handles and credentials are |
+//! | `s/shares/<session>/<id>`, `s/share/<sha256>` | links to recordings, and which of them a token opens |
 //! | `v/<user>` | up to which serial the user's certificates are void |
 //! | `a/<seq>` | recent audit events, in order: those that are on no page yet |
 //! | `p/<first seq>` | manifests of audit pages |
@@ -29,6 +30,7 @@ mod keys;
 mod pages;
 mod passkeys;
 mod people;
+mod shares;
 
 pub use apply::{
     Applied, ENTRY_BYTES_MAX, FIRST_NODE, Fault, NOTIFY_MEMBERS, NOTIFY_POLICY, NOTIFY_SESSIONS, apply,
@@ -39,6 +41,7 @@ pub use browser::{BROWSER_SESSIONS_MAX, BrowserSession, CONFIRMED_MS, browser_se
 pub use keys::{audit_key, audit_range, record_key};
 pub use pages::{last_page, next_page, pages_before, pages_from, sealed_until};
 pub use passkeys::{PASSKEY_CHALLENGE_MS, PASSKEYS_MAX, Passkey, Passkeys, handle_owner, passkeys};
+pub use shares::{SHARE_NOTE_CHARS, SHARE_TTL_MS, SHARES_MAX, Share, share, share_of_token, shares};
 
 use crate::command::Sealed;
 use crate::event::Event;
