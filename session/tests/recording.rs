@@ -479,7 +479,10 @@ fn a_recording_is_searched_and_exported_through_its_chunks() {
         found,
         [Match {
             at_ms: 1200,
-            wall_ms: WALL + 1200
+            wall_ms: WALL + 1200,
+            before: "price: ".into(),
+            text: "€ 5".into(),
+            after: String::new(),
         }]
     );
     let mut cast = Vec::new();
@@ -488,6 +491,7 @@ fn a_recording_is_searched_and_exported_through_its_chunks() {
         rows: 24,
         timestamp: WALL / 1000,
         title: None,
+        redacted: Vec::new(),
     };
     write_asciicast(header, events, &mut cast).unwrap();
     let cast = String::from_utf8(cast).unwrap();
@@ -560,4 +564,26 @@ fn print_fixture() {
                 .collect::<String>()
         );
     }
+}
+
+/// Whoever goes on in the middle proves each chunk against the one before it, from there on.
+#[test]
+fn a_chain_begins_at_any_chunk_whose_predecessor_is_known() {
+    let part = |at_ms: u64| {
+        vec![Event {
+            at_ms,
+            kind: EventKind::Output(format!("at {at_ms}\r\n").into_bytes()),
+        }]
+    };
+    let chunks = bytes(&record(SESSION, key(), &[part(0), part(1200), part(2400)], false));
+    let key = key();
+    let mut chain = Chain::from_chunk(SESSION, &key, 1, chunk_hash(&chunks[0]));
+    for (chunk, at_ms) in chunks[1..].iter().zip([1200, 2400]) {
+        let events = chain.feed(chunk).unwrap();
+        assert_eq!(events[0].event.at_ms, at_ms);
+    }
+    let mut other = Chain::from_chunk(SESSION, &key, 1, [7; 32]);
+    assert_eq!(other.feed(&chunks[1]), Err(Stop::Fork));
+    let mut later = Chain::from_chunk(SESSION, &key, 2, chunk_hash(&chunks[1]));
+    assert_eq!(later.feed(&chunks[1]), Err(Stop::Missing { found: 1 }));
 }

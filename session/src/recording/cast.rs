@@ -17,6 +17,8 @@ pub struct CastHeader {
     pub timestamp: u64,
     /// A title, if there is one.
     pub title: Option<String>,
+    /// The names of the rules by which parts of what follows were masked.
+    pub redacted: Vec<String>,
 }
 
 /// Writes asciicast v2 as events come.
@@ -67,8 +69,26 @@ impl CastWriter {
         }
     }
 
+    /// Appends what is left at the end, and how much each rule masked: a marker, which players show or pass over.
+    pub fn finish_redacted<'r>(mut self, masked: impl Iterator<Item = (&'r str, u64)>, out: &mut String) {
+        self.finish_events(out);
+        let masked: Vec<String> = masked.map(|(name, count)| format!("{name} {count}")).collect();
+        if !masked.is_empty() {
+            line(
+                out,
+                self.last_ms,
+                "m",
+                &format!("redacted: {}", masked.join(", ")),
+            );
+        }
+    }
+
     /// Appends what is left at the end.
     pub fn finish(mut self, out: &mut String) {
+        self.finish_events(out);
+    }
+
+    fn finish_events(&mut self, out: &mut String) {
         self.begin(out);
         for rest in [self.output.finish(), self.error_output.finish()] {
             if !rest.is_empty() {
@@ -83,6 +103,7 @@ impl CastWriter {
             rows,
             timestamp,
             title,
+            redacted,
         }) = self.header.take()
         else {
             return;
@@ -90,6 +111,9 @@ impl CastWriter {
         let mut first = json!({"version": 2, "width": cols, "height": rows, "timestamp": timestamp});
         if let (Some(title), Some(fields)) = (title, first.as_object_mut()) {
             fields.insert("title".into(), Value::from(title));
+        }
+        if let (false, Some(fields)) = (redacted.is_empty(), first.as_object_mut()) {
+            fields.insert("x_palisade".into(), json!({ "redacted": redacted }));
         }
         out.push_str(&first.to_string());
         out.push('\n');
@@ -129,6 +153,7 @@ mod tests {
             rows: 24,
             timestamp: 1_800_000_000,
             title: Some("a \"b\"\n".into()),
+            redacted: Vec::new(),
         };
         let events = events.into_iter().map(|(at_ms, kind)| Played {
             event: Event { at_ms, kind },
@@ -181,6 +206,25 @@ mod tests {
                 json!([0.003, "o", "€"]),
                 json!([0.003, "o", "\u{fffd}"])
             ]
+        );
+    }
+
+    #[test]
+    fn a_masked_copy_says_so_first_and_last() {
+        let header = CastHeader {
+            cols: 80,
+            rows: 24,
+            timestamp: 0,
+            title: None,
+            redacted: vec!["key".into(), "word".into()],
+        };
+        let (mut writer, mut out) = (CastWriter::new(header), String::new());
+        writer.push(&EventKind::Output(b"***".to_vec()), 7, &mut out);
+        writer.finish_redacted([("key", 1), ("word", 0)].into_iter(), &mut out);
+        assert_eq!(
+            out,
+            "{\"version\":2,\"width\":80,\"height\":24,\"timestamp\":0,\"x_palisade\":{\"redacted\":[\"key\",\"word\"]}}\n\
+             [0.007,\"o\",\"***\"]\n[0.007,\"m\",\"redacted: key 1, word 0\"]\n"
         );
     }
 

@@ -102,6 +102,16 @@ impl<'a> Chain<'a> {
         }
     }
 
+    /// A chain that begins with chunk `seq`, which must follow the chunk with the hash `prev_hash`: for whoever proved
+    /// what is before, or trusts who did.
+    pub fn from_chunk(session: SessionId, key: &'a DataKey, seq: u64, prev_hash: ChunkHash) -> Self {
+        Self {
+            seq,
+            prev_hash,
+            ..Self::new(session, key)
+        }
+    }
+
     /// The number of the chunk that comes next.
     pub fn next_seq(&self) -> u64 {
         self.seq

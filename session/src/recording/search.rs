@@ -2,31 +2,14 @@
 
 use super::event::EventKind;
 use super::playback::Played;
-use super::vt::{Piece, Vt};
+use super::shown::{LineStep, line_step};
+use super::vt::Vt;
 use std::collections::VecDeque;
 
-const QUERY_CHARS_MAX: usize = 256;
+pub use palisade_core::find::{Query, QueryError};
 
-/// What to look for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Query {
-    wanted: Vec<char>,
-    ignore_case: bool,
-}
-
-/// Why something cannot be looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum QueryError {
-    /// Nothing is everywhere.
-    #[error("there is nothing to look for")]
-    Empty,
-    /// Longer than any line of interest.
-    #[error("the text to look for is longer than {QUERY_CHARS_MAX} characters")]
-    TooLong,
-    /// A line break or the like: lines are looked at one by one.
-    #[error("the text to look for has a control character")]
-    Control,
-}
+/// So much of the line is given on either side of what was found, in characters.
+const AROUND_CHARS: usize = 80;
 
 /// Where a text was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,58 +18,69 @@ pub struct Match {
     pub at_ms: u64,
     /// The same by the clock on the wall, in milliseconds since 1970.
     pub wall_ms: u64,
-}
-
-impl Query {
-    /// Looks for `text` within a line.
-    pub fn new(text: &str, ignore_case: bool) -> Result<Self, QueryError> {
-        if text.is_empty() {
-            return Err(QueryError::Empty);
-        }
-        if text.chars().any(char::is_control) {
-            return Err(QueryError::Control);
-        }
-        let mut query = Self {
-            wanted: Vec::new(),
-            ignore_case,
-        };
-        query.wanted = text.chars().map(|c| query.fold(c)).collect();
-        if query.wanted.len() > QUERY_CHARS_MAX {
-            Err(QueryError::TooLong)
-        } else {
-            Ok(query)
-        }
-    }
-
-    /// One character for one, so that places stay places.
-    fn fold(&self, c: char) -> char {
-        if self.ignore_case {
-            c.to_lowercase().next().unwrap_or(c)
-        } else {
-            c
-        }
-    }
+    /// What stands before it in its line, its last 80 characters.
+    pub before: String,
+    /// The text itself, as it was shown.
+    pub text: String,
+    /// What stands behind it in its line, as far as 80 characters.
+    pub after: String,
 }
 
 /// Finds `query` in what was shown, up to `max` times. Memory does not grow with the recording.
 pub fn search(events: impl IntoIterator<Item = Played>, query: &Query, max: usize) -> Vec<Match> {
-    let mut found = Vec::new();
-    let (mut output, mut error_output) = (Line::default(), Line::default());
-    for Played { event, wall_ms } in events {
-        if found.len() >= max {
+    let mut search = Search::new(query.clone(), max);
+    for played in events {
+        if search.is_full() {
             break;
         }
-        let at = Match {
-            at_ms: event.at_ms,
-            wall_ms,
+        search.push(&played);
+    }
+    search.finish()
+}
+
+/// The same for whoever gets the events little by little.
+#[derive(Debug)]
+pub struct Search {
+    query: Query,
+    max: usize,
+    output: Line,
+    error_output: Line,
+    /// Those whose line is over, and may not grow any more.
+    found: Vec<Match>,
+}
+
+impl Search {
+    /// A search that finds up to `max` places.
+    pub fn new(query: Query, max: usize) -> Self {
+        Self {
+            query,
+            max,
+            output: Line::default(),
+            error_output: Line::default(),
+            found: Vec::new(),
+        }
+    }
+
+    /// Looks at what happened next.
+    pub fn push(&mut self, played: &Played) {
+        if self.is_full() {
+            return;
+        }
+        let (query, found) = (&self.query, &mut self.found);
+        // One more than is given, so that whoever asks learns that there is more.
+        let room = (self.max + 1)
+            .saturating_sub(found.len() + self.output.open.len() + self.error_output.open.len());
+        let at = (played.event.at_ms, played.wall_ms);
+        let alone = |text: &str, found: &mut Vec<Match>| {
+            let mut line = Line::default();
+            line.look(text.as_bytes(), at, query, room, found);
+            line.end(found);
         };
-        match event.kind {
-            EventKind::Output(bytes) => output.look(&bytes, &at, query, &mut found),
-            EventKind::ErrorOutput(bytes) => error_output.look(&bytes, &at, query, &mut found),
-            EventKind::ExecStart { command } => {
-                Line::default().look(command.as_bytes(), &at, query, &mut found);
-            }
-            EventKind::Note(text) => Line::default().look(text.as_bytes(), &at, query, &mut found),
+        match &played.event.kind {
+            EventKind::Output(bytes) => self.output.look(bytes, at, query, room, found),
+            EventKind::ErrorOutput(bytes) => self.error_output.look(bytes, at, query, room, found),
+            EventKind::ExecStart { command } => alone(command, found),
+            EventKind::Note(text) => alone(text, found),
             EventKind::Input(_)
             | EventKind::InputSize(_)
             | EventKind::Resize { .. }
@@ -94,54 +88,130 @@ pub fn search(events: impl IntoIterator<Item = Played>, query: &Query, max: usiz
             | EventKind::Captured { .. } => {}
         }
     }
-    found.truncate(max);
-    found
+
+    /// Whether as much was found as is wanted, and more.
+    pub fn is_full(&self) -> bool {
+        self.found.len() + self.output.open.len() + self.error_output.open.len() > self.max
+    }
+
+    /// Forgets what was found until here, but not what the lines that are being written hold: what begins in them and
+    /// ends later is found.
+    pub fn forget_found(&mut self) {
+        self.found.clear();
+        self.output.open.clear();
+        self.error_output.open.clear();
+    }
+
+    /// What was found, in the order in which it appeared.
+    pub fn finish(mut self) -> Vec<Match> {
+        self.output.end(&mut self.found);
+        self.error_output.end(&mut self.found);
+        self.found.sort_by_key(|found| found.at_ms);
+        self.found.truncate(self.max);
+        self.found
+    }
 }
 
-/// The end of the line being written: as much of it as the query is long.
-#[derive(Default)]
+/// The line being written: its end, as long as the query; as much before that as is shown; and what was found in it.
+#[derive(Debug, Default)]
 struct Line {
     vt: Vt,
-    tail: VecDeque<(char, Match)>,
+    tail: VecDeque<Written>,
+    before: VecDeque<char>,
+    open: Vec<Match>,
+}
+
+/// A character, and when it came.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    c: char,
+    at_ms: u64,
+    wall_ms: u64,
 }
 
 impl Line {
-    fn look(&mut self, bytes: &[u8], at: &Match, query: &Query, found: &mut Vec<Match>) {
-        let tail = &mut self.tail;
-        let mut add = |tail: &mut VecDeque<(char, Match)>, c: char| {
-            if tail.len() == query.wanted.len() {
-                tail.pop_front();
+    fn look(
+        &mut self,
+        bytes: &[u8],
+        (at_ms, wall_ms): (u64, u64),
+        query: &Query,
+        room: usize,
+        found: &mut Vec<Match>,
+    ) {
+        let mut vt = std::mem::take(&mut self.vt);
+        let most = self.open.len() + found.len() + room;
+        vt.feed(bytes, |piece| match line_step(piece) {
+            LineStep::Add(c) => self.add(
+                Written { c, at_ms, wall_ms },
+                query,
+                most.saturating_sub(found.len()),
+            ),
+            LineStep::Gap(spaces) => {
+                let c = ' ';
+                (0..spaces).for_each(|_| {
+                    self.add(
+                        Written { c, at_ms, wall_ms },
+                        query,
+                        most.saturating_sub(found.len()),
+                    );
+                });
             }
-            tail.push_back((query.fold(c), at.clone()));
-            if tail.iter().map(|(c, _)| c).eq(&query.wanted) {
-                found.extend(tail.front().map(|(_, first)| first.clone()));
-                // What was found once is not found again in its own middle.
-                tail.clear();
-            }
-        };
-        self.vt.feed(bytes, |piece| match piece {
-            Piece::Char(c) => add(tail, c),
-            Piece::Control('\t') => add(tail, ' '),
-            Piece::Control('\x08') => {
-                tail.pop_back();
-            }
-            Piece::Control('\n' | '\r' | '\x0b' | '\x0c') => tail.clear(),
-            // Programs that draw skip spaces instead of writing them.
-            Piece::Csi { body, last: 'C' } => {
-                let spaces = body.parse::<usize>().unwrap_or(1).min(QUERY_CHARS_MAX);
-                (0..spaces).for_each(|_| add(tail, ' '));
-            }
-            // The cursor is elsewhere now: what follows does not continue what was before.
-            Piece::Csi {
-                last: 'A' | 'B' | 'D'..='H' | 'J' | 'd' | 'f' | 'r' | 'u' | '`',
-                ..
-            } => tail.clear(),
-            Piece::Escape {
-                last: '8' | 'D' | 'E' | 'M' | 'c',
-                ..
-            } => tail.clear(),
-            Piece::Control(_) | Piece::Csi { .. } | Piece::Escape { .. } | Piece::Hidden => {}
+            LineStep::Back => self.take_back(),
+            LineStep::End => self.end(found),
+            LineStep::Nothing => {}
         });
+        self.vt = vt;
+    }
+
+    fn add(&mut self, written: Written, query: &Query, most_open: usize) {
+        for open in &mut self.open {
+            // Counting is bounded as well: what is full is not looked at again.
+            if open.after.len() < AROUND_CHARS * 4 && open.after.chars().count() < AROUND_CHARS {
+                open.after.push(written.c);
+            }
+        }
+        if self.tail.len() == query.wanted().len()
+            && let Some(gone) = self.tail.pop_front()
+        {
+            self.keep_before(gone.c);
+        }
+        self.tail.push_back(written);
+        let here = self.tail.iter().map(|written| query.fold(written.c));
+        if self.open.len() < most_open && here.eq(query.wanted().iter().copied()) {
+            self.open.extend(self.tail.front().map(|first| Match {
+                at_ms: first.at_ms,
+                wall_ms: first.wall_ms,
+                before: self.before.iter().collect(),
+                text: self.tail.iter().map(|written| written.c).collect(),
+                after: String::new(),
+            }));
+            // What was found once is not found again in its own middle.
+            for gone in std::mem::take(&mut self.tail) {
+                self.keep_before(gone.c);
+            }
+        }
+    }
+
+    fn keep_before(&mut self, c: char) {
+        if self.before.len() == AROUND_CHARS {
+            self.before.pop_front();
+        }
+        self.before.push_back(c);
+    }
+
+    fn take_back(&mut self) {
+        for open in &mut self.open {
+            open.after.pop();
+        }
+        if self.tail.pop_back().is_none() {
+            self.before.pop_back();
+        }
+    }
+
+    fn end(&mut self, found: &mut Vec<Match>) {
+        found.append(&mut self.open);
+        self.tail.clear();
+        self.before.clear();
     }
 }
 
@@ -201,16 +271,6 @@ mod tests {
     }
 
     #[test]
-    fn searches_that_make_no_sense_are_refused() {
-        assert_eq!(Query::new("", false).unwrap_err(), QueryError::Empty);
-        assert_eq!(Query::new("a\nb", false).unwrap_err(), QueryError::Control);
-        assert_eq!(
-            Query::new(&"a".repeat(257), false).unwrap_err(),
-            QueryError::TooLong
-        );
-    }
-
-    #[test]
     fn the_number_of_matches_is_bounded() {
         let events = || {
             let event = Event {
@@ -228,5 +288,71 @@ mod tests {
         let query = Query::new("aa", false).unwrap();
         assert_eq!(search(events(), &query, 7).len(), 7);
         assert_eq!(search(events(), &query, 5000).len(), 1000);
+    }
+
+    #[test]
+    fn what_is_found_comes_with_its_line() {
+        let shown = |pieces: &[&str], text: &str| -> Vec<(String, String, String)> {
+            let events = (0..).zip(pieces).map(|(at_ms, text)| Played {
+                event: Event {
+                    at_ms,
+                    kind: EventKind::Output(text.as_bytes().to_vec()),
+                },
+                wall_ms: 0,
+            });
+            let found = search(events, &Query::new(text, true).unwrap(), 10);
+            found.into_iter().map(|m| (m.before, m.text, m.after)).collect()
+        };
+        let line = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
+        assert_eq!(
+            shown(&["$ \x1b[1mca", "T\x1b[0m /etc/shadow\r\nroot", ":x\r\n"], "cat"),
+            [line("$ ", "caT", " /etc/shadow")]
+        );
+        assert_eq!(
+            shown(&["one two one"], "one"),
+            [line("", "one", " two one"), line("one two ", "one", "")]
+        );
+        assert_eq!(shown(&["no\rabx\x08c"], "ab"), [line("", "ab", "c")]);
+        let long = format!("{}NEEDLE{}", "ä".repeat(500), "ö".repeat(500));
+        assert_eq!(
+            shown(&[&long], "needle"),
+            [line(&"ä".repeat(80), "NEEDLE", &"ö".repeat(80))]
+        );
+    }
+
+    #[test]
+    fn a_search_that_goes_on_finds_what_begins_before_and_ends_after() {
+        let played = |text: &str| Played {
+            event: Event {
+                at_ms: 5,
+                kind: EventKind::Output(text.as_bytes().to_vec()),
+            },
+            wall_ms: 0,
+        };
+        let mut search = Search::new(Query::new("hello", false).unwrap(), 10);
+        search.push(&played("hello hel"));
+        search.forget_found();
+        search.push(&played("lo\r\nhello"));
+        assert_eq!(search.finish().len(), 2);
+    }
+
+    #[test]
+    fn whoever_asks_for_a_number_learns_that_there_is_more() {
+        let played = |text: &str| Played {
+            event: Event {
+                at_ms: 0,
+                kind: EventKind::Output(text.as_bytes().to_vec()),
+            },
+            wall_ms: 0,
+        };
+        for text in ["aaa", "a\na\na\n"] {
+            let mut search = Search::new(Query::new("a", false).unwrap(), 2);
+            search.push(&played(text));
+            assert!(search.is_full());
+            assert_eq!(search.finish().len(), 2);
+        }
+        let mut search = Search::new(Query::new("a", false).unwrap(), 2);
+        search.push(&played("aa"));
+        assert!(!search.is_full());
     }
 }

@@ -20,6 +20,19 @@ pub(super) enum Piece<'a> {
     Hidden,
 }
 
+/// Where the parser is, as far as strings for the terminal go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inside {
+    /// After an ESC: a string may begin.
+    Escape,
+    /// In a string.
+    Text,
+    /// In a string, after an ESC: it may end, or be cut short.
+    TextEscape,
+    /// In none.
+    Other,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Ground,
@@ -59,7 +72,18 @@ impl Vt {
         }
     }
 
-    fn step(&mut self, c: char, sink: &mut impl FnMut(Piece<'_>)) {
+    /// Where it is.
+    pub(super) fn inside(&self) -> Inside {
+        match self.state {
+            State::Escape => Inside::Escape,
+            State::Text => Inside::Text,
+            State::TextEscape => Inside::TextEscape,
+            State::Ground | State::Csi | State::CsiIgnored => Inside::Other,
+        }
+    }
+
+    /// Takes one character, for whoever decodes them.
+    pub(super) fn step(&mut self, c: char, sink: &mut impl FnMut(Piece<'_>)) {
         // These end whatever was under way.
         match c {
             '\x18' | '\x1a' => {
