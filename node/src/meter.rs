@@ -284,7 +284,10 @@ impl Meter {
             | Command::NewRecovery { .. }
             | Command::SetTotp { .. }
             | Command::AskApproval { .. }
-            | Command::AnswerApproval { terms: None, .. } => Mark::Other,
+            | Command::AnswerApproval { terms: None, .. }
+            | Command::CreateShare { .. }
+            | Command::OpenShare { .. }
+            | Command::RevokeShare { .. } => Mark::Other,
         }
     }
 

@@ -1,24 +1,29 @@
 //! The [`Recordings`] port: encrypted chunks on a majority of nodes, and their way back out.
 //!
 //! A chunk is acknowledged once a majority of the voters has it on disk; the others get it when they can
-//! ([`repair`]). Playing gathers chunks from whichever nodes have them, so that a recording outlives the node
+//! ([`NodeRecordings::repair`]). Playing gathers chunks from whichever nodes have them, so that a recording outlives the node
 //! that made it.
 
 use crate::consensus::NodeConsensus;
 use crate::segments::Segments;
 use palisade_ca::{ClusterKey, Seal as _, SealContext};
-use palisade_core::api::PlayLine;
+use palisade_core::access::RulePermit;
 use palisade_core::name::SessionId;
-use palisade_core::ports::{ByteSource, Pending, PlayFormat, Recordings, Unavailable};
-use palisade_core::record::{AnyRecord, Completeness, Kind, Record, RecordingSpec};
+use palisade_core::ports::{
+    ByteSource, Pending, PlayFormat, Recordings, SearchOrder, SearchedPart, Unavailable,
+};
+use palisade_core::record::{AnyRecord, Completeness, Grant, Kind, Record, RecordingSpec, Verb};
 use palisade_core::state;
-use palisade_session::recording::{CastHeader, CastWriter, Chain, DataKey, Played, event_line};
+use palisade_session::recording::{DataKey, Masks};
 use palisade_storage::SegmentName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 use tokio::sync::mpsc;
+
+mod playing;
+mod searching;
 
 /// The port.
 pub struct NodeRecordings {
@@ -80,6 +85,42 @@ impl NodeRecordings {
             }
         }
         Ok(located)
+    }
+
+    /// The chunks of a session, each once, by number: on this node if it has all of them, else on any. Also which nodes did
+    /// not answer.
+    async fn chunks(&self, row: &RecordingSpec) -> Result<(Chunks, BTreeSet<u64>), Unavailable> {
+        let session = row.session.as_str();
+        let held = self.segments.store().list(session).map_err(fault)?;
+        let mut found = Chunks::new();
+        if row.completeness != Completeness::Live && row.chunks > 0 {
+            for name in held {
+                found.entry(name.seq()).or_insert((name, None));
+            }
+            if found.keys().copied().eq(0..row.chunks) {
+                return Ok((found, BTreeSet::new()));
+            }
+        }
+        let located = self.locate(&row.session).await?;
+        found.clear();
+        for (name, node) in located.chunks {
+            found.entry(name.seq()).or_insert((name, node));
+        }
+        Ok((found, located.silent))
+    }
+
+    /// A session's data key.
+    fn data_key(&self, row: &RecordingSpec) -> Result<DataKey, Unavailable> {
+        let sealed = hex::decode(&row.sealed_key).map_err(fault)?;
+        let context = self.context(&row.session);
+        let key = self.key.open(context.as_str(), &sealed).map_err(fault)?;
+        DataKey::from_bytes(&key).map_err(fault)
+    }
+
+    /// What the cluster's rules mask in copies that leave it, as they are now.
+    fn masks(&self) -> Result<Masks, Unavailable> {
+        let config = state::recording_config(self.consensus.store()).map_err(fault)?;
+        Masks::new(&config.redact).map_err(fault)
     }
 
     async fn fetch(&self, name: &SegmentName, node: Option<u64>) -> Result<Vec<u8>, Unavailable> {
@@ -190,25 +231,22 @@ impl Recordings for NodeRecordings {
     ) -> Pending<'a, Result<Box<dyn ByteSource>, Unavailable>> {
         Box::pin(async move {
             let row = self.row(session)?;
-            let sealed = hex::decode(&row.spec.sealed_key).map_err(fault)?;
-            let key = self
-                .key
-                .open(self.context(session).as_str(), &sealed)
-                .map_err(fault)?;
-            let key = DataKey::from_bytes(&key).map_err(fault)?;
-            let mut found = BTreeMap::new();
-            let located = self.locate(session).await?;
-            for (name, node) in located.chunks {
-                found.entry(name.seq()).or_insert((name, node));
-            }
+            let key = self.data_key(&row.spec)?;
+            let masks = match format {
+                // Inside the cluster a recording is played as it was.
+                PlayFormat::Events => Masks::default(),
+                PlayFormat::Asciicast | PlayFormat::Shared => self.masks()?,
+            };
+            let (found, silent) = self.chunks(&row.spec).await?;
             let (sender, receiver) = mpsc::channel(4);
-            let playing = Playing {
+            let playing = playing::Playing {
                 recordings: self.handle(),
                 row,
                 key,
                 found,
-                silent: located.silent,
+                silent,
                 format,
+                masks,
                 out: sender,
             };
             // Decryption and decompression are work for a thread; it waits when the reader does.
@@ -217,7 +255,39 @@ impl Recordings for NodeRecordings {
             Ok(Box::new(Received(receiver)) as Box<dyn ByteSource>)
         })
     }
+
+    fn search<'a>(
+        &'a self,
+        permit: &'a RulePermit,
+        order: SearchOrder,
+    ) -> Pending<'a, Result<SearchedPart, Unavailable>> {
+        Box::pin(async move {
+            if (permit.verb(), permit.resource()) != (Verb::Read, Grant::Recording) {
+                return Err(Unavailable::Fault("a search needs the permit to read".into()));
+            }
+            let row = self.row(&order.session)?.spec;
+            let key = self.data_key(&row)?;
+            let (found, _) = self.chunks(&row).await?;
+            let searching = searching::Searching {
+                recordings: self.handle(),
+                row,
+                key,
+                found,
+                order,
+            };
+            let waiter = tokio::runtime::Handle::current();
+            let searched = tokio::task::spawn_blocking(move || searching.run(&waiter));
+            searched.await.map_err(fault)?
+        })
+    }
+
+    fn masked(&self, text: &str) -> Result<String, Unavailable> {
+        Ok(self.masks()?.text(text))
+    }
 }
+
+/// The chunks of a session by number, and on which other node each is, if it is not on this one.
+type Chunks = BTreeMap<u32, (SegmentName, Option<u64>)>;
 
 /// What the nodes have of a session.
 struct Located {
@@ -225,118 +295,6 @@ struct Located {
     chunks: BTreeMap<SegmentName, Option<u64>>,
     /// Nodes that did not answer.
     silent: BTreeSet<u64>,
-}
-
-/// A recording on its way out, on a thread of its own.
-struct Playing {
-    recordings: Arc<NodeRecordings>,
-    row: Record<RecordingSpec>,
-    key: DataKey,
-    found: BTreeMap<u32, (SegmentName, Option<u64>)>,
-    silent: BTreeSet<u64>,
-    format: PlayFormat,
-    out: mpsc::Sender<Result<Vec<u8>, Unavailable>>,
-}
-
-impl Playing {
-    fn run(self, waiter: &tokio::runtime::Handle) {
-        let mut chain = Chain::new((&self.row.spec.session).into(), &self.key);
-        let played = match self.format {
-            PlayFormat::Events => self.events(&mut chain, waiter),
-            PlayFormat::Asciicast => self.asciicast(&mut chain, waiter),
-        };
-        if let Err(Ended::Fault(why)) = played {
-            let _ = self.out.blocking_send(Err(why));
-        }
-    }
-
-    /// Feeds the chunks one after another, and gives each one's events away.
-    fn each(
-        &self,
-        chain: &mut Chain<'_>,
-        waiter: &tokio::runtime::Handle,
-        mut take: impl FnMut(Vec<Played>) -> Result<(), Ended>,
-    ) -> Result<(), Ended> {
-        for (name, node) in self.found.values() {
-            let bytes = waiter
-                .block_on(self.recordings.fetch(name, *node))
-                .map_err(Ended::Fault)?;
-            match chain.feed(&bytes) {
-                Ok(events) => take(events)?,
-                // Nothing after a gap is proven; the last line says where it stops.
-                Err(_) => break,
-            }
-        }
-        Ok(())
-    }
-
-    fn send(&self, lines: Vec<u8>) -> Result<(), Ended> {
-        self.out.blocking_send(Ok(lines)).map_err(|_| Ended::NobodyReads)
-    }
-
-    fn events(&self, chain: &mut Chain<'_>, waiter: &tokio::runtime::Handle) -> Result<(), Ended> {
-        let mut row = self.row.spec.clone();
-        row.sealed_key.clear();
-        self.send(json_line(&PlayLine::Start(row))?)?;
-        self.each(chain, waiter, |events| {
-            let mut lines = Vec::new();
-            for event in &events {
-                lines.extend(json_line(&event_line(event))?);
-            }
-            self.send(lines)
-        })?;
-        self.send(json_line(&self.end(chain))?)
-    }
-
-    fn end(&self, chain: &Chain<'_>) -> PlayLine {
-        let complete = chain.has_ended();
-        let text = match (&self.row.spec.completeness, complete) {
-            (_, true) => "complete".to_owned(),
-            // The row says so only once the cluster has given the node up.
-            (Completeness::Live, _) if self.silent.contains(&self.row.spec.node) => format!(
-                "node {} carries the session and does not answer: this is what the other nodes have",
-                self.row.spec.node
-            ),
-            (Completeness::Live, _) => "the session still runs".to_owned(),
-            (Completeness::Interrupted(why), _) => why.clone(),
-            (Completeness::Complete, _) => chain.finish().to_string(),
-        };
-        PlayLine::End { complete, text }
-    }
-
-    fn asciicast(&self, chain: &mut Chain<'_>, waiter: &tokio::runtime::Handle) -> Result<(), Ended> {
-        let spec = &self.row.spec;
-        let title = format!("{} as {} on {}", spec.user, spec.login, spec.host);
-        let header = CastHeader {
-            cols: 80,
-            rows: 24,
-            timestamp: spec.started.secs(),
-            title: Some(title),
-        };
-        let mut writer = CastWriter::new(header);
-        self.each(chain, waiter, |events| {
-            let mut lines = String::new();
-            for Played { event, .. } in &events {
-                writer.push(&event.kind, event.at_ms, &mut lines);
-            }
-            self.send(lines.into_bytes())
-        })?;
-        let mut rest = String::new();
-        writer.finish(&mut rest);
-        self.send(rest.into_bytes())
-    }
-}
-
-/// Why a playback stops early.
-enum Ended {
-    NobodyReads,
-    Fault(Unavailable),
-}
-
-fn json_line(line: &PlayLine) -> Result<Vec<u8>, Ended> {
-    let mut bytes = serde_json::to_vec(line).map_err(|e| Ended::Fault(fault(e)))?;
-    bytes.push(b'\n');
-    Ok(bytes)
 }
 
 struct Received(mpsc::Receiver<Result<Vec<u8>, Unavailable>>);
