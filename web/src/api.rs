@@ -3,6 +3,7 @@
 use crate::issued::Issued;
 use crate::limits::{Buckets, Rate};
 use crate::passwords::Hasher;
+use crate::recordings;
 use crate::terminal::{self, Places};
 use palisade_ca::Authorities;
 use palisade_core::name::Name;
@@ -94,6 +95,8 @@ pub(crate) struct Shared {
     pub(crate) terminals: Arc<Places<Name>>,
     /// Sockets whose other end has not said who it is, by source.
     pub(crate) terminals_waiting: Arc<Places<IpAddr>>,
+    /// Searches in recordings at work, by who asked.
+    pub(crate) searches: Arc<Places<String>>,
     /// What certificates were issued to say, by serial: it never changes.
     pub(crate) issued: Mutex<HashMap<u64, Arc<Issued>>>,
 }
@@ -112,6 +115,7 @@ impl Shared {
             refusals: Buckets::new(config.refusal_rate),
             terminals: Places::new(terminal::MOST, terminal::MOST_EACH),
             terminals_waiting: Places::new(terminal::WAITING, terminal::WAITING_EACH),
+            searches: Places::new(recordings::SEARCHES_MOST, recordings::SEARCHES_EACH),
             issued: Mutex::new(HashMap::new()),
             api,
         })

@@ -87,6 +87,17 @@ impl Who {
             .is_ok()
     }
 
+    /// The permit for one record among many: whoever lacks it is not told so, the record is passed over.
+    pub(crate) fn permit_among(
+        &self,
+        verb: Verb,
+        resource: Grant,
+        record: (&str, &Labels),
+        now: Timestamp,
+    ) -> Option<RulePermit> {
+        self.decide(verb, resource, Some(record), now).ok()
+    }
+
     /// Whether they may use a verb on a resource at all. To be told why not, or to act, takes [`Ask::permit`].
     pub(crate) fn may(&self, verb: Verb, resource: Grant, now: Timestamp) -> bool {
         self.decide(verb, resource, None, now).is_ok()
@@ -418,7 +429,7 @@ impl Ask {
 }
 
 /// The one decision about records, for a user.
-fn user_decides(
+pub(crate) fn user_decides(
     view: &View,
     verb: Verb,
     resource: Grant,

@@ -275,7 +275,7 @@ impl From<RefusedCommand> for Failure {
     fn from(why: RefusedCommand) -> Self {
         let text = why.to_string();
         match why {
-            RefusedCommand::NotFound { .. } => Failure::not_found(text),
+            RefusedCommand::NotFound { .. } | RefusedCommand::NoShare => Failure::not_found(text),
             RefusedCommand::Exists { .. } | RefusedCommand::Conflict { .. } => Failure::conflict(text),
             RefusedCommand::BadToken => Failure::bad_token(),
             // A lock-out is not told apart from a wrong password: the difference would tell who exists.

@@ -35,11 +35,13 @@ mod login;
 mod mfa;
 mod passkeys;
 mod passwords;
+mod recordings;
 mod records;
 mod recovery;
 mod routes;
 mod serve;
 mod sessions;
+mod shares;
 mod terminal;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -8,7 +8,7 @@ use crate::document::Table;
 use crate::error::Failure;
 use crate::{
     agents, approvals, audit, audit_state, browser, bundle, certs, cluster, explain, guard, health, hosts,
-    invites, lint, login, mfa, passkeys, records, sessions, terminal, ui,
+    invites, lint, login, mfa, passkeys, recordings, records, sessions, shares, terminal, ui,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, RawQuery};
@@ -355,10 +355,18 @@ fn table() -> Table {
         path::RECORDINGS,
         "recordings",
         "Recordings, newest first",
-        sessions::recordings,
+        recordings::list,
     )
-    .query::<records::Paging>()
+    .query::<api::RecordingFilter>()
     .reply::<api::RecordingPage>();
+    t.get(
+        path::RECORDINGS_SEARCH,
+        "search_recordings",
+        "Looks for a text in what recordings show, newest first; the text is written into the audit log",
+        recordings::search,
+    )
+    .query::<api::RecordingSearch>()
+    .reply::<api::RecordingHits>();
     t.get(
         path::RECORDING,
         "recording",
@@ -376,10 +384,43 @@ fn table() -> Table {
     t.get(
         path::RECORDING_CAST,
         "recording_asciicast",
-        "A recording as asciicast v2",
+        "A recording as asciicast v2, with what the cluster's rules mask",
         sessions::asciicast,
     )
     .text(&["application/x-asciicast"]);
+    t.get(path::SHARES, "shares", "The links to a recording", shares::list)
+        .reply::<api::Shares>();
+    t.post(
+        path::SHARES,
+        "create_share",
+        "A link that shows a recording to somebody without a login",
+        shares::create,
+    )
+    .may(&[409])
+    .body::<api::NewShare>()
+    .reply::<api::ShareLink>();
+    t.delete(path::SHARE, "revoke_share", "Revokes a link", shares::revoke)
+        .none();
+    t.post(
+        path::SHARED,
+        "shared",
+        "What a link shows beside its recording",
+        shares::view,
+    )
+    .open()
+    .may(&[429])
+    .body::<api::OpenShare>()
+    .reply::<api::SharedView>();
+    t.post(
+        path::SHARED_EVENTS,
+        "shared_events",
+        "A link's recording for the player, with what the cluster's rules mask",
+        shares::events,
+    )
+    .open()
+    .may(&[429])
+    .body::<api::OpenShare>()
+    .lines::<api::PlayLine>();
     // The audit log.
     t.get(
         path::AUDIT,

@@ -1,14 +1,13 @@
-//! Live sessions and recordings.
+//! Live sessions, and recordings one by one.
 
 use crate::ask::{Ask, Fresh, Who, audit};
-use crate::body::{Path, Query};
+use crate::body::Path;
 use crate::error::Failure;
-use crate::records::Paging;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use palisade_core::access::{Credential, JoinAsk, RulePermit, View, decide_join};
-use palisade_core::api::{LiveSession, LiveSessions, RecordingPage, RecordingView};
+use palisade_core::api::{LiveSession, LiveSessions, RecordingView};
 use palisade_core::event::{Event, EventKind};
 use palisade_core::name::{Login, Name, SessionId};
 use palisade_core::ports::{ByteSource, PlayFormat};
@@ -117,7 +116,7 @@ fn labels(of: [(&str, &str); 3]) -> Labels {
         .collect()
 }
 
-fn session_id(text: &str) -> Result<SessionId, Failure> {
+pub(crate) fn session_id(text: &str) -> Result<SessionId, Failure> {
     Ok(SessionId::parse(text)?)
 }
 
@@ -154,54 +153,9 @@ pub(crate) fn row_labels(spec: &RecordingSpec) -> Labels {
 }
 
 /// The row as it is shown: the sealed key stays behind.
-fn shown(mut spec: RecordingSpec) -> RecordingView {
+pub(crate) fn shown(mut spec: RecordingSpec) -> RecordingView {
     spec.sealed_key.clear();
     RecordingView { recording: spec }
-}
-
-/// `GET /v1/recordings`: newest first.
-pub(crate) async fn recordings(
-    ask: Ask,
-    Query(paging): Query<Paging>,
-) -> Result<axum::Json<RecordingPage>, Failure> {
-    let who = ask.who(Fresh::Linear).await?;
-    let permit = ask.permit(&who, Verb::List, Grant::Recording, None).await?;
-    let limit = paging.limit()?;
-    let before = cursor(&paging.after)?;
-    let (kv, now) = (ask.kv(), ask.now());
-    // Rows are kept by session id, which has no order in time: all of them are looked at, off the async threads.
-    let page = tokio::task::spawn_blocking(move || -> Result<RecordingPage, Failure> {
-        let mut rows = state::records::<RecordingSpec>(kv.as_ref())?;
-        rows.retain(|row| before.as_ref().is_none_or(|before| key(&row.spec) < *before));
-        rows.retain(|row| who.sees(&permit, row.metadata.name.as_str(), &row_labels(&row.spec), now));
-        rows.sort_unstable_by_key(|row| std::cmp::Reverse(key(&row.spec)));
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let last = rows.last().map(|row| key(&row.spec)).filter(|_| more);
-        Ok(RecordingPage {
-            items: rows.into_iter().map(|row| shown(row.spec)).collect(),
-            next: last.map(|(ms, id)| format!("{ms}.{id}")).unwrap_or_default(),
-        })
-    });
-    let page = page.await.map_err(|e| Failure::internal("recordings", &e))??;
-    Ok(axum::Json(page))
-}
-
-fn key(spec: &RecordingSpec) -> (u64, String) {
-    (spec.started.ms(), spec.session.to_string())
-}
-
-fn cursor(after: &str) -> Result<Option<(u64, String)>, Failure> {
-    if after.is_empty() {
-        return Ok(None);
-    }
-    let parts = after.split_once('.').and_then(|(ms, id)| {
-        let id = SessionId::parse(id).ok()?;
-        Some((ms.parse().ok()?, id.to_string()))
-    });
-    parts
-        .map(Some)
-        .ok_or_else(|| Failure::invalid("after: not from a page before"))
 }
 
 /// The permit to read one recording, and its row.
@@ -243,6 +197,7 @@ async fn play(ask: Ask, id: &str, format: PlayFormat) -> Result<Response, Failur
     let (form, media_type, ending) = match format {
         PlayFormat::Events => ("events", "application/x-ndjson", "ndjson"),
         PlayFormat::Asciicast => ("asciicast", "application/x-asciicast", "cast"),
+        PlayFormat::Shared => ("shared", "application/x-ndjson", "ndjson"),
     };
     let event = Event::new(EventKind::SessionPlay)
         .user(permit.actor())

@@ -3,7 +3,7 @@
 use crate::api::{Api, Config};
 use crate::limits::Rate;
 use palisade_ca as ca;
-use palisade_core::access::View;
+use palisade_core::access::{RulePermit, View};
 use palisade_core::api::{
     ClusterStatus, InitReply, InitRequest, JoinOrder, JoinReply, JoinRequest, LiveSession, Replacement,
     SupportBundle, SupportFile,
@@ -15,9 +15,9 @@ use palisade_core::name::{ClusterId, Name, NodeId, RequestId, SessionId};
 use palisade_core::page::{PageEvents, PageManifest};
 use palisade_core::ports::{
     Agents, AuditPages, Bootstrap, ByteSource, Consensus, FileReading, FileWanted, FileWriting,
-    OperationFailed, Operations, PageLost, Pending, PlayFormat, Recordings, Sessions, Terminal,
-    TerminalEvent, TerminalFault, TerminalInput, TerminalKey, TerminalOutput, TerminalUser, TerminalWanted,
-    Terminals, Unavailable,
+    OperationFailed, Operations, PageLost, Pending, PlayFormat, Recordings, SearchOrder, SearchedPart,
+    Sessions, Terminal, TerminalEvent, TerminalFault, TerminalInput, TerminalKey, TerminalOutput,
+    TerminalUser, TerminalWanted, Terminals, Unavailable,
 };
 use palisade_core::record::{AnyRecord, AuthorityType, CertAuthoritySpec, NodeSpec, Record, parse_records};
 use palisade_core::state;
@@ -222,6 +222,12 @@ pub struct MemoryPorts {
     pub live: Mutex<Vec<LiveSession>>,
     /// What [`Recordings::play`] gives out, in pieces; an empty piece breaks off.
     pub pieces: Mutex<Vec<Vec<u8>>>,
+    /// The forms in which [`Recordings::play`] was asked.
+    pub played: Mutex<Vec<PlayFormat>>,
+    /// What [`Recordings::search`] answers, by session; nothing for the others.
+    pub found: Mutex<BTreeMap<String, SearchedPart>>,
+    /// The sessions that were searched, and from which chunk on.
+    pub searched: Mutex<Vec<(String, u32)>>,
     /// Join requests that came in.
     pub joins: Mutex<Vec<String>>,
     /// Nodes that were removed, and transfers.
@@ -451,12 +457,31 @@ impl Recordings for MemoryPorts {
     fn play<'a>(
         &'a self,
         _: &'a SessionId,
-        _: PlayFormat,
+        format: PlayFormat,
     ) -> Pending<'a, Result<Box<dyn ByteSource>, Unavailable>> {
+        self.played.lock().push(format);
         let pieces: Box<dyn ByteSource> = Box::new(Pieces(self.pieces.lock().clone().into_iter()));
         Box::pin(async move { Ok(pieces) })
     }
+
+    fn search<'a>(
+        &'a self,
+        _: &'a RulePermit,
+        order: SearchOrder,
+    ) -> Pending<'a, Result<SearchedPart, Unavailable>> {
+        let session = order.session.to_string();
+        self.searched.lock().push((session.clone(), order.from_chunk));
+        let found = self.found.lock().get(&session).cloned().unwrap_or_default();
+        Box::pin(async move { Ok(found) })
+    }
+
+    fn masked(&self, text: &str) -> Result<String, Unavailable> {
+        Ok(text.replace(MEMORY_MASKED, "*******"))
+    }
 }
+
+/// What is masked in memory.
+pub const MEMORY_MASKED: &str = "hunter2";
 
 impl Sessions for MemoryPorts {
     fn list(&self) -> Pending<'_, Vec<LiveSession>> {

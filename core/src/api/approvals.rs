@@ -45,7 +45,6 @@ wire_types! {
         /// Where the person answers, at each node.
         pub urls: Vec<String>,
         /// Until when.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub expires: Timestamp,
     }
 
@@ -83,10 +82,8 @@ wire_types! {
         /// The account there.
         pub login: String,
         /// When it asked.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub created: Timestamp,
         /// Until when it can be answered.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub expires: Timestamp,
         /// How it stands.
         pub state: ApprovalState,

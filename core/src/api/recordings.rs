@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 wire_types! {
     /// Which recordings are listed; every field that is not empty narrows it.
     #[derive(Debug, Default)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
     pub struct RecordingFilter {
         /// Of this user.
         #[serde(default)]
@@ -19,9 +20,11 @@ wire_types! {
         pub login: String,
         /// Begun not before (RFC 3339).
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", param(format = DateTime))]
         pub since: String,
         /// Begun before (RFC 3339).
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", param(format = DateTime))]
         pub until: String,
         /// Words, each of which is a part of the id, the user, the host, the login, `login@host` or the command, in any case.
         #[serde(default)]
@@ -31,11 +34,13 @@ wire_types! {
         pub after: String,
         /// At most so many, 1 to 1000; 0 for 100.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", param(maximum = 1000))]
         pub limit: usize,
     }
 
     /// What is looked for in recordings; every field but `q` narrows where.
     #[derive(Debug, Default)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
     pub struct RecordingSearch {
         /// The text, within one line, in any case. It is written into the audit log.
         #[serde(default)]
@@ -51,9 +56,11 @@ wire_types! {
         pub login: String,
         /// Begun not before (RFC 3339).
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", param(format = DateTime))]
         pub since: String,
         /// Begun before (RFC 3339).
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", param(format = DateTime))]
         pub until: String,
         /// From the answer before.
         #[serde(default)]
@@ -72,7 +79,6 @@ wire_types! {
         /// Where.
         pub host: String,
         /// When the session began.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub started: Timestamp,
         /// When the text's first character was shown, in milliseconds since then.
         pub at_ms: u64,
@@ -106,7 +112,6 @@ wire_types! {
         pub searched: u32,
         /// When the last of them began: how far back it came. Absent where there was none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
         pub reached: Option<Timestamp>,
         /// Give it back as `after` to go on; empty when everything was searched.
         #[serde(default)]
@@ -130,7 +135,6 @@ wire_types! {
         /// The link. What stands behind its `#` is the secret, which browsers send to nobody.
         pub url: String,
         /// When it runs out.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub expires: Timestamp,
     }
 
@@ -144,16 +148,13 @@ wire_types! {
         /// What it was made for.
         pub note: String,
         /// When it was made.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub created: Timestamp,
         /// When it runs out.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub expires: Timestamp,
         /// How often it was opened.
         pub opened: u64,
         /// When that was last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
         pub last_opened: Option<Timestamp>,
         /// Why it opens nothing, though its time is not over; empty while it does.
         #[serde(default)]
@@ -185,7 +186,6 @@ wire_types! {
         /// What for.
         pub note: String,
         /// When it runs out.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub expires: Timestamp,
     }
 

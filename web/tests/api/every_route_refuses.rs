@@ -30,6 +30,9 @@ const OPEN: &[(&str, &str)] = &[
     ("post", path::APPROVAL_TAKE),
     ("post", path::JOIN),
     ("post", path::HOST_JOIN),
+    // The secret of a link to a recording is one as well: see `recordings.rs`.
+    ("post", path::SHARED),
+    ("post", path::SHARED_EVENTS),
     // So is the first frame of the socket, and the page that it comes from: see `terminals.rs`.
     ("get", path::TERMINAL),
 ];
@@ -84,6 +87,8 @@ fn example(method: &str, route: &str) -> Option<Value> {
         ("post", path::LINT) => Some(json!({"text": "kind: role"})),
         ("post", path::EXPLAIN) => Some(json!({"text": "kind: role\nmetadata: {name: r}\nspec: {}\n"})),
         ("post", path::REPLACE) => Some(json!({"old": "n1", "with": "n2"})),
+        ("post", path::SHARES) => Some(json!({"expires": "2026-11-23T00:00:00Z"})),
+        ("post", path::SHARED | path::SHARED_EVENTS) => Some(json!({"token": "x"})),
         ("post", path::INIT) => Some(json!({"cluster": "x"})),
         ("post", path::JOIN_ORDER) => Some(json!({"token": "x", "addr": "x"})),
         _ => None,
@@ -97,6 +102,7 @@ fn filled(route: &str) -> String {
         .replace("{id}", SESSION)
         .replace("{type}", "user")
         .replace("{token}", "x")
+        .replace("{share}", "0123456789abcdef0123456789abcdef")
         .replace("{file}", "SHA256SUMS")
         .replace("{host}/file", "web1/file?login=root&path=x")
 }
@@ -191,6 +197,11 @@ async fn every_path_of_the_contract_is_served() {
         path::RECORDING,
         path::RECORDING_EVENTS,
         path::RECORDING_CAST,
+        path::RECORDINGS_SEARCH,
+        path::SHARES,
+        path::SHARE,
+        path::SHARED,
+        path::SHARED_EVENTS,
         path::AUDIT,
         path::AUDIT_EXPORT,
         path::AUTHORITY,

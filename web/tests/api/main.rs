@@ -9,6 +9,7 @@ mod listeners;
 mod logins;
 mod openapi;
 mod pages;
+mod recordings;
 mod records;
 mod second_factors;
 mod streams;
