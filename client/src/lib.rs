@@ -17,3 +17,4 @@ pub mod save;
 pub mod ssh_config;
 pub mod tls;
 pub mod verify;
+pub mod when;

@@ -1,17 +1,22 @@
 //! `pal play`, `pal recordings ...`.
 
-use crate::errors::Failure;
+use crate::errors::{Failure, print};
 use crate::http::{CallError, Nodes, fill};
 use crate::output::{self, Format, Table};
 use crate::play::tape::{TAPE_MAX, Tape};
 use crate::play::{self, Wish};
 use crate::profile::Profile;
 use crate::save::save;
-use palisade_core::api::{RecordingPage, RecordingView, path};
+use crate::when::moment;
+use palisade_core::api::{RecordingHit, RecordingHits, RecordingPage, RecordingView, path};
 use palisade_core::name::SessionId;
 use palisade_core::record::{Completeness, SessionKind};
-use palisade_core::time::Ttl;
+use palisade_core::shown::Shown;
+use palisade_core::time::{Timestamp, Ttl};
 use std::path::{Path, PathBuf};
+
+/// Recordings that one answer holds at most.
+const PAGE_MAX: usize = 1000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PlayArgs {
@@ -63,12 +68,24 @@ pub(super) enum RecordingsCommand {
         /// At most so many
         #[arg(long, default_value_t = 100)]
         limit: usize,
-        /// Only of this user
-        #[arg(long)]
-        user: Option<String>,
-        /// Only on this host
-        #[arg(long)]
-        host: Option<String>,
+        #[command(flatten)]
+        narrow: Narrow,
+        /// Only with these words in id, user, host, login or command
+        #[arg(short = 'q', long = "search", value_name = "WORDS", default_value = "")]
+        words: String,
+    },
+    /// Look for a text in what recordings show, newest first. The text is written into the audit log
+    Search {
+        /// The text, within one line, in any case
+        text: String,
+        /// How to show what is found
+        #[arg(long, short, value_enum, default_value_t)]
+        format: Format,
+        /// Stop after so many places
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        #[command(flatten)]
+        narrow: Narrow,
     },
     /// Write a recording as asciicast v2
     Export {
@@ -78,6 +95,42 @@ pub(super) enum RecordingsCommand {
         #[arg(short = 'o', long = "out", value_name = "FILE")]
         out: Option<PathBuf>,
     },
+}
+
+/// Which recordings are meant.
+#[derive(Debug, clap::Args)]
+pub(super) struct Narrow {
+    /// Only of this user
+    #[arg(long, default_value = "")]
+    user: String,
+    /// Only on this host
+    #[arg(long, default_value = "")]
+    host: String,
+    /// Only as this login
+    #[arg(long, default_value = "")]
+    login: String,
+    /// Begun not before: 2026-11-22T10:00:00Z, or 2h for two hours ago
+    #[arg(long, value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Begun before
+    #[arg(long, value_parser = moment)]
+    until: Option<Timestamp>,
+}
+
+impl Narrow {
+    /// As a query, of what narrows alone.
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let text = |at: Option<Timestamp>| at.map(|t| t.to_string()).unwrap_or_default();
+        let mut pairs = vec![
+            ("user", self.user.clone()),
+            ("host", self.host.clone()),
+            ("login", self.login.clone()),
+            ("since", text(self.since)),
+            ("until", text(self.until)),
+        ];
+        pairs.retain(|(_, value)| !value.is_empty());
+        pairs
+    }
 }
 
 pub(super) async fn play(
@@ -160,16 +213,22 @@ pub(super) async fn run(profile: &Profile, command: RecordingsCommand) -> Result
         RecordingsCommand::Ls {
             format,
             limit,
-            user,
-            host,
+            narrow,
+            words,
         } => {
-            let wanted = |view: &RecordingView| {
-                user.as_ref().is_none_or(|u| view.recording.user.as_str() == u)
-                    && host.as_ref().is_none_or(|h| view.recording.host.as_str() == h)
-            };
-            let found = list(&nodes, limit, wanted).await?;
+            let mut query = narrow.query();
+            if !words.is_empty() {
+                query.push(("q", words));
+            }
+            let found = list(&nodes, limit, &query).await?;
             output::list(format, &found, || table(&found))
         }
+        RecordingsCommand::Search {
+            text,
+            format,
+            limit,
+            narrow,
+        } => search(&nodes, &text, format, limit, narrow.query()).await,
         RecordingsCommand::Export { session, out } => {
             let response = nodes
                 .stream(&fill(path::RECORDING_CAST, &[session.as_str()]), &[])
@@ -182,23 +241,101 @@ pub(super) async fn run(profile: &Profile, command: RecordingsCommand) -> Result
 async fn list(
     nodes: &Nodes,
     limit: usize,
-    wanted: impl Fn(&RecordingView) -> bool,
+    narrowed: &[(&'static str, String)],
 ) -> Result<Vec<RecordingView>, CallError> {
     let (mut found, mut after) = (Vec::new(), String::new());
     loop {
-        let query = if after.is_empty() {
-            vec![]
-        } else {
-            vec![("after", after.clone())]
-        };
+        let mut query = narrowed.to_vec();
+        let page = (limit - found.len()).clamp(1, PAGE_MAX);
+        query.push(("limit", page.to_string()));
+        if !after.is_empty() {
+            query.push(("after", after.clone()));
+        }
         let page: RecordingPage = nodes.get(path::RECORDINGS, &query).await?;
-        found.extend(page.items.into_iter().filter(&wanted));
+        found.extend(page.items);
         if found.len() >= limit || page.next.is_empty() || page.next == after {
             found.truncate(limit);
             return Ok(found);
         }
         after = page.next;
     }
+}
+
+/// Goes on until enough was found or everything was searched. As text, each place is a line as soon as it is known.
+async fn search(
+    nodes: &Nodes,
+    text: &str,
+    format: Format,
+    limit: usize,
+    mut query: Vec<(&'static str, String)>,
+) -> Result<(), Failure> {
+    query.push(("q", text.to_owned()));
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let mut query = query.clone();
+        if !after.is_empty() {
+            query.push(("after", after.clone()));
+        }
+        let part: RecordingHits = nodes.get(path::RECORDINGS_SEARCH, &query).await?;
+        for hit in part.items {
+            if found.len() < limit {
+                if format == Format::Text {
+                    print(&hit_line(&hit))?;
+                }
+                found.push(hit);
+            }
+        }
+        for session in part.more_in {
+            eprintln!(
+                "note: there is more in {session}: pal play {session} --search {}",
+                quoted(text)
+            );
+        }
+        for gap in part.gaps {
+            eprintln!(
+                "note: {} was not searched whole: {}",
+                Shown(&gap.session),
+                Shown(&gap.why)
+            );
+        }
+        let stuck = part.next == after;
+        after = part.next;
+        if after.is_empty() || stuck || found.len() >= limit {
+            break;
+        }
+    }
+    if !after.is_empty() {
+        eprintln!(
+            "note: stopped after {} places: --limit gives more, --until goes further back",
+            found.len()
+        );
+    }
+    match format {
+        Format::Text if found.is_empty() => {
+            eprintln!("nothing found");
+            Ok(())
+        }
+        Format::Text => Ok(()),
+        Format::Json | Format::Yaml => print(&output::data_text(format, &output::to_value(&found)?)),
+    }
+}
+
+/// `session  time  user@host  text`; the time is that of the clock on the wall.
+fn hit_line(hit: &RecordingHit) -> String {
+    let at = Timestamp::from_secs(hit.started.plus_ms(hit.at_ms).secs());
+    let line = format!("{}{}{}", hit.before, hit.found, hit.rest);
+    format!(
+        "{}  {at}  {}@{}  {}\n",
+        Shown(&hit.session),
+        Shown(&hit.user),
+        Shown(&hit.host),
+        Shown(line.trim())
+    )
+}
+
+/// A text as a shell takes it.
+fn quoted(text: &str) -> String {
+    format!("'{}'", Shown(&text.replace('\'', "'\\''")))
 }
 
 fn table(views: &[RecordingView]) -> Table {
@@ -229,7 +366,7 @@ fn table(views: &[RecordingView]) -> Table {
             kind.to_owned(),
             length,
             state,
-            format!("{:.60}", palisade_core::shown::Shown(&r.command)),
+            format!("{:.60}", Shown(&r.command)),
         ]);
     }
     table
@@ -245,5 +382,29 @@ mod tests {
         for bad in ["0", "-1", "NaN", "inf", "1000", "fast"] {
             assert!(speed(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_place_is_one_line_that_the_terminal_does_not_obey() {
+        let hit = RecordingHit {
+            session: "s1".into(),
+            user: "alice".into(),
+            login: "root".into(),
+            host: "web1".into(),
+            started: Timestamp::from_secs(1_800_000_000),
+            at_ms: 61_500,
+            before: "# ".into(),
+            found: "cat".into(),
+            rest: " \u{202e}x ".into(),
+        };
+        assert_eq!(
+            hit_line(&hit),
+            "s1  2027-01-15T08:01:01Z  alice@web1  # cat \\u{202e}x\n"
+        );
+    }
+
+    #[test]
+    fn a_text_is_quoted_for_the_shell() {
+        assert_eq!(quoted("it's"), "'it'\\''s'");
     }
 }

@@ -4,12 +4,12 @@ use super::Link;
 use crate::errors::{Failure, print};
 use crate::http::{CallError, Nodes, fill};
 use crate::output::{self, Format, Table};
-use crate::profile::now;
 use crate::save::save;
 use crate::verify::{Report, Verifier};
+use crate::when::moment;
 use palisade_core::api::{AuditItem, AuditPage, AuditSearch, AuthorityView, path};
 use palisade_core::shown::Shown;
-use palisade_core::time::{Timestamp, Ttl};
+use palisade_core::time::Timestamp;
 use ssh_key::PublicKey;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -75,18 +75,6 @@ pub(super) struct VerifyArgs {
     /// How to show it
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-}
-
-fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(ago) = Ttl::parse(text) {
-        return Ok(now().minus_ms(ago.ms()));
-    }
-    let whole = if text.len() == 10 {
-        format!("{text}T00:00:00Z")
-    } else {
-        text.to_owned()
-    };
-    Timestamp::parse(&whole).map_err(|e| format!("{e}, or 2h for two hours ago"))
 }
 
 pub(super) async fn run(link: &Link, command: AuditCommand) -> Result<(), Failure> {
@@ -277,16 +265,6 @@ fn text(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn moments_are_read_as_people_write_them() {
-        assert_eq!(
-            moment("2026-11-22"),
-            Timestamp::parse("2026-11-22T00:00:00Z").map_err(|e| e.to_string())
-        );
-        assert!(moment("2h").is_ok_and(|t| now().since_ms(t) >= 7_200_000));
-        assert!(moment("yesterday").is_err());
-    }
 
     #[test]
     fn only_what_narrows_is_asked() {

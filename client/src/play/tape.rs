@@ -3,7 +3,7 @@
 use super::vt::Plain;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use palisade_core::api::{PlayEvent, PlayLine};
+use palisade_core::api::{MaskedRule, PlayEvent, PlayLine};
 use palisade_core::record::SessionKind;
 use palisade_core::time::Timestamp;
 use serde_json::Value;
@@ -115,6 +115,11 @@ impl Tape {
                 PlayLine::Event { at_ms, what, .. } => {
                     let what = frame(what).map_err(|_| bad("its bytes are not base64".into()))?;
                     tape.push(at_ms, what);
+                }
+                PlayLine::Masked(rules) => {
+                    let masked = |rule: &MaskedRule| format!("{} {}", rule.name, rule.count);
+                    let masked: Vec<String> = rules.iter().map(masked).collect();
+                    tape.title.push(format!("Masked: {}", masked.join(", ")));
                 }
                 PlayLine::End { complete, text } => {
                     let kind = if complete { "complete" } else { "NOT complete" };
