@@ -11,7 +11,7 @@ let recording;
 let role = 'access';
 
 const pages = () => [
-  '/hosts', '/hosts?q=nothing-has-this-name', '/clusters', '/account', '/approve', '/approve/BCDF-GHJK', '/cluster', '/sessions', `/recordings/${recording}`, '/audit', '/audit?type=user.login',
+  '/hosts', '/hosts?q=nothing-has-this-name', '/clusters', '/account', '/approve', '/approve/BCDF-GHJK', '/cluster', '/sessions', '/sessions?view=inside', '/shared#nothing', `/recordings/${recording}`, '/audit', '/audit?type=user.login',
   '/admin/users', '/admin/users/~new', '/admin/roles', `/admin/roles/${role}`, '/admin/roles/~new', '/admin/locks', '/admin/tokens', '/admin/hosts', '/admin/hosts/~new',
   '/admin/policies', '/admin/policies/cluster_auth_preference', '/help', '/about', '/terminal', '/there-is-no-such-page',
 ];

@@ -13,6 +13,7 @@ const page = (load: () => Promise<{ default: ComponentType }>) => lazy(load);
 
 const SignIn = page(() => import('../pages/signin'));
 const Invite = page(() => import('../pages/invite'));
+const Shared = page(() => import('../pages/shared'));
 const Terminal = page(() => import('../pages/terminal'));
 
 /** Pages inside the layout. `*?` stands for anything below: those pages have routes of their own. */
@@ -35,6 +36,7 @@ export function Router() {
     <Switch>
       <Route path="/signin"><Alone><SignIn /></Alone></Route>
       <Route path="/invite/:token"><Alone><Invite /></Alone></Route>
+      <Route path="/shared"><Alone><Shared /></Alone></Route>
       <Route path="/terminal"><Guard><Alone><Terminal /></Alone></Guard></Route>
       <Route path="/"><Redirect to="/hosts" replace /></Route>
       <Route><Guard><Inside /></Guard></Route>

@@ -23,7 +23,7 @@ export function useUrlParams(): [URLSearchParams, (patch: Patch, how?: 'replace'
   const [path, go] = useLocation();
   const params = useMemo(() => new URLSearchParams(search), [search]);
   const set = useCallback(
-    (patch: Patch, how: 'replace' | 'push' = 'replace') => go(path + patched(window.location.search, patch), { replace: how === 'replace' }),
+    (patch: Patch, how: 'replace' | 'push' = 'replace') => go(path + patched(window.location.search, patch) + window.location.hash, { replace: how === 'replace' }),
     [path, go],
   );
   return [params, set];

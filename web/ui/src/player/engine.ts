@@ -1,4 +1,4 @@
-import { weight, type Played, type RecordingSpec } from './events';
+import { weight, type MaskedRule, type Played, type RecordingSpec } from './events';
 import { WallClock } from './clock';
 import { GrowingList } from './grow';
 import { IdleFinder } from './idle';
@@ -52,6 +52,8 @@ export class Engine {
   start: RecordingSpec | undefined;
   /** The last line of the stream, once it came. */
   end: { complete: boolean; text: string } | undefined;
+  /** What rules masked in this copy, if it is one that leaves the cluster. */
+  masked: readonly MaskedRule[] | undefined;
   hasOutput = false;
 
   readonly #store: Store;

@@ -3,6 +3,7 @@ import type { components } from '../api/schema';
 export type PlayLine = components['schemas']['PlayLine'];
 export type PlayEvent = components['schemas']['PlayEvent'];
 export type RecordingSpec = components['schemas']['RecordingSpec'];
+export type MaskedRule = components['schemas']['MaskedRule'];
 
 /** What happened, with bytes as bytes. */
 export type What =
@@ -44,7 +45,7 @@ function whatOf(event: PlayEvent): What {
 }
 
 /** One line of the stream; an event becomes a `Played`. */
-export function readLine(text: string): { start: RecordingSpec } | { event: Played } | { end: { complete: boolean; text: string } } {
+export function readLine(text: string): { start: RecordingSpec } | { event: Played } | { masked: MaskedRule[] } | { end: { complete: boolean; text: string } } {
   const line = JSON.parse(text) as PlayLine;
   if ('event' in line) {
     const { at_ms, wall_ms, what } = line.event;

@@ -2,7 +2,7 @@
 import { Terminal } from '@xterm/headless';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Engine } from './engine';
-import { isLive, Loader, passes } from './load';
+import { isLive, Loader, passes, recordingOf } from './load';
 import { onlyDraws, type Term } from './screen';
 import { Store, type Packer } from './store';
 import { ApiError } from '../api';
@@ -37,7 +37,7 @@ describe('reading a recording', () => {
       return Promise.resolve(answers.shift());
     });
     const engine = new Engine(make, new Store(packer));
-    const reading = new Loader('s', new AbortController().signal).run(engine, () => undefined, () => undefined);
+    const reading = new Loader(recordingOf('s'), new AbortController().signal).run(engine, () => undefined, () => undefined);
     await vi.advanceTimersByTimeAsync(60_000);
     await reading;
     expect(engine.count).toBe(4);
@@ -64,7 +64,7 @@ describe('reading a recording', () => {
     vi.stubGlobal('fetch', () => (answers.shift() as () => Promise<Response>)());
     const troubles: boolean[] = [];
     const engine = new Engine(make, new Store(packer));
-    const reading = new Loader('s', new AbortController().signal).run(engine, () => undefined, (error) => troubles.push(error !== undefined));
+    const reading = new Loader(recordingOf('s'), new AbortController().signal).run(engine, () => undefined, (error) => troubles.push(error !== undefined));
     await vi.advanceTimersByTimeAsync(60_000);
     await reading;
     expect(engine.count).toBe(2);
@@ -76,7 +76,7 @@ describe('reading a recording', () => {
     const answers = [answer([start(false), event(1)]), answer([start(false), event(1), event(2), end(true)])];
     vi.stubGlobal('fetch', () => Promise.resolve(answers.shift()));
     const engine = new Engine(make, new Store(packer));
-    const reading = new Loader('s', new AbortController().signal).run(engine, () => undefined, () => undefined);
+    const reading = new Loader(recordingOf('s'), new AbortController().signal).run(engine, () => undefined, () => undefined);
     await vi.advanceTimersByTimeAsync(60_000);
     await reading;
     expect([engine.count, engine.end?.complete]).toEqual([2, true]);
@@ -85,7 +85,7 @@ describe('reading a recording', () => {
   it('gives up at once what is refused', async () => {
     vi.stubGlobal('fetch', () => Promise.resolve(new Response('{"code":"refused","message":"no"}', { status: 403 })));
     const engine = new Engine(make, new Store(packer));
-    await expect(new Loader('s', new AbortController().signal).run(engine, () => undefined, () => undefined)).rejects.toThrow('no');
+    await expect(new Loader(recordingOf('s'), new AbortController().signal).run(engine, () => undefined, () => undefined)).rejects.toThrow('no');
     expect([passes(new ApiError(503, 'unavailable', '')), passes(new ApiError(404, 'not_found', ''))]).toEqual([true, false]);
   });
 });

@@ -10,7 +10,17 @@ const AGAIN_FACTOR = 2;
 /** After a node failed to answer, it is asked again: what was read plays on meanwhile. */
 const TROUBLE_MS = 3000;
 
-const pathOf = (id: string) => `/v1/recordings/${encodeURIComponent(id)}/events`;
+/** Where the lines of a recording come from. A secret stands in the body, never in the path. */
+export interface Source {
+  method: 'GET' | 'POST';
+  path: string;
+  body?: unknown;
+}
+
+/** A recording that whoever is signed in may play. */
+export const recordingOf = (id: string): Source => ({ method: 'GET', path: `/v1/recordings/${encodeURIComponent(id)}/events` });
+/** The recording that a link shows. */
+export const recordingOfLink = (token: string): Source => ({ method: 'POST', path: '/v1/shared/events', body: { token } });
 
 /** The lines of a stream as they come. */
 async function* lines(response: Response): AsyncGenerator<string[]> {
@@ -45,11 +55,16 @@ export class Loader {
   // One id for all that this page reads: it is one person playing it once, and one event of the audit log.
   readonly #headers = { 'x-request-id': crypto.randomUUID() };
 
-  constructor(private readonly id: string, private readonly signal: AbortSignal) {}
+  constructor(private readonly source: Source, private readonly signal: AbortSignal) {}
+
+  #ask(signal: AbortSignal): Promise<Response> {
+    const { method, path, body } = this.source;
+    return request(method, path, { accept: 'application/x-ndjson', headers: this.#headers, body, signal });
+  }
 
   /** Reads the recording into the engine, once; what the engine has already is skipped. */
   async #once(engine: Engine, tell: () => void): Promise<void> {
-    const response = await request('GET', pathOf(this.id), { accept: 'application/x-ndjson', headers: this.#headers, signal: this.signal });
+    const response = await this.#ask(this.signal);
     let skip = engine.count;
     let whole = false;
     for await (const found of lines(response)) {
@@ -57,6 +72,7 @@ export class Loader {
         if (text === '') continue;
         const line = readLine(text);
         if ('start' in line) engine.start = line.start;
+        else if ('masked' in line) engine.masked = line.masked;
         else if ('end' in line) [engine.end, whole] = [line.end, true];
         else if (skip > 0) skip--;
         else engine.push(line.event);
@@ -95,7 +111,7 @@ export class Loader {
   reread = async (part: number): Promise<Played[]> => {
     const stop = new AbortController();
     const signal = AbortSignal.any([stop.signal, this.signal]);
-    const response = await request('GET', pathOf(this.id), { accept: 'application/x-ndjson', headers: this.#headers, signal });
+    const response = await this.#ask(signal);
     const splitter = new Splitter();
     let index = 0;
     let last = 0;

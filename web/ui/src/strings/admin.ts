@@ -127,6 +127,7 @@ export const fieldLabels: Record<string, string> = {
   'spec.rp_id': 'Domain of passkeys',
   'spec.mode': 'Mode',
   'spec.exec_capture_bytes': 'Bytes kept of a command',
+  'spec.redact': 'Masked in copies',
   'spec.dead_node_after': 'Take out silent nodes after',
 };
 
@@ -147,4 +148,5 @@ export const formGroups: Record<string, string> = {
 
 export const formNotes: Record<string, string> = {
   role: 'rules over records, joining sessions, and who must join',
+  session_recording_config: 'rules that mask parts of what leaves the cluster (redact)',
 };

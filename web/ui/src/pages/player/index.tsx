@@ -1,25 +1,20 @@
-import { useEffect, useMemo, useRef, useState } from 'react';
+import { useState } from 'react';
 import { Link, useParams } from 'wouter';
+import { useMay } from '../../app/session';
 import { toast } from '../../app/toasts';
-import { useUrlParams } from '../../lib/url';
-import { readMoment, writeMoment } from '../../player/link';
+import { writeMoment } from '../../player/link';
+import { recordingOf } from '../../player/load';
 import { player as words } from '../../strings/player';
-import { Badge, copyText, Failed, IconButton, IconDownload, IconLink, Note, Page, PageHeader, PageSkeleton, Tabs, Tooltip } from '../../ui';
-import { completeness } from '../sessions/data';
+import { Button, copyText, Failed, IconButton, IconDownload, IconExternal, IconLink, Page, PageHeader, PageSkeleton, Tooltip } from '../../ui';
 import { About } from './about';
-import { Clock, Controls, keyAction } from './controls';
 import { useMoments } from './moments';
-import { Panes } from './panes';
-import { useRecording, useTicking, useView, type Loaded } from './recording';
-import { Screen } from './screen';
-import { SearchPane, useFound } from './search';
-import { MomentList } from './side';
-import { Timeline } from './timeline';
-import './player.css';
+import { useRecording, type Loaded } from './recording';
+import { ShareDialog } from './share';
+import { PlayerView } from './view';
 
 export default function PlayerPage() {
   const { id = '' } = useParams<{ id: string }>();
-  const loaded = useRecording(id);
+  const loaded = useRecording(recordingOf(id));
   const first = loaded?.error ?? loaded?.trouble;
   if (loaded === undefined || (loaded.engine.start === undefined && first === undefined)) return <PageSkeleton />;
   if (loaded.engine.start === undefined && first) {
@@ -29,124 +24,27 @@ export default function PlayerPage() {
 }
 
 function Player({ id, loaded }: { id: string; loaded: Loaded }) {
-  const { engine, playback, screen, version, done, live } = loaded;
-  const [params, set] = useUrlParams();
-  const field = useRef<HTMLInputElement>(null);
-  const query = params.get('q') ?? '';
-  const found = useFound(engine, query);
-  const { moments, refused } = useMoments(id, engine, version, live);
-  const row = engine.start;
-  const tab = params.get('tab') ?? (query ? 'search' : 'moments');
-
-  useBeginning(loaded, readMoment(params.get('t')));
-  useTicking(playback);
-  useKeys(playback, () => {
-    set({ tab: 'search' });
-    setTimeout(() => field.current?.focus());
-  });
-  usePlaceInAddress(playback, set);
-
-  const momentTimes = useMemo(() => moments.map((moment) => moment.at), [moments]);
-  const hitTimes = useMemo(() => found?.hits.map((hit) => hit.at) ?? [], [found]);
-  if (row === undefined) return null;
-  const state = completeness(row);
-  const terminal = row.session_kind === 'interactive';
+  const { engine, playback, version, live } = loaded;
+  const { moments, people, refused } = useMoments(id, engine, version, live);
+  const mayNotShare = useMay('recording', 'create');
+  const [sharing, share] = useState(false);
   const copy = () => {
     const url = new URL(location.href);
     url.search = `?t=${writeMoment(playback.view().at)}`;
     void copyText(url.href).then((ok) => toast(ok ? words.copied : words.notCopied, ok ? 'ok' : 'bad'));
   };
   return (
-    <Page wide>
-      <PageHeader
-        title={<span className="row-wrap">{words.who(row.user, row.login, row.host)} <Badge tone={state.tone} dot={live}>{state.label}</Badge></span>}
-        windowTitle={words.title(words.who(row.user, row.login, row.host))}
-        crumbs={<Link href="/sessions">{words.back}</Link>}
-        actions={
-          <>
-            <IconButton look="plain" icon={<IconLink />} label={words.copyLink} onClick={copy} />
-            <Tooltip text={words.downloadHint}><a className="btn btn-plain" href={`/v1/recordings/${encodeURIComponent(id)}/asciicast`} download={`${id}.cast`}><IconDownload /><span>{words.download}</span></a></Tooltip>
-          </>
-        }
-      />
-      {loaded.error && <Failed error={loaded.error} title={words.stops} />}
-      {loaded.trouble && <Note tone="warn" title={words.trouble}>{loaded.trouble.message}</Note>}
-      {done && !live && engine.end && !engine.end.complete && <Note tone="warn" title={words.stops}>{engine.end.text}</Note>}
-      <div className="player">
-        <section className="player-main" aria-label={words.screen}>
-          {terminal ? <Screen screen={screen} playback={playback} /> : <Panes playback={playback} version={version} />}
-          <div className="player-bar">
-            <Clock playback={playback} />
-            <Timeline playback={playback} version={version} moments={momentTimes} hits={hitTimes} />
-            <Controls playback={playback} live={live} />
-          </div>
-        </section>
-        <aside className="player-side" aria-label={words.side}>
-          <Tabs
-            label={words.side} value={tab} onValue={(next) => set({ tab: next === 'moments' ? undefined : next })}
-            tabs={[
-              { value: 'moments', label: words.moments, count: moments.length, body: <MomentList moments={moments} playback={playback} refused={refused} /> },
-              { value: 'search', label: words.search, body: <SearchPane query={query} onQuery={(q) => set({ q, tab: 'search' })} found={found} playback={playback} reading={!done} field={field} /> },
-              { value: 'about', label: words.about, body: <About engine={engine} /> },
-            ]}
-          />
-        </aside>
-      </div>
-    </Page>
+    <PlayerView
+      loaded={loaded} moments={moments} refused={refused} about={<About engine={engine} people={people} />}
+      crumbs={<Link href="/sessions">{words.back}</Link>}
+      actions={
+        <>
+          <IconButton look="plain" icon={<IconLink />} label={words.copyLink} onClick={copy} />
+          <Button icon={<IconExternal />} forbidden={live ? words.shareLive : mayNotShare} onClick={() => share(true)}>{words.share}</Button>
+          <Tooltip text={words.downloadHint}><a className="btn btn-plain" href={`/v1/recordings/${encodeURIComponent(id)}/asciicast`} download={`${id}.cast`}><IconDownload /><span>{words.download}</span></a></Tooltip>
+        </>
+      }
+      note={sharing && <ShareDialog id={id} onClose={() => share(false)} />}
+    />
   );
-}
-
-/** Where it starts: at the moment of the link as soon as that was read, at the newest of a live session, else at the beginning. */
-function useBeginning({ playback, engine, version, done, live }: Loaded, asked: number | undefined): void {
-  const begun = useRef(false);
-  const [first] = useState(asked);
-  useEffect(() => {
-    if (begun.current) return;
-    if (first !== undefined) {
-      if (engine.duration < first && !done) return;
-      begun.current = true;
-      playback.seek(first);
-    } else if (engine.start?.session_kind !== 'interactive') {
-      if (!done) return;
-      begun.current = true;
-      playback.seek(engine.duration);
-    } else if (engine.count > 0 && (done || engine.start.completeness !== 'live')) {
-      begun.current = true;
-      if (live) playback.follow();
-      else if (!matchMedia('(prefers-reduced-motion: reduce)').matches) playback.play();
-    }
-  }, [playback, engine, version, done, live, first]);
-}
-
-function useKeys(playback: Loaded['playback'], search: () => void): void {
-  const latest = useRef(search);
-  latest.current = search;
-  useEffect(() => {
-    const press = (event: KeyboardEvent) => {
-      const target = event.target as HTMLElement;
-      const typing = target.closest('textarea, select, [role="dialog"], [role="menu"], input:not([type="range"]):not([type="checkbox"])');
-      const pressing = event.key === ' ' && target.closest('button, a, input[type="checkbox"]');
-      const tabs = target.closest('[role="tablist"]') && event.key.startsWith('Arrow');
-      if (typing || pressing || tabs || event.ctrlKey || event.metaKey || event.altKey) return;
-      const act = keyAction(event.key, playback, () => latest.current());
-      if (act === undefined) return;
-      event.preventDefault();
-      act();
-    };
-    window.addEventListener('keydown', press);
-    return () => window.removeEventListener('keydown', press);
-  }, [playback]);
-}
-
-/** While it stands still the address leads back to this second. */
-function usePlaceInAddress(playback: Loaded['playback'], set: (patch: Record<string, string | undefined>) => void): void {
-  const { playing, at } = useView(playback);
-  const latest = useRef(set);
-  latest.current = set;
-  const second = playing || at === 0 ? undefined : writeMoment(at);
-  useEffect(() => {
-    if (second === undefined) return;
-    const timer = setTimeout(() => latest.current({ t: second }), 400);
-    return () => clearTimeout(timer);
-  }, [second]);
 }

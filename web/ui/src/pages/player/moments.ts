@@ -6,6 +6,7 @@ import { sentence, type AuditItem, type Piece } from '../../audit/sentence';
 import { bytes, exact } from '../../lib/format';
 import type { Engine } from '../../player/engine';
 import { player as words } from '../../strings/player';
+import type { Participant } from '../sessions/data';
 
 /** Something that happened beside the output, with the moment at which it did. */
 export interface Moment {
@@ -44,7 +45,8 @@ function ofRecording(engine: Engine): Moment[] {
 /** What the audit log says of the session, at the moment of the recording at which it happened. */
 export function ofLog(items: readonly AuditItem[], session: string, started: number, end: number): Moment[] {
   return items
-    .filter(({ event }) => event.session === session && event.event !== 'session.play')
+    // What was done with the recording since is no part of the session.
+    .filter(({ event }) => event.session === session && event.event !== 'session.play' && !event.event.startsWith('recording.'))
     .map((item) => ({
       key: `a${item.seq}`,
       at: Math.max(0, Math.min(end, new Date(item.event.time).getTime() - started)),
@@ -54,7 +56,20 @@ export function ofLog(items: readonly AuditItem[], session: string, started: num
     }));
 }
 
-export function useMoments(session: string, engine: Engine, version: number, live: boolean): { moments: Moment[]; refused: string | undefined; error: ApiError | undefined } {
+/** What the recording itself says, for whoever may not read the audit log. */
+export function useOwnMoments(engine: Engine, version: number): Moment[] {
+  // eslint-disable-next-line react-hooks/exhaustive-deps -- the version stands for what was read
+  return useMemo(() => ofRecording(engine), [engine, version]);
+}
+
+/** Who took part, each with what they were: the owner, and those of whom the audit log says that they joined. */
+export function peopleOf(owner: string, items: readonly AuditItem[], session: string): Participant[] {
+  const joined = items.filter(({ event }) => event.session === session && (event.event as string) === 'session.join');
+  const people = [{ user: owner, mode: 'owner' }, ...joined.map(({ event }) => ({ user: event.user ?? '', mode: event.data?.['mode'] ?? '' }))];
+  return people.filter((one, i) => people.findIndex((other) => other.user === one.user && other.mode === one.mode) === i);
+}
+
+export function useMoments(session: string, engine: Engine, version: number, live: boolean): { moments: Moment[]; people: Participant[] | undefined; refused: string | undefined; error: ApiError | undefined } {
   const refused = useMayAudit();
   const found = useQuery(
     refused ? null : ['moments', session],
@@ -67,5 +82,7 @@ export function useMoments(session: string, engine: Engine, version: number, liv
     const all = [...ofRecording(engine), ...(engine.start && items ? ofLog(items, session, started, engine.duration) : [])];
     return all.sort((a, b) => a.at - b.at);
   }, [engine, items, session, version]); // eslint-disable-line react-hooks/exhaustive-deps -- the version stands for what was read
-  return { moments, refused, error: found.error };
+  const owner = engine.start?.user;
+  const people = useMemo(() => (owner === undefined || items === undefined ? undefined : peopleOf(owner, items, session)), [owner, items, session]);
+  return { moments, people, refused, error: found.error };
 }

@@ -3,7 +3,7 @@ import { Terminal } from '@xterm/xterm';
 import type { ApiError} from '../../api';
 import { asApiError, isAbort } from '../../api';
 import { Engine } from '../../player/engine';
-import { isLive, Loader } from '../../player/load';
+import { isLive, Loader, type Source } from '../../player/load';
 import { Playback, type View } from '../../player/playback';
 import { onlyDraws, type Term } from '../../player/screen';
 import { deflate, Store } from '../../player/store';
@@ -31,11 +31,12 @@ export interface Loaded {
 const TELL_MS = 150;
 
 /** Reads a recording, and keeps reading while its session runs. */
-export function useRecording(id: string): Loaded | undefined {
+export function useRecording(source: Source): Loaded | undefined {
   const [loaded, set] = useState<Loaded>();
+  const key = JSON.stringify(source);
   useEffect(() => {
     const control = new AbortController();
-    const loader = new Loader(id, control.signal);
+    const loader = new Loader(JSON.parse(key) as Source, control.signal);
     const hidden: Terminal[] = [];
     const make = () => {
       const term = silentTerminal();
@@ -77,7 +78,7 @@ export function useRecording(id: string): Loaded | undefined {
       control.abort();
       for (const term of [...hidden, screen]) term.dispose();
     };
-  }, [id]);
+  }, [key]);
   return loaded;
 }
 

@@ -5,9 +5,9 @@ import { useMay, useSession } from '../../app/session';
 import { toast } from '../../app/toasts';
 import { duration } from '../../lib/format';
 import { sessions as words } from '../../strings/sessions';
-import { Badge, Button, Chip, ConfirmDialog, Empty, IconDown, IconEye, IconPlay, IconSession, Menu, Panel, Table, useNow, type Column, type MenuItem } from '../../ui';
+import { Badge, Button, ConfirmDialog, Empty, IconDown, IconEye, IconPlay, IconSession, Menu, Panel, Table, useNow, type Column, type MenuItem } from '../../ui';
 import { joinUrl, useLive, useNodeNames, type Live } from './data';
-import { KindIcon, Who } from './parts';
+import { KindIcon, People, Who } from './parts';
 
 export function LiveSessions() {
   const live = useLive();
@@ -21,7 +21,7 @@ export function LiveSessions() {
     { key: 'since', title: words.since, cell: (row) => duration((now.getTime() - new Date(row.started).getTime()) / 1000) },
     { key: 'from', title: words.from, cell: (row) => <span className="mono small break">{row.client_addr}</span> },
     { key: 'node', title: words.node, cell: (row) => node(row.node) },
-    { key: 'people', title: words.people, cell: (row) => <People row={row} /> },
+    { key: 'people', title: words.people, cell: (row) => ((row.participants ?? []).length === 0 ? <span className="faint">{words.nobody}</span> : <People people={row.participants ?? []} />) },
     { key: 'actions', title: words.actions, hideTitle: true, width: '210px', phone: 'bare', cell: (row) => <Actions row={row} mine={row.user === me} onEnd={() => end(row)} /> },
   ];
   const empty = <Empty icon={<IconSession size={32} />} title={words.nothingLive}>{words.nothingLiveHelp}</Empty>;
@@ -30,16 +30,6 @@ export function LiveSessions() {
       <Table label={words.live} columns={columns} rows={live.data} rowKey={(row) => row.session} error={live.error} retry={live.reload} empty={empty} expect={3} />
       {ending && <EndDialog session={ending} onClose={() => end(undefined)} onDone={live.reload} />}
     </Panel>
-  );
-}
-
-function People({ row }: { row: Live }) {
-  const people = row.participants;
-  if (people.length === 0) return <span className="faint">{words.nobody}</span>;
-  return (
-    <span className="row-wrap">
-      {people.map((one) => <Chip key={`${one.user} ${one.mode}`} title={words.modes[one.mode] ?? one.mode}>{one.mode === 'owner' ? one.user : `${one.user} · ${words.modes[one.mode] ?? one.mode}`}</Chip>)}
-    </span>
   );
 }
 
