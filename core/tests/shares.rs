@@ -149,6 +149,9 @@ fn row(n: u64) -> RecordingSpec {
     }
 }
 
+/// What is changed in a link before it is asked for.
+type Change = fn(&mut NewShare);
+
 fn id(n: u64) -> String {
     format!("{n:032x}")
 }
@@ -205,18 +208,12 @@ fn a_link_is_made_opened_and_revoked_with_an_event_each() {
 fn what_may_not_be_a_link_is_refused_and_leaves_nothing() {
     let mut log = Log::new();
     let now = log.now;
-    let refusals: [(&str, Box<dyn FnOnce(&mut NewShare)>); 5] = [
-        ("time is over", Box::new(move |share| share.expires = now)),
-        (
-            "30 days",
-            Box::new(move |share| share.expires = now.plus_ms(SHARE_TTL_MS + 1)),
-        ),
-        (
-            "note: ",
-            Box::new(|share| share.note = "x".repeat(SHARE_NOTE_CHARS + 1)),
-        ),
-        ("note: ", Box::new(|share| share.note = "a\nb".into())),
-        ("note: ", Box::new(|share| share.note = "\u{9b}31m".into())),
+    let refusals: [(&str, Change); 5] = [
+        ("time is over", |share| share.expires = START),
+        ("30 days", |share| share.expires = START.plus_ms(SHARE_TTL_MS + 1)),
+        ("note: ", |share| share.note = "x".repeat(SHARE_NOTE_CHARS + 1)),
+        ("note: ", |share| share.note = "a\nb".into()),
+        ("note: ", |share| share.note = "\u{9b}31m".into()),
     ];
     for (why, change) in refusals {
         let refused = log.share(1, change).unwrap_err().to_string();

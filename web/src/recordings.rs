@@ -244,9 +244,8 @@ pub(crate) async fn search(
     let narrowed = [&asked.user, &asked.host, &asked.login, &asked.since, &asked.until];
     let wanted = Wanted::new(narrowed.map(String::as_str), "")?;
     let cursor = Cursor::read(&asked.after)?;
-    let Some(_place) = ask.app.searches.take(who.name().to_owned()) else {
-        return Err(Failure::rate_limited());
-    };
+    let place = ask.app.searches.take(who.name().to_owned());
+    let _place = place.map_err(|_| Failure::rate_limited())?;
     let readable = Readable::find(&ask, who, wanted, cursor.as_ref()).await?;
     let found = look(&ask, &query, readable, cursor).await;
     audited(&ask, &permit, &asked, &found).await?;

@@ -339,7 +339,8 @@ async fn open(world: &World, token: &str, path: &str) -> crate::support::Answer 
 async fn a_link_shows_one_recording_masked_and_writes_down_each_opening() {
     let world = world();
     let (token, _) = shared(&world, "audrey", 1).await;
-    *world.cluster.ports.pieces.lock() = vec![b"one\n".to_vec()];
+    let line = "{\"end\":{\"complete\":true,\"text\":\"whole\"}}\n";
+    *world.cluster.ports.pieces.lock() = vec![line.as_bytes().to_vec()];
     let view = open(&world, &token, "/v1/shared").await;
     assert_eq!(view.status, 200, "{}", view.text());
     let said = view.json();
@@ -354,7 +355,7 @@ async fn a_link_shows_one_recording_masked_and_writes_down_each_opening() {
         view.text()
     );
     let events = open(&world, &token, "/v1/shared/events").await;
-    assert_eq!((events.status.as_u16(), events.text().as_str()), (200, "one\n"));
+    assert_eq!((events.status.as_u16(), events.text().as_str()), (200, line));
     assert_eq!(*world.cluster.ports.played.lock(), [PlayFormat::Shared]);
     let made = world.events("recording.share").pop().expect("audited");
     assert_eq!(

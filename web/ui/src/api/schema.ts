@@ -625,7 +625,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A recording as asciicast v2 */
+        /** A recording as asciicast v2, with what the cluster's rules mask */
         get: operations["recording_asciicast"];
         put?: never;
         post?: never;
@@ -644,6 +644,58 @@ export interface paths {
         };
         /** A recording for the player */
         get: operations["recording_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/recordings/{id}/shares": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The links to a recording */
+        get: operations["shares"];
+        put?: never;
+        /** A link that shows a recording to somebody without a login */
+        post: operations["create_share"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/recordings/{id}/shares/{share}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes a link */
+        delete: operations["revoke_share"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/recordings/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Looks for a text in what recordings show, newest first; the text is written into the audit log */
+        get: operations["search_recordings"];
         put?: never;
         post?: never;
         delete?: never;
@@ -735,6 +787,40 @@ export interface paths {
         post?: never;
         /** Ends a session */
         delete: operations["end_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/shared": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What a link shows beside its recording */
+        post: operations["shared"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/shared/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A link's recording for the player, with what the cluster's rules mask */
+        post: operations["shared_events"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1183,7 +1269,7 @@ export interface components {
             /** @description What the person compares with what their browser shows: two groups of four letters. */
             code: string;
             /** @description Until when. */
-            expires: string;
+            expires: components["schemas"]["Timestamp"];
             /** @description What the program shows when it asks for the answer. For nobody's eyes. */
             secret: string;
             /** @description Where the person answers, at each node. */
@@ -1198,9 +1284,9 @@ export interface components {
             /** @description The code that the program shows. */
             code: string;
             /** @description When it asked. */
-            created: string;
+            created: components["schemas"]["Timestamp"];
             /** @description Until when it can be answered. */
-            expires: string;
+            expires: components["schemas"]["Timestamp"];
             /** @description The one host that it wants to reach; empty if it asks for a whole login. */
             host: string;
             /** @description The account there. */
@@ -1639,7 +1725,7 @@ export interface components {
          * @description What happened.
          * @enum {string}
          */
-        EventKind: "cluster.init" | "node.join" | "node.join.refused" | "node.leave" | "user.login" | "user.login.refused" | "user.lockout" | "user.logout" | "user.login.confirm" | "user.password" | "user.passkey.add" | "user.passkey.remove" | "user.recovery" | "user.totp" | "user.invite" | "user.invite.accept" | "user.invite.refused" | "user.approval" | "user.approval.refused" | "cert.issue" | "cert.refused" | "cert.host.issue" | "record.create" | "record.update" | "record.delete" | "record.refused" | "session.start" | "session.end" | "session.interrupted" | "session.refused" | "session.play" | "session.terminated" | "session.join" | "session.leave" | "session.exec" | "session.file" | "session.files" | "session.forward" | "session.channel.refused" | "host.join" | "host.join.refused" | "host.renew" | "agent.refused" | "host.refused" | "api.refused" | "audit.head";
+        EventKind: "cluster.init" | "node.join" | "node.join.refused" | "node.leave" | "user.login" | "user.login.refused" | "user.lockout" | "user.logout" | "user.login.confirm" | "user.password" | "user.passkey.add" | "user.passkey.remove" | "user.recovery" | "user.totp" | "user.invite" | "user.invite.accept" | "user.invite.refused" | "user.approval" | "user.approval.refused" | "cert.issue" | "cert.refused" | "cert.host.issue" | "record.create" | "record.update" | "record.delete" | "record.refused" | "session.start" | "session.end" | "session.interrupted" | "session.refused" | "session.play" | "session.terminated" | "session.join" | "session.leave" | "recording.search" | "recording.share" | "recording.share.open" | "recording.share.revoke" | "recording.share.refused" | "session.exec" | "session.file" | "session.files" | "session.forward" | "session.channel.refused" | "host.join" | "host.join.refused" | "host.renew" | "agent.refused" | "host.refused" | "api.refused" | "audit.head";
         /** @description A role to be explained. */
         Explain: {
             /** @description The role as it would be saved, YAML or JSON. */
@@ -2009,6 +2095,16 @@ export interface components {
         MaintenanceConfigSpec: {
             dead_node_after?: components["schemas"]["Ttl"] | null;
         };
+        /** @description What one rule masked in a copy. */
+        MaskedRule: {
+            /**
+             * Format: uint64
+             * @description How many matches.
+             */
+            count: number;
+            /** @description The rule's name in `session_recording_config`. */
+            name: string;
+        };
         /** @description What every record carries beside its `spec`. */
         Metadata: {
             /** @description A line for people. */
@@ -2049,6 +2145,13 @@ export interface components {
         NewPassword: {
             /** @description It. */
             password: string;
+        };
+        /** @description Asks for a link to a recording. */
+        NewShare: {
+            /** @description When it runs out (RFC 3339); at most 30 days from now. */
+            expires: string;
+            /** @description For whom or what for, a line that the audit log and whoever opens it read. */
+            note?: string;
         };
         /** @description Asks for a join token. */
         NewToken: {
@@ -2235,6 +2338,11 @@ export interface components {
              */
             session?: string;
         };
+        /** @description Opens a link: its secret, in the body, where no log of addresses sees it. */
+        OpenShare: {
+            /** @description What stands behind the link's `#`. */
+            token: string;
+        };
         /** @description A page of a list. */
         Page: {
             /** @description The items, as records in JSON. */
@@ -2373,6 +2481,9 @@ export interface components {
                 what: components["schemas"]["PlayEvent"];
             };
         } | {
+            /** @description What was masked in this copy, before its end: one for each rule. Only in copies that leave the cluster. */
+            masked: components["schemas"]["MaskedRule"][];
+        } | {
             /** @description There is no more. */
             end: {
                 /** @description Whether the recording holds the session to its end. */
@@ -2408,8 +2519,61 @@ export interface components {
             exec_capture_bytes?: number;
             /** @description The mode. */
             mode?: components["schemas"]["RecordingMode"];
+            /**
+             * @description What is masked in copies that leave the cluster: downloads as asciicast, and what a link shows. What is kept, and
+             *     what is played inside the cluster, stays as it was. At most 32 rules.
+             */
+            redact?: components["schemas"]["RedactRule"][];
             /** @description Where, at hosts with an agent whose record does not say otherwise. */
             site?: components["schemas"]["RecordingSite"];
+        };
+        /** @description A recording that was not searched whole. */
+        RecordingGap: {
+            /** @description The session. */
+            session: string;
+            /** @description Why, in a sentence for people. */
+            why: string;
+        };
+        /** @description A place in a recording where the text was shown. */
+        RecordingHit: {
+            /**
+             * Format: uint64
+             * @description When the text's first character was shown, in milliseconds since then.
+             */
+            at_ms: number;
+            /** @description What stands before it in its line, clipped. */
+            before: string;
+            /** @description The text as it was shown. */
+            found: string;
+            /** @description Where. */
+            host: string;
+            /** @description As which account. */
+            login: string;
+            /** @description What stands behind it in its line, clipped. */
+            rest: string;
+            /** @description The session. */
+            session: string;
+            /** @description When the session began. */
+            started: components["schemas"]["Timestamp"];
+            /** @description Whose. */
+            user: string;
+        };
+        /** @description What a part of a search found, newest recording first. */
+        RecordingHits: {
+            /** @description Recordings that could not be searched whole. */
+            gaps: components["schemas"]["RecordingGap"][];
+            /** @description The places. */
+            items: components["schemas"]["RecordingHit"][];
+            /** @description Recordings that hold more places than are given of each. */
+            more_in: string[];
+            /** @description Give it back as `after` to go on; empty when everything was searched. */
+            next?: string;
+            reached?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: uint32
+             * @description How many recordings this part came through.
+             */
+            searched: number;
         };
         /**
          * @description When output may reach the user.
@@ -2489,6 +2653,13 @@ export interface components {
         RecoveryCodes: {
             /** @description They: ten characters each, in two groups. */
             codes: string[];
+        };
+        /** @description What is masked, and what that is called. */
+        RedactRule: {
+            /** @description The name under which a copy says how much was masked. */
+            name: components["schemas"]["Name"];
+            /** @description A regular expression that may match anywhere in a line as it was seen. */
+            pattern: string;
         };
         /** @description New certificates from valid ones, never longer-lived than roles allow. */
         RenewRequest: {
@@ -2675,6 +2846,54 @@ export interface components {
             mode: string;
             /** @description Who. */
             user: string;
+        };
+        /** @description What a link shows beside the recording itself. */
+        SharedView: {
+            /** @description The cluster's name. */
+            cluster: string;
+            /** @description When it runs out. */
+            expires: components["schemas"]["Timestamp"];
+            /** @description Who made the link. */
+            maker: string;
+            /** @description What for. */
+            note: string;
+            /** @description The row, with what rules mask in its command. */
+            recording: components["schemas"]["RecordingView"];
+        };
+        /** @description A link to a recording: shown once. */
+        ShareLink: {
+            /** @description When it runs out. */
+            expires: components["schemas"]["Timestamp"];
+            /** @description Its id, to revoke it by. */
+            id: string;
+            /** @description The link. What stands behind its `#` is the secret, which browsers send to nobody. */
+            url: string;
+        };
+        /** @description A link that was made. */
+        ShareRow: {
+            /** @description When it was made. */
+            created: components["schemas"]["Timestamp"];
+            /** @description When it runs out. */
+            expires: components["schemas"]["Timestamp"];
+            /** @description Its id. */
+            id: string;
+            last_opened?: components["schemas"]["Timestamp"] | null;
+            /** @description Who made it; it lives by their rights. */
+            maker: string;
+            /** @description What it was made for. */
+            note: string;
+            /**
+             * Format: uint64
+             * @description How often it was opened.
+             */
+            opened: number;
+            /** @description Why it opens nothing, though its time is not over; empty while it does. */
+            void?: string;
+        };
+        /** @description The links to a recording, newest first. */
+        Shares: {
+            /** @description They. */
+            items: components["schemas"]["ShareRow"][];
         };
         /** @description Asks for a host certificate for an OpenSSH server. */
         SignHost: {
@@ -4049,8 +4268,20 @@ export interface operations {
             query?: {
                 /** @description From the page before. */
                 after?: string;
-                /** @description At most so many; 0 for 100. */
+                /** @description On this host. */
+                host?: string;
+                /** @description At most so many, 1 to 1000; 0 for 100. */
                 limit?: number;
+                /** @description As this account. */
+                login?: string;
+                /** @description Words, each of which is a part of the id, the user, the host, the login, `login@host` or the command, in any case. */
+                q?: string;
+                /** @description Begun not before (RFC 3339). */
+                since?: string;
+                /** @description Begun before (RFC 3339). */
+                until?: string;
+                /** @description Of this user. */
+                user?: string;
             };
             header?: never;
             path?: never;
@@ -4157,6 +4388,144 @@ export interface operations {
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Refused"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    shares: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["SessionId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Shares"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    create_share: {
+        parameters: {
+            query?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
+            path: {
+                id: components["schemas"]["SessionId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewShare"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShareLink"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    revoke_share: {
+        parameters: {
+            query?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
+            path: {
+                id: components["schemas"]["SessionId"];
+                share: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    search_recordings: {
+        parameters: {
+            query?: {
+                /** @description From the answer before. */
+                after?: string;
+                /** @description On this host. */
+                host?: string;
+                /** @description As this account. */
+                login?: string;
+                /** @description The text, within one line, in any case. It is written into the audit log. */
+                q?: string;
+                /** @description Begun not before (RFC 3339). */
+                since?: string;
+                /** @description Begun before (RFC 3339). */
+                until?: string;
+                /** @description Of this user. */
+                user?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingHits"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Refused"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Fault"];
             503: components["responses"]["Unavailable"];
@@ -4426,6 +4795,72 @@ export interface operations {
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Refused"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    shared: {
+        parameters: {
+            query?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OpenShare"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SharedView"];
+                };
+            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Fault"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    shared_events: {
+        parameters: {
+            query?: never;
+            header?: {
+                "x-request-id"?: components["schemas"]["RequestId"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OpenShare"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+            400: components["responses"]["Invalid"];
+            403: components["responses"]["Refused"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Fault"];
             503: components["responses"]["Unavailable"];

@@ -21,7 +21,7 @@ export function LiveSessions() {
     { key: 'since', title: words.since, cell: (row) => duration((now.getTime() - new Date(row.started).getTime()) / 1000) },
     { key: 'from', title: words.from, cell: (row) => <span className="mono small break">{row.client_addr}</span> },
     { key: 'node', title: words.node, cell: (row) => node(row.node) },
-    { key: 'people', title: words.people, cell: (row) => ((row.participants ?? []).length === 0 ? <span className="faint">{words.nobody}</span> : <People people={row.participants ?? []} />) },
+    { key: 'people', title: words.people, cell: (row) => (row.participants.length === 0 ? <span className="faint">{words.nobody}</span> : <People people={row.participants} />) },
     { key: 'actions', title: words.actions, hideTitle: true, width: '210px', phone: 'bare', cell: (row) => <Actions row={row} mine={row.user === me} onEnd={() => end(row)} /> },
   ];
   const empty = <Empty icon={<IconSession size={32} />} title={words.nothingLive}>{words.nothingLiveHelp}</Empty>;
