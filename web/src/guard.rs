@@ -3,6 +3,7 @@
 
 use crate::api::App;
 use crate::error::Failure;
+use crate::spent::spent;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -26,6 +27,7 @@ pub(crate) fn layers(router: Router<App>, app: &App) -> Router<App> {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(within_time))
         .layer(from_fn(same_site))
+        .layer(from_fn(spent))
         .layer(RequestBodyTimeoutLayer::new(BODY_IDLE))
         .layer(from_fn_with_state(app.clone(), headers))
 }

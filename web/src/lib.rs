@@ -42,6 +42,7 @@ mod routes;
 mod serve;
 mod sessions;
 mod shares;
+mod spent;
 mod terminal;
 #[cfg(feature = "testing")]
 pub mod testing;

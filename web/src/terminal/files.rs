@@ -15,12 +15,7 @@ use futures::StreamExt as _;
 use palisade_core::name::Login;
 use palisade_core::ports::{FileWanted, TerminalKey, TerminalUser};
 use serde::Deserialize;
-use std::time::Duration;
 use utoipa::IntoParams;
-
-/// Of a body that was refused so much is taken, for so long.
-const SPENT_MAX: usize = 16 << 20;
-const SPEND_FOR: Duration = Duration::from_secs(3);
 
 /// The longest path.
 const PATH_MAX: usize = 4096;
@@ -95,11 +90,8 @@ pub(crate) async fn put(
 ) -> Result<StatusCode, Failure> {
     let (key, user, wanted) = wanted(&ask, port, &host, query).await?;
     let mut body = body.into_data_stream();
-    let written = write(key, user, wanted, &mut body).await;
-    if written.is_err() {
-        spend(&mut body).await;
-    }
-    written.map(|()| StatusCode::NO_CONTENT)
+    write(key, user, wanted, &mut body).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn write(
@@ -114,19 +106,6 @@ async fn write(
         writing.write(piece.map_err(cut)?.into()).await?;
     }
     Ok(writing.finish().await?)
-}
-
-/// Takes what is still coming, as far as that is little: a client that is cut off while it sends may never read why.
-async fn spend(body: &mut BodyDataStream) {
-    let spent = async {
-        let mut left = SPENT_MAX;
-        while let Some(Ok(piece)) = body.next().await
-            && piece.len() <= left
-        {
-            left -= piece.len();
-        }
-    };
-    let _ = tokio::time::timeout(SPEND_FOR, spent).await;
 }
 
 /// The header that has a browser save a file, under its last name (RFC 6266).

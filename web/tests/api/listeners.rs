@@ -453,3 +453,52 @@ fn the_keys_of_the_support_are_keys() {
         .expect("base64");
     assert!(ca::SubjectSpki::from_der(&der).is_ok());
 }
+
+/// Goal: whoever is refused before their body was read reads why, and the connection goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_refused_while_it_sends_reads_why() {
+    let served = served(true).await;
+    let mut stream = served.tls(None, &[b"http/1.1"]).await.expect("TLS");
+    let body = vec![b'x'; 2 << 20];
+    for (more, status) in [
+        // Read by nobody; read in part, and found to be too long.
+        ("x-request-id: none\r\n", "400"),
+        ("content-type: text/plain\r\n", "415"),
+        ("content-type: application/json\r\n", "413"),
+    ] {
+        let head = format!(
+            "POST /v1/records/host HTTP/1.1\r\nhost: localhost\r\n{more}content-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.expect("it listens");
+        stream.write_all(&body).await.expect("it takes the rest");
+        let answer = answer(&mut stream).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(answer.contains("\"code\""), "{answer}");
+    }
+    let ping = "GET /v1/ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(ping.as_bytes()).await.expect("it still listens");
+    let answer = answer(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// One answer with a body of a known length.
+async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut got = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&got).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            if Some(body.len()) == length.and_then(|length| length.parse().ok()) {
+                return text;
+            }
+        }
+        let mut piece = [0; 4096];
+        let size = tokio::time::timeout(Duration::from_secs(30), stream.read(&mut piece)).await;
+        let size = size.expect("an answer").expect("the connection holds");
+        assert_ne!(size, 0, "the connection ended: {text}");
+        got.extend_from_slice(&piece[..size]);
+    }
+}
