@@ -89,7 +89,7 @@ part('a user is changed, locked and removed from the list', async () => {
   await goto(alice, '/admin/users');
   await (await more(alice, 'fred')).getByRole('menuitem', { name: 'Remove' }).click();
   const remove = button(dialog(alice), 'Remove');
-  await remove.click();
+  await remove.click({ force: true });
   assert.equal((await record('user', 'fred')).status, 200, 'the name was not typed yet');
   await dialog(alice).getByLabel('Type fred to confirm').fill('fred');
   await remove.click();
@@ -197,7 +197,7 @@ part('a host is added, changed and removed', async () => {
   await goto(alice, '/admin/hosts');
   await button(alice, 'Add OpenSSH server').click();
   await alice.getByLabel('Name', { exact: true }).fill('db7');
-  await alice.getByLabel('Address', { exact: true }).fill('127.0.0.1:7');
+  await alice.getByLabel(/^Address/).fill('127.0.0.1:7');
   await alice.getByLabel('Labels: Add a name').fill('env');
   await alice.getByLabel('Labels: Add a name').press('Enter');
   await alice.getByLabel('Labels, env').fill('lab');
@@ -206,7 +206,7 @@ part('a host is added, changed and removed', async () => {
   assert.deepEqual([made.spec.addr, made.metadata.labels], ['127.0.0.1:7', { env: 'lab' }]);
   await goto(alice, '/admin/hosts');
   await (await more(alice, 'db7')).getByRole('menuitem', { name: 'Edit' }).click();
-  await alice.getByLabel('Address', { exact: true }).fill('127.0.0.1:9');
+  await alice.getByLabel(/^Address/).fill('127.0.0.1:9');
   await button(alice, 'Save').click();
   await becomes('host', 'db7', (host) => host.spec.addr === '127.0.0.1:9');
   await goto(alice, '/admin/hosts');
@@ -256,15 +256,15 @@ part('leadership is handed over, and a node is taken out', async () => {
     });
     await alice.getByRole('menuitem', { name: item }).click();
   };
-  await menu('n1', 'Make it the leader').catch(async (error) => {
-    if ((await leader()) !== 'n1') throw error;
-  });
-  if (await dialog(alice).count()) await button(dialog(alice), 'Hand over').click();
+  if ((await leader()) !== 'n1') {
+    await menu('n1', 'Make it the leader');
+    await button(dialog(alice), 'Hand over').click();
+  }
   await until('n1 to lead', async () => (await leader()) === 'n1');
   await goto(alice, '/cluster');
   await menu('n3', 'Remove from the cluster');
   await dialog(alice).getByLabel('Type n3 to confirm').fill('n3');
-  await button(dialog(alice), 'Remove').click();
+  await button(dialog(alice), 'Remove node').click();
   await until('two nodes', async () => (await status()).nodes.length === 2);
   assert.equal((await record('node', 'n3')).status, 404);
 });
