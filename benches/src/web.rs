@@ -5,17 +5,13 @@ use crate::report::{Aim, Figure, keep};
 use crate::scene::{Scene, Way, keystrokes, scratch, table};
 use crate::writes::write_labelled;
 use anyhow::{Context as _, ensure};
-use palisade_testkit::{Background, me};
+use palisade_testkit::me;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
-
-/// All of it, on a slow machine.
-const BOUND: Duration = Duration::from_secs(1800);
+use std::process::{Command, Stdio};
 
 /// Times of one thing, in milliseconds.
 #[derive(Debug, Deserialize)]
@@ -119,7 +115,7 @@ fn write_text(path: &Path, mib: u64) -> anyhow::Result<()> {
     Ok(file.flush()?)
 }
 
-/// Runs the file for the browser; the last line that it says is what it found.
+/// Runs the file for the browser, which writes down what it found.
 fn browse(folder: &Path, facts: &serde_json::Value) -> anyhow::Result<Found> {
     let ui = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/ui");
     ensure!(
@@ -128,19 +124,18 @@ fn browse(folder: &Path, facts: &serde_json::Value) -> anyhow::Result<Found> {
     );
     let path = folder.join("facts.json");
     std::fs::write(&path, facts.to_string())?;
-    let mut command = Command::new("node");
-    command
+    let found = folder.join("figures.json");
+    // What it does is seen while it does it; each of its waits has an end.
+    let status = Command::new("node")
         .args(["e2e/run.mjs", "figures.mjs"])
         .current_dir(ui)
-        .env("PALISADE_FACTS", &path);
-    let mut run = Background::start(&mut command);
-    run.close_input();
-    let ran = run.finish(BOUND);
-    let said = ran.text();
-    ensure!(ran.succeeded(), "{said}\n{}", ran.complaint());
-    let line = said.lines().find_map(|line| line.strip_prefix("FIGURES "));
-    let line = line.with_context(|| format!("the browser found nothing:\n{said}"))?;
-    Ok(serde_json::from_str(line)?)
+        .env("PALISADE_FACTS", &path)
+        .env("PALISADE_FIGURES", &found)
+        .stdin(Stdio::null())
+        .status()?;
+    ensure!(status.success(), "the browser did not come to its end: {status}");
+    let text = std::fs::read_to_string(&found).context("the browser found nothing")?;
+    Ok(serde_json::from_str(&text)?)
 }
 
 fn figure(times: &Times) -> Figure {
