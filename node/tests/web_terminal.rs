@@ -257,8 +257,12 @@ fn a_shell_is_taken_up_again_through_another_node() {
 
     // Another user gets nothing of it, neither as an owner nor uninvited; one whose role says so looks on.
     let failed = Terminal::asks(&carol, &cluster.nodes[1], &again).expect("failed", BOUND);
-    assert!(says(&failed, &["session_unknown", "no live session"]), "{failed}");
-    let mut looking = Terminal::asks(&bob, &cluster.nodes[2], &again);
+    assert!(says(&failed, &["session_unknown"]), "{failed}");
+    let mut joins = again.clone();
+    joins["mode"] = json!("observer");
+    let failed = Terminal::asks(&carol, &cluster.nodes[1], &joins).expect("failed", BOUND);
+    assert!(says(&failed, &["refused", "no live session"]), "{failed}");
+    let mut looking = Terminal::asks(&bob, &cluster.nodes[2], &joins);
     looking.expect_opened();
     looking.expect_output("you are observer", BOUND);
     looking.expect_output("kept-23", BOUND);

@@ -160,7 +160,7 @@ function lines(start) {
     const more = random() < 0.02 ? `\u001b[2J\u001b[H${'=== top ===\r\n'.repeat(30)}` : '';
     event(at, { output: base64(`${more}\u001b[3${1 + (second % 6)}mat-${second}\u001b[0m ${'word '.repeat(Math.floor(random() * 14))}\r\n`) });
   }
-  event(HOURS * 3_600_000 - 1, { output: base64('last-words\r\n') });
+  event(HOURS * 3_600_000, { output: base64('last-words\r\n') });
   out.push(JSON.stringify({ end: { complete: true, text: 'the recording is complete' } }));
   return `${out.join('\n')}\n`;
 }
