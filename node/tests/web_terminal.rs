@@ -309,7 +309,7 @@ fn a_shell_is_taken_up_again_through_another_node() {
         assert!(played.contains(text), "{text} is not in {played}");
     }
     let failed = Terminal::asks(&alice, &cluster.nodes[1], &again).expect("failed", BOUND);
-    assert!(says(&failed, &["not_found", "over"]), "{failed}");
+    assert!(says(&failed, &["session_over", "over"]), "{failed}");
 }
 
 /// Goal: much output through a page that is slow costs the node nothing, and every byte arrives. Method: 20 MB at each kind
