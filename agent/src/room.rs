@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// How much is read from a program at a time.
@@ -42,6 +42,8 @@ const READ: usize = 64 << 10;
 
 /// Pieces of output that wait for somebody who looks on.
 const BEHIND: usize = 64;
+/// How long the end of a session waits for somebody who takes its last output slowly.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long a terminal may be silent, after its program has ended, before what others in it may still say is given up.
 const AFTER_EXIT: Duration = Duration::from_millis(100);
@@ -100,6 +102,8 @@ struct People {
 struct Other {
     seat: Arc<Seat>,
     out: mpsc::Sender<Bytes>,
+    /// Ready when nothing of it is on its way any more, once it is closed.
+    shown: oneshot::Receiver<()>,
     /// Missed something since they last got something.
     behind: bool,
 }
@@ -350,6 +354,7 @@ impl Room {
 
     async fn seat_other(self: &Arc<Self>, seat: Arc<Seat>) {
         let (out, mut queue) = mpsc::channel::<Bytes>(BEHIND);
+        let (all_shown, shown) = oneshot::channel();
         let who = seat.participant();
         let (user, mode) = (Shown(who.user.as_str()).to_string(), who.mode.as_str());
         let tasks = {
@@ -360,6 +365,7 @@ impl Room {
             people.others.push(Other {
                 seat: Arc::clone(&seat),
                 out,
+                shown,
                 behind: false,
             });
             people.answers.shared.tasks.clone()
@@ -375,6 +381,8 @@ impl Room {
                         break;
                     }
                 }
+                // Nobody waits for it where they left before the session's end.
+                let _ = all_shown.send(());
             };
             let mut linked = seat.connection.linked();
             let heed = async {
@@ -622,10 +630,12 @@ impl Room {
             .iter()
             .map(|other| self.note_leave(&other.seat, "the session ended"))
             .collect();
-        for seat in owner
-            .into_iter()
-            .chain(others.into_iter().map(|other| other.seat))
-        {
+        // What the program said last may still be on its way to those who joined: the end comes behind it.
+        let others = others.into_iter().map(|other| (other.seat, Some(other.shown)));
+        for (seat, shown) in owner.into_iter().map(|seat| (seat, None)).chain(others) {
+            if let Some(shown) = shown {
+                let _ = tokio::time::timeout(LAST_WORDS, shown).await;
+            }
             if let Some(reason) = broken {
                 tell(&seat.write, reason).await;
             }

@@ -191,6 +191,24 @@ async fn a_moderated_session_waits_pauses_and_goes_on() {
     assert_eq!(world.uplink.of(EventKind::SessionStart).len(), 1);
 }
 
+/// Goal: nobody's screen ends before the session's last words. Method: many sessions that say something and end at once. On a busy
+/// machine the end overtook what was still on its way to those who had joined.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_joined_sees_a_session_to_its_last_word() {
+    let world = World::new().await;
+    for n in 0..25 {
+        let (mut alice, id) = Tty::started(&world).await;
+        let Joiner { tty: mut bob, .. } = world.join("bob", &id, JoinMode::Observer).await;
+        alice.shows("bob joined as observer").await;
+        alice
+            .keys(&format!("seq 100; echo the-last-''word-{n}; exit\n"))
+            .await;
+        bob.shows(&format!("the-last-word-{n}")).await;
+        assert_eq!(bob.ends().await.0, Some(0));
+        assert_eq!(alice.ends().await.0, Some(0));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_whose_moderator_leaves_ends_where_the_role_says_so() {
     let world = World::with_role(&moderated("terminate")).await;
