@@ -120,17 +120,16 @@ impl Document {
     /// nothing new is found: a field that is missing, or a list that is empty, only because something was left out is
     /// no fault.
     pub fn decode_all<T: DeserializeOwned>(&self) -> Result<T, TextErrors> {
-        let mut tree = self.root.clone();
+        // What is right is read once and copied nowhere.
+        T::deserialize(Reader(&self.root)).map_err(|first| self.faults::<T>(first))
+    }
+
+    /// Everything that is wrong, the first of which was found.
+    fn faults<T: DeserializeOwned>(&self, first: Fault) -> TextErrors {
+        let (mut tree, mut fault) = (self.root.clone(), first);
         let (mut faults, mut left_out) = (Vec::new(), Vec::<Vec<Step>>::new());
         let again = (READ_VALUES / tree.count()).clamp(*READ_AGAIN.start(), *READ_AGAIN.end());
         loop {
-            let fault = match T::deserialize(Reader(&tree)) {
-                Ok(value) => match TextErrors::new(faults) {
-                    None => return Ok(value),
-                    Some(faults) => return Err(faults),
-                },
-                Err(fault) => fault,
-            };
             let (place, missing) = fault.place();
             let follows = left_out.iter().any(|one| one.starts_with(&place));
             // What is missing cannot be left out: what lacks it can.
@@ -140,12 +139,17 @@ impl Document {
                 faults.push(fault.at(self.root.at).into());
             }
             if left_out.len() == again || !tree.leave_out(&place[..lacking]) {
-                return Err(TextErrors::new(faults).expect("the first fault follows from none"));
+                break;
             }
             // What was meant by a wrong name is missing under the right one.
             left_out.extend(meant);
             left_out.push(place);
+            match T::deserialize(Reader(&tree)) {
+                Ok(_) => break,
+                Err(next) => fault = next,
+            }
         }
+        TextErrors::new(faults).expect("the first fault follows from none")
     }
 
     /// The text at a field of the outermost mapping, if there is one and it is a text.
