@@ -15,7 +15,7 @@ use palisade_core::api::{
 };
 use palisade_core::command::{ApprovalWanted, CertPurpose, CertTerms, Command, NewApproval, RefusedCommand};
 use palisade_core::name::Login;
-use palisade_core::state::{self, APPROVAL_MS, Approval, CONFIRMED_MS, Outcome};
+use palisade_core::state::{self, APPROVAL_MS, Approval, Outcome};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, timeout_at};
@@ -235,10 +235,7 @@ pub(crate) async fn answer(
     let code = parse(&code).ok_or_else(gone)?;
     let approval = found(&ask, &code)?.ok_or_else(gone)?;
     let terms = if request.approve {
-        // Said before it is worked out what would be granted; the log asks again.
-        if ask.now().since_ms(session.confirmed) > CONFIRMED_MS {
-            return Err(RefusedCommand::NotConfirmed.into());
-        }
+        browser::just_confirmed(&ask, &session)?;
         Some(grant(&ask, &view, &approval)?)
     } else {
         None

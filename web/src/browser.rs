@@ -19,7 +19,7 @@ use palisade_core::api::{
     BrowserLogin, BrowserSession as Page, BrowserSessionRow, BrowserSessions, CSRF_HEADER, Confirm,
     NewPassword, WaysIn,
 };
-use palisade_core::command::{Command, LoginProof, NewBrowserSession};
+use palisade_core::command::{Command, LoginProof, NewBrowserSession, RefusedCommand};
 use palisade_core::record::{Grant, NodeSpec, SecondFactor, Verb};
 use palisade_core::state::{self, BrowserSession, CONFIRMED_MS};
 use palisade_core::time::Timestamp;
@@ -196,6 +196,15 @@ pub(crate) async fn own(ask: &Ask, fresh: Fresh) -> Result<(Box<View>, BrowserSe
         (Who::User(view, _), session) => Ok((view, session)),
         (Who::Operator, _) => Err(Failure::refused("the control socket has no session")),
     }
+}
+
+/// Refuses what is done only a short time after whoever sits there proved who they are: said before anything dear is worked
+/// out, and asked again by the log.
+pub(crate) fn just_confirmed(ask: &Ask, session: &BrowserSession) -> Result<(), Failure> {
+    if ask.now().since_ms(session.confirmed) > CONFIRMED_MS {
+        return Err(RefusedCommand::NotConfirmed.into());
+    }
+    Ok(())
 }
 
 /// What a request says of the browser and of the address that it was opened under.
@@ -509,9 +518,7 @@ pub(crate) async fn set_password(ask: Ask, Json(request): Json<NewPassword>) -> 
     let (view, session) = own(&ask, Fresh::Change).await?;
     check_new(&password)?;
     // Hashing is dear: not for somebody whom the log would refuse anyway.
-    if ask.now().since_ms(session.confirmed) > CONFIRMED_MS {
-        return Err(palisade_core::command::RefusedCommand::NotConfirmed.into());
-    }
+    just_confirmed(&ask, &session)?;
     let user = view.user.metadata.name;
     let auth = state::local_auth(ask.kv().as_ref(), &user)?
         .ok_or_else(|| Failure::refused("you have no password here: your identity provider keeps it"))?;

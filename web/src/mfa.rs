@@ -8,10 +8,10 @@ use crate::error::Failure;
 use crate::login::{open_totp, seal_totp};
 use crate::{invites, recovery, totp};
 use palisade_core::api::{NewTotp, RecoveryCodes, SecondFactors, TotpChallenge};
-use palisade_core::command::{Command, RefusedCommand};
+use palisade_core::command::Command;
 use palisade_core::name::Name;
 use palisade_core::record::SecondFactor;
-use palisade_core::state::{self, BrowserSession, CONFIRMED_MS, LocalAuth, RECOVERY_CODES};
+use palisade_core::state::{self, LocalAuth, RECOVERY_CODES};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -37,14 +37,6 @@ pub(crate) async fn factors(ask: Ask) -> Result<axum::Json<SecondFactors>, Failu
     }))
 }
 
-/// What is changed only a short time after whoever sits there proved who they are. The log asks again.
-fn confirmed(ask: &Ask, session: &BrowserSession) -> Result<(), Failure> {
-    if ask.now().since_ms(session.confirmed) > CONFIRMED_MS {
-        return Err(RefusedCommand::NotConfirmed.into());
-    }
-    Ok(())
-}
-
 fn local(ask: &Ask, user: &Name) -> Result<LocalAuth, Failure> {
     state::local_auth(ask.kv().as_ref(), user)?
         .filter(|auth| !auth.password_hash.is_empty())
@@ -54,7 +46,7 @@ fn local(ask: &Ask, user: &Name) -> Result<LocalAuth, Failure> {
 /// `POST /v1/web/recovery`.
 pub(crate) async fn new_codes(ask: Ask) -> Result<axum::Json<RecoveryCodes>, Failure> {
     let (view, session) = browser::own(&ask, Fresh::Change).await?;
-    confirmed(&ask, &session)?;
+    browser::just_confirmed(&ask, &session)?;
     let user = view.user.metadata.name;
     let auth = local(&ask, &user)?;
     let secret = open_totp(&ask.app, ask.kv().as_ref(), &user, &auth.totp)?;
@@ -99,7 +91,7 @@ struct Making {
 /// `POST /v1/web/totp/begin`.
 pub(crate) async fn totp_begin(ask: Ask) -> Result<axum::Json<TotpChallenge>, Failure> {
     let (view, session) = browser::own(&ask, Fresh::Change).await?;
-    confirmed(&ask, &session)?;
+    browser::just_confirmed(&ask, &session)?;
     let user = view.user.metadata.name;
     local(&ask, &user)?;
     let cluster = state::cluster(ask.kv().as_ref())?;

@@ -11,10 +11,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use palisade_core::access::View;
 use palisade_core::api::{NewPasskey, PasskeyChallenge, PasskeyLogin, PasskeyRow, Passkeys};
-use palisade_core::command::{Command, LoginProof, RefusedCommand};
+use palisade_core::command::{Command, LoginProof};
 use palisade_core::name::Name;
 use palisade_core::record::AuthPreferenceSpec;
-use palisade_core::state::{self, CONFIRMED_MS};
+use palisade_core::state;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -102,10 +102,7 @@ fn credential_id(raw: &[u8]) -> String {
 /// `POST /v1/web/passkeys/begin`.
 pub(crate) async fn begin(ask: Ask, from: Browser) -> Result<axum::Json<PasskeyChallenge>, Failure> {
     let (view, session) = browser::own(&ask, Fresh::Change).await?;
-    let now = ask.now();
-    if now.since_ms(session.confirmed) > CONFIRMED_MS {
-        return Err(RefusedCommand::NotConfirmed.into());
-    }
+    browser::just_confirmed(&ask, &session)?;
     let (rp_id, origin) = here(&from, &view.auth)?;
     let user = view.user.metadata.name;
     let kept = state::passkeys(ask.kv().as_ref(), &user)?;

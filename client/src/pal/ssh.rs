@@ -4,6 +4,7 @@ use super::ContactArgs;
 use super::approve::{self, One, Passing};
 use super::config::own_path;
 use super::login::contact;
+use super::many;
 use crate::errors::Failure;
 use crate::profile::{self, NewKeys, Profile};
 use crate::ssh_config::for_one;
@@ -255,6 +256,12 @@ pub(super) fn ssh(profile: &Profile, args: SshArgs) -> Result<ExitCode, Failure>
 /// A connection that somebody allows in their browser, for one account. Keys and certificates stay in memory and go with
 /// this process.
 pub(super) async fn headless(proxy: Option<&str>, mut args: SshArgs) -> Result<ExitCode, Failure> {
+    if many::selector(&args.target).is_some() {
+        return Err(Failure::usage(
+            "--headless is for one host, not for all with some labels",
+            "name the host: pal ssh --headless root@web1",
+        ));
+    }
     let target = Target::parse(&args.target)?;
     let Some(login) = args.login.take().or(target.login) else {
         return Err(Failure::usage(
@@ -269,16 +276,17 @@ pub(super) async fn headless(proxy: Option<&str>, mut args: SshArgs) -> Result<E
         login: &login,
     };
     let issued = approve::ask(&contact, &keys, None, Some(one), false).await?;
+    // Heard before there is anything that must not be left behind. Ctrl-C is from now on for whoever types at the host.
+    let hears =
+        |kind| signal(kind).map_err(|e| Failure::new(format!("cannot hear signals: {e}"), "try again"));
+    let _interrupted = hears(SignalKind::interrupt())?;
+    let (mut terminated, mut hung_up) = (hears(SignalKind::terminate())?, hears(SignalKind::hangup())?);
     let passing = Passing::make()?;
     let profile = contact.save(passing.home(), &keys, &issued)?;
     drop(keys);
     args.login = Some(login);
     let argv = ssh_args(&args, &write_config(&profile)?)?;
-    // The end of ssh is waited for, so that what it was given can be removed. Ctrl-C is for whoever types at the host.
-    let hears =
-        |kind| signal(kind).map_err(|e| Failure::new(format!("cannot hear signals: {e}"), "try again"));
-    let _interrupted = hears(SignalKind::interrupt())?;
-    let (mut terminated, mut hung_up) = (hears(SignalKind::terminate())?, hears(SignalKind::hangup())?);
+    // Its end is waited for, so that what it was given can be removed.
     let started = tokio::process::Command::new("ssh")
         .args(argv)
         .env("PAL_HOME", passing.home())

@@ -8,7 +8,7 @@ export const approve = {
   wantsLogin: (user: string) => `A login as ${user}`,
   wantsHost: (login: string, host: string) => `One connection to ${host} as ${login}`,
   loginAbout: 'It will be able to do everything that you may do, until its certificates run out.',
-  hostAbout: 'It gets certificates for this account alone, and for ten minutes.',
+  hostAbout: 'It gets certificates for this account alone, wherever you may use it, for ten minutes.',
   client: 'It says that it is',
   from: 'It asks from',
   since: 'Asked',
