@@ -107,6 +107,25 @@ async fn node(ca: &Authority, answered_user: &'static str) -> Stub {
     .await
 }
 
+#[tokio::test]
+async fn a_headless_connection_is_to_one_host_as_one_account_and_keeps_nothing() {
+    let home = tempfile::tempdir().expect("a folder");
+    for (target, said) in [
+        ("env=prod", "--headless is for one host"),
+        ("root@env=prod,role=db", "--headless is for one host"),
+        ("web1", "which account is wanted"),
+        ("root@", "is no target"),
+        ("root@web1:x", "is no target"),
+    ] {
+        let words = ["--proxy", "127.0.0.1:1", "ssh", "--headless", target, "true"];
+        let ran = pal(home.path(), &words, "").await;
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{target}: {}", ran.err);
+        assert!(ran.err.contains(said), "{target}: {}", ran.err);
+    }
+    let left = std::fs::read_dir(home.path()).expect("a folder").count();
+    assert_eq!(left, 0);
+}
+
 #[test]
 fn the_command_lines_are_well_formed() {
     Pal::definition().debug_assert();
